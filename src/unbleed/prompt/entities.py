@@ -1,0 +1,41 @@
+"""What a parsed prompt is made of: plain data, no grammar and no tokenizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Span:
+    """A piece of the prompt: characters `start` to `end` (exclusive), reading `text`."""
+
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A noun that should appear in the picture, with the words that say how."""
+
+    noun_span: Span
+    modifier_spans: tuple[Span, ...] = ()
+
+    @property
+    def noun(self) -> str:
+        return self.noun_span.text
+
+    @property
+    def modifiers(self) -> list[str]:
+        return [span.text for span in self.modifier_spans]
+
+    def __str__(self) -> str:
+        return " ".join((*self.modifiers, self.noun))
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A prompt and its entities, in the order of their nouns."""
+
+    prompt: str
+    entities: list[Entity]
