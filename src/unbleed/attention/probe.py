@@ -1,0 +1,127 @@
+"""Reading the exact queries and keys of chosen attention modules while a denoiser runs.
+
+No attention processor is replaced, so whatever shaped Q and K (LoRA, QK-norm, rotary positions) is in what is read.
+The probe stands on two public parts of torch: forward hooks tell which module is running, and a `TorchFunctionMode`
+sees its call of `scaled_dot_product_attention`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from diffusers.models.attention_processor import AttnProcessor2_0
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from ..errors import CaptureError
+
+# Processors that compute attention without `scaled_dot_product_attention`, whose native twin gives the same result.
+_OPAQUE_PROCESSORS = frozenset({"AttnProcessor", "SlicedAttnProcessor", "XFormersAttnProcessor"})
+
+
+@dataclass(frozen=True)
+class Capture:
+    """Queries and keys of one attention call, as they entered the softmax."""
+
+    query: Tensor  # (batch, head, place, channel)
+    key: Tensor  # (batch, head, token, channel)
+    scale: float
+    mask: Tensor | None  # added to the logits, broadcast to (batch, head, place, token)
+
+
+class _Enough(BaseException):
+    """Ends the forward at the last wanted layer; a BaseException, so that no model code mistakes it for a failure."""
+
+
+class AttentionProbe:
+    """Runs a denoiser as far as the last of the layers `names` and returns what their attention saw."""
+
+    def __init__(self, denoiser: nn.Module, names: Sequence[str]) -> None:
+        self.denoiser = denoiser
+        self.modules = {name: denoiser.get_submodule(name) for name in names}
+
+    def __call__(self, run: Callable[[], Any]) -> dict[str, Capture]:
+        """Return the capture of every layer, in running order, after calling `run` (which calls the denoiser).
+
+        The forward ends inside the last layer. With gradient checkpointing the recomputation in the backward passes
+        through the same modules; nothing is captured then.
+
+        Raises `CaptureError` when a layer was not reached or did its attention in a way that cannot be read.
+        """
+        mode = _CaptureMode(last=list(self.modules)[-1])
+        with ExitStack() as stack:
+            for name, module in self.modules.items():
+                stack.callback(module.register_forward_pre_hook(mode.entering(name)).remove)
+                stack.callback(module.register_forward_hook(mode.leaving, always_call=True).remove)
+            try:
+                with mode:
+                    run()
+            except _Enough:
+                pass
+        missing = [name for name in self.modules if name not in mode.captures]
+        if missing:
+            processors = sorted({type(getattr(self.modules[n], "processor", None)).__name__ for n in missing})
+            raise CaptureError(
+                f"no cross-attention could be read from {len(missing)} of {len(self.modules)} layers (first: {missing[0]}, "
+                f"processor {', '.join(processors)}); it must call torch's scaled_dot_product_attention: "
+                "pipe.unet.set_attn_processor(AttnProcessor2_0()) restores the native one"
+            )
+        return mode.captures
+
+
+@contextmanager
+def native_processors(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Give modules whose processor hides its attention the native one, and their own back at the end.
+
+    With gradient checkpointing the backward belongs inside too, since it runs the modules again.
+    """
+    with ExitStack() as stack:
+        for module in modules:
+            own: Any = getattr(module, "processor", None)
+            if type(own).__name__ in _OPAQUE_PROCESSORS:
+                module.processor = AttnProcessor2_0()  # type: ignore[assignment]
+                stack.callback(setattr, module, "processor", own)
+        yield
+
+
+class _CaptureMode(TorchFunctionMode):
+    def __init__(self, last: str) -> None:
+        super().__init__()
+        self.last = last
+        self.running: str | None = None
+        self.captures: dict[str, Capture] = {}
+
+    def entering(self, name: str) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            self.running = name
+
+        return hook
+
+    def leaving(self, *_: Any) -> None:
+        self.running = None
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        # the first call of a module is the one on the text; IP-Adapter adds others for its pictures
+        if func is F.scaled_dot_product_attention and self.running is not None and self.running not in self.captures:
+            self.captures[self.running] = _read(*args, **kwargs)
+            if self.running == self.last:
+                raise _Enough
+        return func(*args, **kwargs)
+
+
+def _read(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    **_: Any,
+) -> Capture:
+    return Capture(query, key, query.shape[-1] ** -0.5 if scale is None else scale, attn_mask)
