@@ -1,0 +1,363 @@
+"""How guidance attaches to a diffusers pipeline, and how it lets go.
+
+In every loop of diffusers a step is: [scheduler.scale_model_input], the denoiser once or more, scheduler.step. A pre-hook
+on the denoiser sees the exact call; at the first call of a step it runs the guidance and hands on the corrected latents,
+and a shim on scheduler.step gives the same latents to the scheduler. Nothing else of the pipeline is touched, and leaving
+the `with` block, by whatever way, undoes all of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..attention import AttentionProbe, average_maps, family_of
+from ..attention.families import denoiser_of
+from ..attention.probe import native_processors
+from ..errors import ModelError, PromptError, UnbleedWarning
+from ..losses.groups import TokenGroups, group_tokens
+from ..prompt import Parsed, PromptTokens, locate, parse
+from .call import DenoiserCall
+from .method import Method
+from .run import Run, Step, StepMaps
+from .update import Evaluation, update
+
+Entities = str | Sequence[str | None] | None
+
+
+@contextmanager
+def attach(
+    pipe: Any,
+    method: Method,
+    *,
+    entities: Entities = None,
+    prompts: Sequence[str] | None = None,
+    record_maps: bool = False,
+    checkpointing: bool = False,
+) -> Iterator[Run]:
+    """Guide every call of `pipe` inside the `with` block by `method`; see `unbleed.guide`."""
+    denoiser: Any = denoiser_of(pipe)
+    _refuse_what_cannot_work(pipe, denoiser)
+    run = Run(method=method.name)
+    session = _Session(pipe, denoiser, method, run, entities, prompts, record_maps)
+    with ExitStack() as undo:
+        undo.callback(session.release_scheduler)
+        session.hold_scheduler()
+        for owner in (pipe, denoiser):
+            _replace(undo, owner, "_unbleed_session", session)
+        _replace(undo, pipe, "encode_prompt", session.watch_prompts(pipe.encode_prompt))
+        undo.callback(denoiser.register_forward_pre_hook(session.on_denoise, with_kwargs=True).remove)
+        for weight in [p for p in denoiser.parameters() if p.requires_grad]:
+            weight.requires_grad_(False)  # the graph holds no activations for gradients that nobody wants
+            undo.callback(weight.requires_grad_, True)
+        if checkpointing and not denoiser.is_gradient_checkpointing:
+            denoiser.enable_gradient_checkpointing()
+            undo.callback(denoiser.disable_gradient_checkpointing)
+        yield run
+
+
+def _refuse_what_cannot_work(pipe: Any, denoiser: nn.Module) -> None:
+    if getattr(pipe, "_unbleed_session", None) or getattr(denoiser, "_unbleed_session", None):
+        raise ModelError(
+            "this pipeline, or another one with the same denoiser, is being guided already; leave that `with` block first, "
+            "or add the two losses into one"
+        )
+    if getattr(denoiser, "is_cache_enabled", False):
+        raise ModelError(
+            "the denoiser has a cache enabled, which skips layers, so its maps would be stale; call disable_cache()"
+        )
+    hooks = (name for m in denoiser.modules() for name in getattr(getattr(m, "_diffusers_hook", None), "hooks", {}))
+    if any("group_offloading" in name for name in hooks):
+        raise ModelError(
+            "group offloading swaps weights under the gradient, which would be wrong; use pipe.enable_model_cpu_offload()"
+        )
+    if not callable(getattr(pipe, "encode_prompt", None)):
+        raise ModelError(f"{type(pipe).__name__} has no encode_prompt, so its prompts cannot be read; it is not supported yet")
+
+
+def _replace(undo: ExitStack, owner: Any, name: str, value: Any) -> None:
+    """Set an attribute of the instance, and put back what the instance itself had (or nothing) at the end."""
+    if name in vars(owner):
+        undo.callback(setattr, owner, name, vars(owner)[name])
+    else:
+        undo.callback(delattr, owner, name)
+    setattr(owner, name, value)
+
+
+class _Session:
+    """The state of one `with` block. One call of the pipeline begins with its prompts and ends with the next one's."""
+
+    def __init__(
+        self,
+        pipe: Any,
+        denoiser: nn.Module,
+        method: Method,
+        run: Run,
+        entities: Entities,
+        prompts: Sequence[str] | None,
+        record_maps: bool,
+    ) -> None:
+        self.pipe, self.denoiser, self.method, self.run = pipe, denoiser, method, run
+        self.entities, self.given_prompts, self.record_maps = entities, prompts, record_maps
+        self.loss, self.schedule = method.loss, method.schedule
+        self.family = family_of(denoiser)
+        self.probe = AttentionProbe(denoiser, self.family.layers(denoiser))
+        self.scheduler: Any = None
+        self.scheduler_shims = ExitStack()
+        self.evaluating = False
+        self.call = -1
+        self.groups: TokenGroups | None = None
+        self._begin_denoising()
+
+    # ------------------------------------------------------------------------------------------------ prompts
+
+    def watch_prompts(self, encode_prompt: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap the pipeline's encode_prompt, which every call runs first: it knows the words."""
+        signature = inspect.signature(encode_prompt)
+
+        @functools.wraps(encode_prompt)
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            named = signature.bind(*args, **kwargs).arguments
+            self._begin_call(named.get("prompt"), named.get("prompt_embeds"), named.get("num_images_per_prompt") or 1)
+            return encode_prompt(*args, **kwargs)
+
+        return watched
+
+    def _begin_call(self, prompt: str | Sequence[str] | None, embeddings: Tensor | None, images_per_prompt: int) -> None:
+        self.call += 1
+        self.hold_scheduler()
+        self._begin_denoising()
+        prompt = self.given_prompts if prompt is None else prompt
+        if prompt is None:
+            raise PromptError("the pipeline was called with embeddings, which hold no words; say guide(..., prompts=[...]) too")
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        if embeddings is not None and len(embeddings) != len(prompts):
+            raise PromptError(
+                f"the pipeline was called with {len(embeddings)} embeddings, but guide with {len(prompts)} prompts"
+            )
+        # the pipeline writes a learnt word of several vectors (textual inversion) out before it reads the prompt
+        convert = getattr(self.pipe, "maybe_convert_prompt", lambda text, _: text)
+        written = [convert(p, self.pipe.tokenizer) for p in prompts]
+        parsed = [parse(p, e) for p, e in zip(written, self._overrides(len(prompts)), strict=True)]
+        located = [locate(p, self.pipe.tokenizer) for p in parsed]
+        self.run.prompts += prompts
+        self.run.entities += [tokens.kept for tokens in located]
+        self.run.tokens += located
+        with torch.inference_mode(False):  # these take part in gradients
+            groups = group_tokens([tokens for tokens in located for _ in range(images_per_prompt)])
+        self.concerned = self.loss.concerns(groups).tolist() if self.loss else [False] * groups.images
+        self.groups = groups
+        if self.loss:
+            for index, (one, tokens) in enumerate(zip(parsed, located, strict=True)):
+                self._warn_about(one, tokens, self.concerned[index * images_per_prompt])
+
+    def _overrides(self, count: int) -> list[str | None]:
+        if self.entities is None or isinstance(self.entities, str):
+            return [self.entities] * count  # type: ignore[list-item]
+        if len(self.entities) != count:
+            raise PromptError(f"entities were named for {len(self.entities)} prompts, but the pipeline was called with {count}")
+        return list(self.entities)
+
+    def _warn_about(self, parsed: Parsed, tokens: PromptTokens, concerned: bool) -> None:
+        if tokens.dropped:
+            lost = ", ".join(f'"{entity}"' for entity in tokens.dropped)
+            warnings.warn(
+                f"{lost} lies beyond the {len(tokens.pieces)} tokens that the text encoder reads and is not guided; "
+                "shorten the prompt",
+                UnbleedWarning,
+                stacklevel=2,
+            )
+        if not concerned:
+            found = ", ".join(f'"{entity}"' for entity in tokens.kept) or "no entities"
+            advice = 'entities="red cat; blue bench" names them by hand'
+            if tokens.kept:
+                advice = 'this method needs modifiers, as in "red cat"; its setting include_entities may help'
+            warnings.warn(
+                f'"{parsed.prompt}" runs unguided: {self.method.name} has nothing to act on in it (found: {found}); {advice}',
+                UnbleedWarning,
+                stacklevel=2,
+            )
+
+    # ---------------------------------------------------------------------------------------------- scheduler
+
+    def hold_scheduler(self) -> None:
+        """Put the shims on the pipeline's scheduler, which the user may have replaced since the last call."""
+        if self.pipe.scheduler is self.scheduler:
+            return
+        self.release_scheduler()
+        self.scheduler = self.pipe.scheduler
+        self.scale: Callable[..., Tensor] = getattr(self.scheduler, "scale_model_input", lambda sample, _: sample)
+        _replace(self.scheduler_shims, self.scheduler, "step", self.watch_step(self.scheduler.step))
+        if hasattr(self.scheduler, "scale_model_input"):
+            _replace(self.scheduler_shims, self.scheduler, "scale_model_input", self.watch_scaling(self.scale))
+
+    def release_scheduler(self) -> None:
+        self.scheduler_shims.close()
+        self.scheduler = None
+
+    def _begin_denoising(self) -> None:
+        self.fresh = True  # the next denoiser call is the first of its step
+        self.raw: Tensor | None = None  # the latents before the scheduler scaled them
+        self.corrected: Tensor | None = None
+        self.timesteps: list[float] = []
+        self.seen: list[float] = []  # noise levels that have had their guidance, in order
+
+    def watch_scaling(self, scale_model_input: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        @functools.wraps(scale_model_input)
+        def watched(sample: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            self.raw = sample
+            return scale_model_input(sample, *args, **kwargs)
+
+        return watched
+
+    def watch_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(step)
+
+        @functools.wraps(step)
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            if self.corrected is not None:
+                bound = signature.bind(*args, **kwargs)
+                bound.arguments["sample"] = self.corrected.to(bound.arguments["sample"].dtype)
+                args, kwargs = bound.args, bound.kwargs
+            self.fresh, self.raw, self.corrected = True, None, None
+            return step(*args, **kwargs)
+
+        return watched
+
+    def _position(self, timestep: float) -> tuple[int, int, int] | None:
+        """Return (index, steps, asked) of a noise level in the run, or None where it is not its turn to be guided.
+
+        `steps` is the length of the run; `asked` what shares of the run refer to. They differ for the papers' way of
+        counting alone: PNDM runs one call more than the steps that were asked for.
+
+        Guidance happens once per noise level. PNDM runs its second level twice, and the scheduler throws the second
+        sample away; the inner evaluations of Heun and its kin are thrown away too. The run is what the pipeline walks
+        through: image-to-image begins in the middle of the scheduler's levels.
+        """
+        scheduler = self.pipe.scheduler
+        if not self.timesteps:
+            levels = scheduler.timesteps.tolist()
+            self.timesteps = levels if self.method.parity == "paper" else list(dict.fromkeys(levels))
+            first = self.timesteps.index(timestep) if timestep in self.timesteps else 0
+            self.timesteps = self.timesteps[first:]
+        inner = not getattr(scheduler, "state_in_first_order", True)
+        if self.method.parity != "paper" and (inner or timestep in self.seen):
+            return None
+        self.seen.append(timestep)
+        steps = len(self.timesteps)
+        return len(self.seen) - 1, steps, scheduler.num_inference_steps if self.method.parity == "paper" else steps
+
+    # ------------------------------------------------------------------------------------------------ denoiser
+
+    def on_denoise(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+        """The pre-hook: guide at the first denoiser call of a step; give later calls of the step the same latents."""
+        if self.evaluating:
+            return None
+        if self.groups is None:
+            raise PromptError("the denoiser ran before the pipeline read a prompt, so there is nothing to guide by")
+        if getattr(self.pipe, "do_perturbed_attention_guidance", False):
+            raise ModelError("perturbed attention splits each batch in three, which guidance cannot follow; set pag_scale=0")
+        call = DenoiserCall(args, kwargs, self.groups.images, getattr(self.pipe, "do_classifier_free_guidance", None))
+        if self.fresh:
+            self.fresh = False
+            with torch.inference_mode(False):  # whatever the user wrapped the pipeline in
+                self._guide(call)
+        if self.corrected is None:
+            return None
+        return call.with_latents(self.scale(self.corrected, call.timestep))
+
+    def _guide(self, call: DenoiserCall) -> None:
+        position = self._position(call.time)
+        if position is None:
+            return
+        index, steps, asked = position
+        if self.raw is not None and len(self.raw) == len(call.sample):
+            latents = self.raw[call.conditional]
+        else:
+            latents = call.sample[call.conditional]
+        latents = latents.detach().float()  # refinement adds up small updates: not in half precision
+        rows = [row for row, wanted in enumerate(self.concerned) if wanted]
+        if rows and self.schedule.guides(index, asked):
+            size, target = self.schedule.step_size_at(index, steps), self.schedule.target_at(index, asked)
+            latents = self._update(call, latents, rows, index, size, target)
+        if self.record_maps:
+            with torch.no_grad(), native_processors(self.probe.modules.values()):
+                maps = self._maps(call, latents, list(range(len(latents))))
+            self.run.maps.append(StepMaps(self.call, index, call.time, maps.cpu()))
+
+    def _update(
+        self, call: DenoiserCall, latents: Tensor, rows: list[int], index: int, step_size: float, target: float | None
+    ) -> Tensor:
+        """Move the images `rows` of `latents`, set them as the step's corrected latents, and note what happened."""
+        assert self.loss is not None
+        assert self.groups is not None
+        begun = time.perf_counter()
+        concerned = self.groups.to(latents.device).select(rows)
+
+        def evaluate(part: Tensor, of: Sequence[int]) -> Evaluation:
+            return self._evaluate(call, part, [rows[i] for i in of], concerned.select(of))
+
+        outcome = update(
+            latents[rows],
+            evaluate,
+            step_size=step_size,
+            target=target,
+            max_refinements=self.schedule.max_refinements,
+        )
+        latents = latents.clone()
+        latents[rows] = outcome.latents
+        self.corrected = latents
+        if any(outcome.skipped) and not self.run.skipped:
+            warnings.warn(
+                f"loss or gradient was not finite at step {index} (timestep {call.time:g}): the update was left out; "
+                "run.steps counts how often. A smaller step_size or a float32 model may help",
+                UnbleedWarning,
+                stacklevel=2,
+            )
+        seconds = time.perf_counter() - begun
+        for at, row in enumerate(rows):
+            self.run.steps.append(
+                Step(
+                    call=self.call,
+                    image=row,
+                    step=index,
+                    timestep=call.time,
+                    loss=outcome.losses[at][-1],
+                    terms=outcome.terms[at],
+                    losses=outcome.losses[at],
+                    gradient_norm=outcome.gradient_norms[at],
+                    refinements=outcome.refinements[at],
+                    skipped=outcome.skipped[at],
+                    seconds=seconds,
+                )
+            )
+        return latents
+
+    def _evaluate(self, call: DenoiserCall, latents: Tensor, rows: Sequence[int], groups: TokenGroups) -> Evaluation:
+        """Return loss and gradient at `latents` of the images `rows`. The sum over images has the images' own gradients."""
+        assert self.loss is not None
+        with torch.enable_grad(), native_processors(self.probe.modules.values()):
+            z = latents.detach().clone().requires_grad_(True)
+            terms = self.loss.terms(self._maps(call, z, rows), groups)
+            loss = torch.stack(list(terms.values())).sum(dim=0)
+            (gradient,) = torch.autograd.grad(loss.sum(), z)
+        return Evaluation(loss.detach(), {name: term.detach() for name, term in terms.items()}, gradient)
+
+    def _maps(self, call: DenoiserCall, latents: Tensor, rows: Sequence[int]) -> Tensor:
+        """Return the maps (batch, token, height, width) of the images `rows` at `latents`, text-conditioned."""
+        x = latents if self.method.parity == "paper" else self.scale(latents, call.timestep)
+        args, kwargs = call.conditional_rows(x, rows)
+        self.evaluating = True
+        try:
+            captures = self.probe(lambda: self.denoiser(*args, **kwargs))
+        finally:
+            self.evaluating = False
+        return average_maps(captures.values(), self.family.grid(self.denoiser, *latents.shape[-2:]))

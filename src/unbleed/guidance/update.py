@@ -1,0 +1,89 @@
+"""The update of the latents: a gradient step per image, repeated where a loss is to be reached.
+
+Pure but for the `evaluate` that is handed in. Images never touch each other: an image that has reached its target does not
+move while its neighbours are refined, and an image whose gradient is not finite is left where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Loss (batch,), its parts, and the gradient with respect to the latents (batch, ...), for some images of a batch."""
+
+    loss: Tensor
+    terms: dict[str, Tensor]
+    gradient: Tensor
+
+
+Evaluate = Callable[[Tensor, Sequence[int]], Evaluation]  # (latents of these rows, rows of the batch)
+
+
+@dataclass
+class Outcome:
+    """What an update did to each image. `losses[i]` has the loss of image i at every evaluation, refinement included."""
+
+    latents: Tensor
+    losses: list[list[float]]
+    terms: list[dict[str, float]]  # of the last evaluation
+    gradient_norms: list[float]  # of the last evaluation
+    refinements: list[int]
+    skipped: list[bool]  # the loss or the gradient was not finite
+
+
+def update(
+    latents: Tensor, evaluate: Evaluate, *, step_size: float, target: float | None = None, max_refinements: int = 20
+) -> Outcome:
+    """Return the latents (batch, ...) after one guided step of all images.
+
+    z <- z - step_size * gradient, once. Before that, where `target` is given and an image's loss is above it: updates until
+    the loss is at most `target`, `max_refinements` at most. As in the code of Attend-and-Excite, the update whose loss was
+    measured to be good enough is still made, and the regular one follows. An image of which any loss or gradient is not finite
+    keeps the latents that it came with.
+    """
+    count = len(latents)
+    before, latents = latents, latents.clone()
+    losses: list[list[float]] = [[] for _ in range(count)]
+    terms: list[dict[str, float]] = [{} for _ in range(count)]
+    norms, refinements, skipped = [0.0] * count, [0] * count, [False] * count
+    gradient = torch.zeros_like(latents)
+
+    def measure(rows: list[int]) -> None:
+        """Evaluate the images `rows` where they are now, noting the figures."""
+        found = evaluate(latents[rows], rows)
+        flat_norm = found.gradient.flatten(1).norm(dim=1)
+        names = list(found.terms)
+        figures = torch.stack([found.loss, flat_norm, *(found.terms[n] for n in names)]).tolist()  # one synchronisation
+        gradient[rows] = found.gradient.to(gradient.dtype)
+        for at, row in enumerate(rows):
+            losses[row].append(figures[0][at])
+            norms[row] = figures[1][at]
+            terms[row] = {name: figures[2 + k][at] for k, name in enumerate(names)}
+            finite = figures[0][at] - figures[0][at] == 0 and norms[row] - norms[row] == 0  # false for inf and NaN
+            skipped[row] = skipped[row] or not finite
+
+    def move(rows: list[int]) -> None:
+        latents[rows] = latents[rows] - step_size * gradient[rows]
+
+    measure(list(range(count)))
+    if target is not None:
+        active = [row for row in range(count) if not skipped[row] and losses[row][-1] > target]
+        for _ in range(max_refinements):
+            if not active:
+                break
+            above = [losses[row][-1] > target for row in active]
+            move(active)
+            for row in active:
+                refinements[row] += 1
+            measure(active)
+            active = [row for row, was_above in zip(active, above, strict=True) if was_above and not skipped[row]]
+    move([row for row in range(count) if not skipped[row]])
+    failed = [row for row in range(count) if skipped[row]]
+    latents[failed] = before[failed]  # wherever refinement had led them
+    return Outcome(latents, losses, terms, norms, refinements, skipped)

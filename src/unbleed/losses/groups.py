@@ -1,0 +1,92 @@
+"""The entities of a batch of images as tensors, so that no loss loops over images, entities or words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..prompt.tokens import Positions, PromptTokens
+
+
+@dataclass(frozen=True)
+class TokenGroups:
+    """Which tokens belong to what, for a batch of images.
+
+    Rows of `noun` are the entities of all images one after another, rows of `modifier` their modifiers; index tensors
+    say which image or entity a row belongs to. True means: this token of the sequence is one of the word's pieces.
+    """
+
+    images: int
+    noun: Tensor  # bool (entity, token)
+    entity_image: Tensor  # long (entity,)
+    modifier: Tensor  # bool (modifier, token)
+    modifier_entity: Tensor  # long (modifier,)
+    prompt: Tensor  # bool (batch, token): the prompt's own pieces, without start, end and padding
+    padded_with_end: Tensor  # bool (batch,): padding repeats the end token (SD 1) rather than "!" (SD 2)
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt.shape[1]
+
+    @property
+    def whole(self) -> Tensor:
+        """bool (entity, token): the pieces of an entity's noun and of all its modifiers."""
+        return self.noun | (
+            self.noun.new_zeros(self.noun.shape, dtype=torch.long).index_add(0, self.modifier_entity, self.modifier.long()) > 0
+        )
+
+    def select(self, rows: Sequence[int]) -> TokenGroups:
+        """Return the groups of the images `rows` alone, in that order."""
+        device = self.prompt.device
+        index = torch.tensor(list(rows), dtype=torch.long, device=device)
+        new_image = torch.full((self.images,), -1, dtype=torch.long, device=device)
+        new_image[index] = torch.arange(len(index), device=device)
+        keep_entity = new_image[self.entity_image] >= 0
+        new_entity = keep_entity.cumsum(0) - 1
+        keep_modifier = keep_entity[self.modifier_entity]
+        return TokenGroups(
+            images=len(index),
+            noun=self.noun[keep_entity],
+            entity_image=new_image[self.entity_image[keep_entity]],
+            modifier=self.modifier[keep_modifier],
+            modifier_entity=new_entity[self.modifier_entity[keep_modifier]],
+            prompt=self.prompt[index],
+            padded_with_end=self.padded_with_end[index],
+        )
+
+    def to(self, device: torch.device) -> TokenGroups:
+        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return TokenGroups(images=self.images, **moved)
+
+
+def group_tokens(prompts: Sequence[PromptTokens]) -> TokenGroups:
+    """Return the groups of a batch: one `PromptTokens` per image."""
+    length = max((len(p.pieces) for p in prompts), default=0)
+
+    def row(positions: Positions) -> Tensor:
+        mask = torch.zeros(length, dtype=torch.bool)
+        mask[list(positions)] = True
+        return mask
+
+    def rows(masks: list[Tensor]) -> Tensor:
+        return torch.stack(masks) if masks else torch.zeros(0, length, dtype=torch.bool)
+
+    nouns, entity_image, modifiers, modifier_entity = [], [], [], []
+    for image, tokens in enumerate(prompts):
+        for noun, words in tokens.entities:
+            modifiers += [row(word) for word in words]
+            modifier_entity += [len(nouns)] * len(words)
+            nouns.append(row(noun))
+            entity_image.append(image)
+    return TokenGroups(
+        images=len(prompts),
+        noun=rows(nouns),
+        entity_image=torch.tensor(entity_image, dtype=torch.long),
+        modifier=rows(modifiers),
+        modifier_entity=torch.tensor(modifier_entity, dtype=torch.long),
+        prompt=rows([row(tuple(range(1, tokens.end))) for tokens in prompts]),
+        padded_with_end=torch.tensor([tokens.padded_with_end for tokens in prompts], dtype=torch.bool),
+    )
