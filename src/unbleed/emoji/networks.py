@@ -1,0 +1,167 @@
+"""The parts of the emoji model, each a stock diffusers or transformers class: only the sizes are ours."""
+
+# pyright: reportArgumentType=false, reportCallIssue=false
+# (diffusers' configurations are untyped: the type of a default, such as a tuple of one, is taken for the parameter's)
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from tokenizers import pre_tokenizers
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from .scenes import TEMPLATES
+from .sprites import COLOURS, NOUNS
+
+IMAGE_SIDE = 128  # pixels
+LATENT_SIDE = 16  # autoencoder of factor 8
+LATENT_CHANNELS = 8
+TOKENS = 32  # positions of the text encoder; the longest caption of three coloured entities has 13
+
+# Words beyond the nouns and colours that get a token of their own. A word that is not here is read in pieces.
+_MORE_WORDS = "grey photo picture emoji of the an a and with next to in on two three , . ! & - '".split()
+
+
+def tokenizer(folder: Path) -> CLIPTokenizer:
+    """Return CLIP's tokenizer with a vocabulary of the emoji world, read from `folder`, or made and saved there.
+
+    Byte-level BPE: every string can be read, the known words in one piece each. What a network has learnt hangs on the
+    numbers of the tokens, so a vocabulary that is there is never made anew.
+    """
+    if not (folder / "tokenizer.json").exists():
+        words = [*NOUNS, *COLOURS, *_MORE_WORDS, *" ".join(t for group in TEMPLATES.values() for t in group).split()]
+        merges = _merges({w.strip("{}0123, ") for w in words} - {""})
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+        # CLIP's order: bytes, bytes that end a word, merges, the two marks
+        pieces = [*alphabet, *(f"{byte}</w>" for byte in alphabet), *("".join(pair) for pair in merges)]
+        pieces += ["<|startoftext|>", "<|endoftext|>"]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}, ensure_ascii=False))
+        (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(pair) for pair in merges) + "\n")
+        CLIPTokenizer.from_pretrained(folder, model_max_length=TOKENS).save_pretrained(folder)
+    return CLIPTokenizer.from_pretrained(folder)
+
+
+def _merges(words: set[str]) -> list[tuple[str, str]]:
+    """Return the merges of byte-pair encoding that make one piece of every word, most frequent first.
+
+    Ties go by the alphabet. (The trainer of the tokenizers library breaks them differently from call to call.)
+    """
+    spelt = [[*word[:-1], f"{word[-1]}</w>"] for word in sorted(words)]
+    merges = []
+    while pairs := Counter(pair for pieces in spelt for pair in pairwise(pieces)):
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        for pieces in spelt:
+            for at in range(len(pieces) - 2, -1, -1):
+                if tuple(pieces[at : at + 2]) == best:
+                    pieces[at : at + 2] = ["".join(best)]
+    return merges
+
+
+def autoencoder() -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(16, 32, 64, 128),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+        sample_size=IMAGE_SIDE,
+        scaling_factor=1.0,  # latents are whitened inside the network's own 1x1 convolutions, see train.whiten
+    )
+
+
+def text_encoder(vocabulary: CLIPTokenizer) -> CLIPTextModel:
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=256,
+            intermediate_size=512,
+            projection_dim=256,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=TOKENS,
+            hidden_act="quick_gelu",
+            bos_token_id=vocabulary.bos_token_id,
+            eos_token_id=vocabulary.eos_token_id,
+            pad_token_id=vocabulary.pad_token_id,
+        )
+    )
+
+
+def denoiser() -> UNet2DConditionModel:
+    """Return the UNet: one level, so that every place where text enters is at 16x16.
+
+    The level at which cross-attention carries the layout is a property of the model. Here all four cross-attention
+    layers (down, mid, two up) read and write 16x16 features, the grid on which the published methods look.
+    Their queries start twice as large as usual: otherwise attention stays spread over all tokens for thousands of steps,
+    since a few words can be read well enough from their mean.
+    """
+    unet = UNet2DConditionModel(
+        sample_size=LATENT_SIDE,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        block_out_channels=(160,),
+        down_block_types=("CrossAttnDownBlock2D",),
+        mid_block_type="UNetMidBlock2DCrossAttn",
+        up_block_types=("CrossAttnUpBlock2D",),
+        layers_per_block=1,
+        attention_head_dim=5,  # diffusers reads this as the number of heads: 32 channels each
+        cross_attention_dim=256,
+        norm_num_groups=16,
+    )
+    for name, module in unet.named_modules():
+        if name.endswith("attn2.to_q"):
+            module.weight.data *= 2
+    return unet
+
+
+def scheduler() -> DDIMScheduler:
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+
+
+def assemble(
+    vae: AutoencoderKL, text: CLIPTextModel, vocabulary: CLIPTokenizer, unet: UNet2DConditionModel
+) -> StableDiffusionPipeline:
+    return StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text,
+        tokenizer=vocabulary,
+        unet=unet,
+        scheduler=scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def prepare_for_training(module: nn.Module, device: torch.device) -> Any:
+    """Move to the device in the layout that its convolutions like.
+
+    On a CPU the explicit attention processor is faster: the backward of fused attention is slow for small heads.
+    """
+    if device.type == "cpu" and isinstance(module, UNet2DConditionModel):
+        module.set_attn_processor(AttnProcessor())
+    return (
+        module.to(device=device, memory_format=torch.channels_last)
+        if not isinstance(module, CLIPTextModel)
+        else module.to(device)
+    )

@@ -1,0 +1,136 @@
+"""Scenes composed of sprites: what the emoji model is trained on, with the truth of each picture.
+
+A scene is a pure function of a seed and an index, so any scene can be made again, on any machine and in any order.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .sprites import COLOURS, NOUNS, sprite
+
+HELD_OUT_SEED = 2301_13826  # the arXiv number of Attend-and-Excite: a fixed and unsuspicious choice
+SHARES = {1: 0.60, 2: 0.36, 3: 0.04}  # how many scenes hold one, two, three entities
+COLOURED = 0.6  # share of entities that are given a colour
+SIDES = {1: (0.50, 0.85), 2: (0.38, 0.52), 3: (0.30, 0.40)}  # longer side of a sprite over the picture's side
+
+_SINGLE = ("a {0}",) * 7 + ("{0}", "a photo of a {0}", "an emoji of a {0}")
+_PAIR = ("a {0} and a {1}",) * 6 + ("a {0} with a {1}",) * 2 + ("{0} and {1}", "a {0} next to a {1}", "a {0}, a {1}")
+_TRIPLE = ("a {0}, a {1} and a {2}",) * 2 + ("a {0} and a {1} and a {2}",)
+TEMPLATES = {1: _SINGLE, 2: _PAIR, 3: _TRIPLE}
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One entity of a scene: a noun, a colour (None: natural), and its box as shares of the picture's side."""
+
+    noun: str
+    colour: str | None
+    box: tuple[float, float, float, float]  # left, top, right, bottom
+
+    @property
+    def words(self) -> str:
+        return self.noun if self.colour is None else f"{self.colour} {self.noun}"
+
+
+def held_out_pairs() -> frozenset[frozenset[str]]:
+    """Return the half of all 276 noun pairs that no training scene shows together.
+
+    The rule: the pairs in the order of the benchmark's word lists, shuffled by `random.Random(HELD_OUT_SEED)`,
+    the first 138.
+    """
+    pairs = list(combinations(NOUNS, 2))
+    random.Random(HELD_OUT_SEED).shuffle(pairs)
+    return frozenset(frozenset(pair) for pair in pairs[: len(pairs) // 2])
+
+
+_HELD_OUT = held_out_pairs()
+
+
+def sample_scene(seed: int, index: int) -> tuple[Thing, ...]:
+    """Return the things of training scene `index` of the stream `seed`; never a held-out pair."""
+    rng = np.random.default_rng([seed, index])
+    count = int(rng.choice(list(SHARES), p=list(SHARES.values())))
+    while True:
+        nouns = [str(n) for n in rng.choice(NOUNS, size=count, replace=False)]
+        if not any(frozenset(pair) in _HELD_OUT for pair in combinations(nouns, 2)):
+            break
+    colours = [str(rng.choice(COLOURS)) if rng.random() < COLOURED else None for _ in nouns]
+    return tuple(Thing(n, c, b) for n, c, b in zip(nouns, colours, _place(count, rng), strict=True))
+
+
+def _place(count: int, rng: np.random.Generator) -> list[tuple[float, float, float, float]]:
+    """Return `count` square boxes inside the picture, none touching another."""
+    low, high = SIDES[count]
+    while True:
+        boxes: list[tuple[float, float, float, float]] = []
+        for _ in range(count):
+            side = rng.uniform(low, high)
+            left, top = rng.uniform(0.02, 0.98 - side, size=2)
+            boxes.append((float(left), float(top), float(left + side), float(top + side)))
+        if all(_apart(a, b) for a, b in combinations(boxes, 2)):
+            return boxes
+
+
+def _apart(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
+def draw_scene(things: tuple[Thing, ...], size: int, rng: np.random.Generator, font: Path) -> np.ndarray:
+    """Return the picture of `things`: uint8 (size, size, 3), on a plain or gently graded pastel ground."""
+    canvas = _ground(size, rng)
+    for thing in things:
+        pixels = sprite(thing.noun, thing.colour, font)
+        side = (thing.box[2] - thing.box[0]) * size
+        scale = side / max(pixels.shape[:2])
+        height, width = (max(1, round(s * scale)) for s in pixels.shape[:2])
+        pixels = _resize(pixels, width, height)
+        if rng.random() < 0.5:
+            pixels = pixels[:, ::-1]
+        top = round(thing.box[1] * size + (side - height) / 2)
+        left = round(thing.box[0] * size + (side - width) / 2)
+        window = canvas[top : top + height, left : left + width]
+        pixels = pixels[: window.shape[0], : window.shape[1]]
+        window *= 1 - pixels[..., 3:]
+        window += pixels[..., :3]  # colour is premultiplied by alpha
+    return (canvas.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return the sprite at a new size with its colour premultiplied, so that no fringe of hidden colour appears."""
+    premultiplied = np.concatenate([pixels[..., :3] * pixels[..., 3:], pixels[..., 3:]], axis=-1)
+    image = Image.fromarray((premultiplied * 255 + 0.5).astype(np.uint8))
+    resized = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return np.asarray(resized, dtype=np.float32) / 255
+
+
+def _ground(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a pastel ground, float32 (size, size, 3), plain in a third of the cases."""
+    first = rng.uniform(0.80, 0.98, size=3)
+    last = first if rng.random() < 1 / 3 else np.clip(first + rng.uniform(-0.10, 0.10, size=3), 0.78, 1.0)
+    angle = rng.uniform(0, 2 * np.pi)
+    axis = np.linspace(-0.5, 0.5, size)
+    ramp = 0.5 + (np.cos(angle) * axis[None, :] + np.sin(angle) * axis[:, None]) / np.sqrt(2)
+    return (first + (last - first) * ramp[..., None]).astype(np.float32)
+
+
+def caption(things: tuple[Thing, ...], rng: np.random.Generator) -> str:
+    """Return a caption of `things` in a random order and phrasing.
+
+    Half of the captions say "an elephant", half "a elephant", since the benchmark's prompts always say "a".
+    """
+    order = [things[i].words for i in rng.permutation(len(things))]
+    templates = TEMPLATES[len(things)]
+    text = templates[rng.integers(len(templates))].format(*order)
+    if rng.random() < 0.5:
+        for vowel in "aeiou":
+            text = text.replace(f" a {vowel}", f" an {vowel}")
+            if text.startswith(f"a {vowel}"):
+                text = "an" + text[1:]
+    return text.replace("gray", "grey") if rng.random() < 0.1 else text

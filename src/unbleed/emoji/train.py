@@ -1,0 +1,372 @@
+"""Training of the emoji model from nothing: autoencoder, latents, then text encoder and denoiser together.
+
+Everything random comes from the seed and the step, so a run that was stopped goes on as if it had not been: the
+state in `work/` (safetensors: weights, running average, both Adam moments) is written every few hundred steps under
+a temporary name and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..errors import TrainingError
+from . import networks
+from .scenes import caption, draw_scene, sample_scene
+from .sprites import find_font
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what is trained. Steps are optimiser steps, batches count pictures."""
+
+    seed: int = 0
+    autoencoder_steps: int = 2600
+    autoencoder_batch: int = 32  # crops of half the picture's side
+    autoencoder_rate: float = 1e-3
+    kl_weight: float = 1e-3
+    scenes: int = 30_000  # encoded once, then seen several times
+    steps: int = 6900
+    batch: int = 32
+    rate: float = 6e-4
+    warm_up: int = 200  # steps over which the rate rises, in both stages
+    averaging: float = 0.999  # decay of the running average of the weights
+    no_caption: float = 0.1  # share of captions left empty, for classifier-free guidance
+    singles_steps: int = 2200  # scenes of one entity alone at first: words are learnt sooner where one thing is to be named
+
+
+PRESETS = {
+    "first": Recipe(),
+    "quick": Recipe(autoencoder_steps=900, scenes=12_000, steps=1200, singles_steps=600),
+    "smoke": Recipe(autoencoder_steps=4, autoencoder_batch=4, scenes=16, steps=4, batch=4, averaging=0.5),
+}
+
+Report = Callable[[str, int, int, float], None]  # stage, step, steps, loss
+
+
+def train(
+    out: Path,
+    recipe: Recipe,
+    *,
+    device: str | torch.device = "cpu",
+    font: Path | None = None,
+    report: Report = lambda *_: None,
+    save_every: int = 200,
+) -> Path:
+    """Train into the folder `out` and return it: a `StableDiffusionPipeline` that diffusers loads by itself.
+
+    `out/work` holds the state of the run; a run found there goes on where it stopped. A model can also be exported
+    from a run in the middle of it: see `export`.
+
+    Raises `TrainingError` when the font is missing, the device cannot be used, or `out/work` belongs to another recipe.
+    """
+    device, font = check_device(device), find_font(font)
+    work = out / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    _check_recipe(work / "recipe.json", recipe)
+    vae = _train_autoencoder(work, recipe, device, font, report, save_every)
+    latents = _encode_scenes(work, recipe, vae, device, font, report)
+    _train_denoiser(work, recipe, latents, device, report, save_every)
+    return export(out, recipe)
+
+
+def export(out: Path, recipe: Recipe) -> Path:
+    """Write the pipeline of the run in `out/work`, as far as it has come, in fp16 safetensors to `out`."""
+    work = out / "work"
+    vae = networks.autoencoder()
+    vae.load_state_dict(load_file(work / "autoencoder.safetensors"))
+    vocabulary = networks.tokenizer(work / "tokenizer")
+    pair = _TextAndDenoiser(vocabulary)
+    state = _State(work / "denoiser-state.safetensors", pair, recipe.averaging)
+    if not state.load():
+        raise TrainingError(f"{state.path} is not there: the denoiser has not been trained yet")
+    pair.load_state_dict(state.average)
+    pipe = networks.assemble(vae.half(), pair.text.half(), vocabulary, pair.unet.half())
+    pipe.save_pretrained(out, safe_serialization=True)
+    # transformers loads in the precision that the configuration names, diffusers in float32: without this, a plain
+    # from_pretrained would mix the two
+    config = out / "text_encoder/config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
+    history = {"recipe": asdict(recipe), "steps_done": state.step, "seconds": round(state.seconds), "loss": state.loss}
+    (out / "training.json").write_text(json.dumps(history, indent=2) + "\n")
+    return out
+
+
+def check_device(device: str | torch.device) -> torch.device:
+    """Return the device; raise `TrainingError` when nothing can be computed on it."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise TrainingError(f'the device "{device}" cannot be used ({reason}); take cpu, or cuda where there is one') from None
+    return torch.device(device)
+
+
+def _check_recipe(path: Path, recipe: Recipe) -> None:
+    if not path.exists():
+        path.write_text(json.dumps(asdict(recipe), indent=2))
+    found = json.loads(path.read_text())
+    if found != asdict(recipe):
+        changed = sorted(k for k in asdict(recipe) if found.get(k) != asdict(recipe)[k])
+        raise TrainingError(
+            f"{path.parent} holds a run with another {', '.join(changed)}; go on with its own preset, or take another folder"
+        )
+
+
+# ---------------------------------------------------------------------------------------------- autoencoder
+
+
+def _train_autoencoder(work: Path, recipe: Recipe, device: torch.device, font: Path, report: Report, save_every: int) -> Any:
+    """Return the whitened autoencoder, trained or read from `work`."""
+    finished = work / "autoencoder.safetensors"
+    if finished.exists():
+        vae: Any = networks.autoencoder()
+        vae.load_state_dict(load_file(finished))
+        return networks.prepare_for_training(vae, device).eval().requires_grad_(False)
+    torch.manual_seed(recipe.seed)
+    vae: Any = networks.prepare_for_training(networks.autoencoder(), device)
+    state = _State(work / "autoencoder-state.safetensors", vae, recipe.averaging)
+    state.load()
+
+    def loss_of(step: int) -> Tensor:
+        pictures = _crops(recipe, step, font).to(device).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16):
+            posterior = vae.encode(pictures).latent_dist
+            noise = _noise(posterior.mean.shape, recipe.seed, step, device)
+            rebuilt = vae.decode(posterior.mean + posterior.std * noise).sample
+        return _reconstruction(rebuilt.float(), pictures) + recipe.kl_weight * posterior.kl().mean() / posterior.mean[0].numel()
+
+    _optimise("autoencoder", vae, state, loss_of, recipe.autoencoder_rate, recipe.autoencoder_steps, recipe, report, save_every)
+    vae.load_state_dict(state.average)
+    vae.eval().requires_grad_(False)
+    sample = torch.cat([_pictures(recipe, range(k, k + 32), font) for k in range(0, 512, 32)])
+    whiten(vae, torch.cat([vae.encode(p.to(device)).latent_dist.mean for p in sample.split(32)]))
+    _save(vae.state_dict(), finished)
+    return vae
+
+
+def _reconstruction(rebuilt: Tensor, pictures: Tensor) -> Tensor:
+    """Return L1 + L2 + L1 of the picture's differences, over (batch, rgb, height, width)."""
+    edges = sum(((rebuilt.diff(dim=d) - pictures.diff(dim=d)).abs().mean() for d in (-1, -2)), torch.zeros(()).to(rebuilt))
+    return (rebuilt - pictures).abs().mean() + (rebuilt - pictures).square().mean() + edges
+
+
+@torch.no_grad()
+def whiten(vae: Any, latents: Tensor) -> None:
+    """Give each latent channel mean 0 and deviation 1 over `latents` (batch, channel, height, width), in place.
+
+    The shift and scale go into the 1x1 convolutions on both sides of the latents, so that the model needs neither a
+    scaling nor a shift factor and any pipeline decodes it.
+    """
+    mean, deviation = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
+    before, after = vae.quant_conv, vae.post_quant_conv
+    count = len(mean)
+    after.bias += after.weight[:, :, 0, 0] @ mean
+    after.weight *= deviation[None, :, None, None]
+    before.weight[:count] /= deviation[:, None, None, None]
+    before.bias[:count] = (before.bias[:count] - mean) / deviation
+    before.bias[count:] -= 2 * deviation.log()  # the second half is the logarithm of the variance
+
+
+def _pictures(recipe: Recipe, indices: range, font: Path) -> Tensor:
+    """Return the pictures of the scenes `indices`: (batch, rgb, side, side) in [-1, 1]."""
+    drawn = [
+        draw_scene(sample_scene(recipe.seed, i), networks.IMAGE_SIDE, np.random.default_rng([recipe.seed, 1, i]), font)
+        for i in indices
+    ]
+    return torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _crops(recipe: Recipe, step: int, font: Path) -> Tensor:
+    """Return a batch of crops of half the picture's side, two of each scene, centred near a sprite.
+
+    Most of a picture is ground, which is learnt at once; the crops spend the time on the sprites.
+    """
+    rng = np.random.default_rng([recipe.seed, 2, step])
+    side = networks.IMAGE_SIDE // 2
+    scenes = recipe.autoencoder_batch // 2
+    first = 10_000_000 + step * scenes  # scenes of its own, far from those that are encoded
+    crops = []
+    for picture, index in zip(_pictures(recipe, range(first, first + scenes), font), range(first, first + scenes), strict=True):
+        things = sample_scene(recipe.seed, index)
+        for _ in range(2):
+            left, top, right, bottom = things[rng.integers(len(things))].box
+            x = int(np.clip(rng.uniform(left, right) * 2 * side - side / 2, 0, side))
+            y = int(np.clip(rng.uniform(top, bottom) * 2 * side - side / 2, 0, side))
+            crops.append(picture[:, y : y + side, x : x + side])
+    return torch.stack(crops)
+
+
+# -------------------------------------------------------------------------------------------------- latents
+
+
+def _encode_scenes(work: Path, recipe: Recipe, vae: Any, device: torch.device, font: Path, report: Report) -> Tensor:
+    """Return the latents of all training scenes, (scene, channel, height, width) in float16, made or read."""
+    path = work / "latents.safetensors"
+    if not path.exists():
+        chunks, size = [], 64
+        for first in range(0, recipe.scenes, size):
+            pictures = _pictures(recipe, range(first, min(first + size, recipe.scenes)), font).to(device)
+            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+                mean = vae.encode(pictures.contiguous(memory_format=torch.channels_last)).latent_dist.mean
+            chunks.append(mean.half().cpu())
+            report("latents", min(first + size, recipe.scenes), recipe.scenes, 0.0)
+        _save({"latents": torch.cat(chunks)}, path)
+    return load_file(path)["latents"]
+
+
+# ------------------------------------------------------------------------------------------------- denoiser
+
+
+class _TextAndDenoiser(nn.Module):
+    """The two networks that are trained together, as one module."""
+
+    def __init__(self, vocabulary: networks.CLIPTokenizer) -> None:
+        super().__init__()
+        self.text = networks.text_encoder(vocabulary)
+        self.unet = networks.denoiser()
+
+    def forward(self, noisy: Tensor, t: Tensor, ids: Tensor) -> Tensor:
+        return self.unet(noisy, t, self.text(ids)[0]).sample
+
+
+def _train_denoiser(work: Path, recipe: Recipe, latents: Tensor, device: torch.device, report: Report, save_every: int) -> None:
+    torch.manual_seed(recipe.seed)
+    vocabulary = networks.tokenizer(work / "tokenizer")
+    pair = _TextAndDenoiser(vocabulary)
+    networks.prepare_for_training(pair.text, device)
+    networks.prepare_for_training(pair.unet, device)
+    state = _State(work / "denoiser-state.safetensors", pair, recipe.averaging)
+    state.load()
+    scheduler: Any = networks.scheduler()
+    times = scheduler.config.num_train_timesteps
+    singles = np.array([i for i in range(recipe.scenes) if len(sample_scene(recipe.seed, i)) == 1])
+
+    def loss_of(step: int) -> Tensor:
+        rng = np.random.default_rng([recipe.seed, 3, step])
+        chosen = rng.choice(singles if step < recipe.singles_steps else recipe.scenes, size=recipe.batch)
+        texts = ["" if rng.random() < recipe.no_caption else caption(sample_scene(recipe.seed, int(i)), rng) for i in chosen]
+        ids = vocabulary(
+            texts, padding="max_length", truncation=True, max_length=networks.TOKENS, return_tensors="pt"
+        ).input_ids
+        clean = latents[torch.from_numpy(chosen)].to(device).float().contiguous(memory_format=torch.channels_last)
+        noise = _noise(clean.shape, recipe.seed, step, device)
+        # one time from each of `batch` equal slices: less variance than independent draws
+        t = torch.from_numpy((np.arange(recipe.batch) + rng.random(recipe.batch)) * times / recipe.batch).long().to(device)
+        noisy, target = scheduler.add_noise(clean, noise, t), scheduler.get_velocity(clean, noise, t)
+        with torch.autocast(device.type, torch.bfloat16):
+            predicted = pair(noisy, t, ids.to(device))
+        return F.mse_loss(predicted.float(), target)
+
+    _optimise("denoiser", pair, state, loss_of, recipe.rate, recipe.steps, recipe, report, save_every)
+
+
+# ------------------------------------------------------------------------------------- what both stages share
+
+
+class _State:
+    """Weights' running average, Adam's moments and the step, kept in one safetensors file."""
+
+    def __init__(self, path: Path, module: nn.Module, averaging: float) -> None:
+        self.path, self.module, self.averaging = path, module, averaging
+        self.step, self.seconds, self.loss = 0, 0.0, math.nan
+        self.average = {k: v.detach().clone() for k, v in module.state_dict().items()}
+        self.moments: dict[str, Tensor] = {}
+
+    def load(self) -> bool:
+        if not self.path.exists():
+            return False
+        tensors = load_file(self.path)
+        with safe_open(self.path, "pt") as file:
+            facts = file.metadata()
+        device = next(self.module.parameters()).device
+        part = {kind: {k.split(":", 1)[1]: v.to(device) for k, v in tensors.items() if k.startswith(kind)} for kind in "wam"}
+        self.module.load_state_dict(part["w"])
+        self.average, self.moments = part["a"], part["m"]
+        self.step, self.seconds, self.loss = int(facts["step"]), float(facts["seconds"]), float(facts["loss"])
+        return True
+
+    def save(self, moments: dict[str, Tensor]) -> None:
+        tensors = {f"w:{k}": v for k, v in self.module.state_dict().items()}
+        tensors |= {f"a:{k}": v for k, v in self.average.items()} | {f"m:{k}": v for k, v in moments.items()}
+        facts = {"step": str(self.step), "seconds": str(self.seconds), "loss": str(self.loss)}
+        _save(tensors, self.path, facts)
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        # a short memory at first, so that the average does not carry the random start
+        decay = min(self.averaging, (1 + self.step) / (10 + self.step))
+        for key, value in self.module.state_dict().items():
+            if value.is_floating_point():
+                self.average[key].lerp_(value, 1 - decay)
+
+
+def _optimise(
+    stage: str,
+    module: nn.Module,
+    state: _State,
+    loss_of: Callable[[int], Tensor],
+    rate: float,
+    steps: int,
+    recipe: Recipe,
+    report: Report,
+    save_every: int,
+) -> None:
+    """Run AdamW with a short warm-up and a cosine to zero over `steps`, from where `state` stands."""
+    named = dict(module.named_parameters())
+    optimiser = torch.optim.AdamW(named.values(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    for name, parameter in named.items():
+        if f"{name}:exp_avg" in state.moments:
+            # in the parameter's own memory layout: the fused optimiser walks both as they lie
+            optimiser.state[parameter] = {
+                "step": torch.tensor(float(state.step), device=parameter.device),
+                **{k: torch.empty_like(parameter).copy_(state.moments[f"{name}:{k}"]) for k in ("exp_avg", "exp_avg_sq")},
+            }
+    for step in range(state.step, steps):
+        begun = time.perf_counter()
+        warm = min(1.0, (step + 1) / recipe.warm_up)
+        for group in optimiser.param_groups:
+            group["lr"] = rate * warm * 0.5 * (1 + math.cos(math.pi * step / steps))
+        loss = loss_of(step)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss of the {stage} is {loss.item()} at step {step}; the last good state is in {state.path}"
+            )
+        loss.backward()
+        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        state.step = step + 1
+        state.follow()
+        state.loss = loss.item() if math.isnan(state.loss) else 0.98 * state.loss + 0.02 * loss.item()
+        state.seconds += time.perf_counter() - begun
+        report(stage, state.step, steps, state.loss)
+        if state.step % save_every == 0 or state.step == steps:
+            state.save({f"{n}:{k}": optimiser.state[p][k] for n, p in named.items() for k in ("exp_avg", "exp_avg_sq")})
+
+
+def _noise(shape: torch.Size, seed: int, step: int, device: torch.device) -> Tensor:
+    """Return standard normal noise that depends on seed and step alone, the same on every device."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    return torch.randn(shape, generator=generator).to(device)
+
+
+def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    temporary = path.with_suffix(".tmp")
+    save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata)
+    temporary.replace(path)
