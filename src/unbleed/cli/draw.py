@@ -1,0 +1,225 @@
+"""`unbleed generate` and `unbleed attention`: commands that draw pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ..errors import MethodError, OutputError, PromptError
+from . import app
+from .common import (
+    AsJson,
+    EntitiesOption,
+    Model,
+    Setting,
+    is_file_name,
+    load_pipeline,
+    print_json,
+    read_seeds,
+    read_settings,
+    sampling_defaults,
+    slug,
+)
+
+MethodName = Annotated[str, typer.Option(help="A method's name; unbleed methods lists them.")]
+Steps = Annotated[int | None, typer.Option(help="Denoising steps [emoji: 30, else 50].")]
+Scale = Annotated[float | None, typer.Option("--guidance-scale", help="Classifier-free guidance [emoji: 5, else 7.5].")]
+Height = Annotated[int | None, typer.Option(help="Pixels, a multiple of 8 [the model's own].")]
+Width = Annotated[int | None, typer.Option(help="Pixels, a multiple of 8 [the model's own].")]
+
+
+@app.command()
+def generate(
+    context: typer.Context,
+    prompt: Annotated[str | None, typer.Argument(help="What the picture should show.")] = None,
+    method: MethodName = "attend-and-excite",
+    settings: Setting = None,
+    seed: Annotated[int | None, typer.Option(help="One seed [0].")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Several: 0-7 or 1,5,9.")] = None,
+    steps: Steps = None,
+    guidance_scale: Scale = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What the picture should not show.")] = None,
+    entities: EntitiesOption = None,
+    height: Height = None,
+    width: Width = None,
+    model: Model = "emoji",
+    compare: Annotated[bool, typer.Option("--compare", help="Draw the unguided picture too, and a sheet of both.")] = False,
+    replay: Annotated[Path | None, typer.Option(help="Draw again what this picture's own recipe says.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures drawn at once; 1 is exact to the bit.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder, or NAME.png for a single picture.")] = Path("out"),
+    json: AsJson = False,
+) -> None:
+    """Draw pictures of a prompt, guided by a method."""
+    from .. import generation
+    from ..methods import method_from
+
+    if replay is not None:
+        given = {name for name in context.params if _is_given(context, name)} - {"replay", "out", "json", "batch_size"}
+        if given:
+            raise PromptError(f"--replay takes all from the picture; leave out {', '.join(sorted(given))}")
+        recipe = generation.read_recipe(replay)
+        numbers = [recipe.seed]
+    else:
+        if prompt is None:
+            raise PromptError('no prompt; write one, as in: unbleed generate "a red cat and a blue bench"')
+        if seed is not None and seeds is not None:
+            raise PromptError("both --seed and --seeds; give one of them")
+        numbers = read_seeds(seeds) if seeds is not None else [seed or 0]
+        count, scale = sampling_defaults(model, steps, guidance_scale)
+        recipe = generation.Recipe(
+            prompt=prompt,
+            seed=numbers[0],
+            method=method,
+            settings=read_settings(settings),
+            entities=entities,
+            negative_prompt=negative_prompt,
+            steps=count,
+            guidance_scale=scale,
+            height=height,
+            width=width,
+            model=model,
+        )
+    method_from(recipe.method, recipe.settings)  # complain before the model is loaded
+    _parse_for_errors(recipe.prompt, recipe.entities)
+    if compare and recipe.method == "none":
+        raise MethodError("--compare with --method none compares a picture with itself; name another method")
+    single = is_file_name(out)
+    if single and (len(numbers) > 1 or compare):
+        raise OutputError(
+            f"{out} is one file, but {len(numbers) * (2 if compare else 1)} pictures are to be written; name a folder"
+        )
+    folder = out.parent if single else out
+    generation.check_writable(folder)
+    if replay is not None and single and out.exists() and out.samefile(replay):
+        raise OutputError(f"{out} is the picture that is replayed; name another file to keep both")
+    pipe = load_pipeline(recipe.model, recipe.dtype)
+
+    def path_of(kind: str, drawn: generation.Recipe) -> Path:
+        """Return where to write: never over a picture of another recipe, unless the user named that very file."""
+        return out if single else generation.free_name(folder / f"{slug(drawn.prompt)}-{kind}-seed{drawn.seed}.png", drawn)
+
+    console = Console(stderr=True, highlight=False)
+    images: list[dict[str, Any]] = []
+    sheets: list[str] = []
+    plain = iter(
+        generation.generate(pipe, replace(recipe, method="none", settings={}), numbers, batch_size=batch_size, record_maps=True)
+        if compare
+        else ()
+    )
+    done = generation.generate(pipe, recipe, numbers, batch_size=batch_size, record_maps=compare)
+    for number, guided in enumerate(done, start=1):
+        pictures = [next(plain), guided] if compare else [guided]
+        for picture in pictures:
+            path = generation.save(picture, path_of(picture.recipe.method, picture.recipe))
+            images.append(_describe(picture, path))
+        if compare:
+            sheet = generation.comparison(pictures[0], guided)
+            sheets.append(str(generation.save(guided, path_of("compare", guided.recipe), sheet)))
+        console.print(f"{number}/{len(numbers)}  seed {guided.recipe.seed}  {guided.seconds:.1f} s", style="dim")
+    if json:
+        document: dict[str, Any] = {"images": images, "entities": _entities(guided)}
+        print_json(document | ({"comparisons": sheets} if compare else {}))
+    else:
+        for path in sheets or [image["path"] for image in images]:
+            typer.echo(path)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _parse_for_errors(prompt: str, entities: str | None) -> None:
+    from ..prompt import parse
+
+    parse(prompt, entities)
+
+
+def _entities(picture: Any) -> list[dict[str, Any]]:
+    return [{"noun": entity.noun, "modifiers": list(entity.modifiers)} for entity in picture.tokens.kept]
+
+
+def _describe(picture: Any, path: Path) -> dict[str, Any]:
+    """Return a picture as `--json` tells it."""
+    steps = [
+        {
+            "step": step.step,
+            "timestep": step.timestep,
+            "loss": step.loss,
+            "losses": step.losses,
+            "terms": step.terms,
+            "gradient_norm": step.gradient_norm,
+            "refinements": step.refinements,
+            "skipped": step.skipped,
+        }
+        for step in picture.steps
+    ]
+    return {
+        "path": str(path),
+        "prompt": picture.recipe.prompt,
+        "seed": picture.recipe.seed,
+        "method": picture.recipe.method,
+        "settings": picture.recipe.settings,
+        "steps": steps,
+        "seconds": round(picture.seconds, 3),
+    }
+
+
+@app.command()
+def attention(
+    prompt: Annotated[str, typer.Argument(help="What the picture should show.")],
+    method: MethodName = "none",
+    settings: Setting = None,
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    steps: Steps = None,
+    guidance_scale: Scale = None,
+    entities: EntitiesOption = None,
+    height: Height = None,
+    width: Width = None,
+    model: Model = "emoji",
+    per_step: Annotated[int, typer.Option(min=0, max=50, help="Rows for so many moments of the run.")] = 0,
+    out: Annotated[Path, typer.Option(help="The picture to write, NAME.png.")] = Path("attention.png"),
+    json: AsJson = False,
+) -> None:
+    """Draw where each word of the prompt is attended to."""
+    from .. import generation
+    from ..methods import method_from
+
+    count, scale = sampling_defaults(model, steps, guidance_scale)
+    recipe = generation.Recipe(
+        prompt=prompt,
+        seed=seed,
+        method=method,
+        settings=read_settings(settings),
+        entities=entities,
+        steps=count,
+        guidance_scale=scale,
+        height=height,
+        width=width,
+        model=model,
+    )
+    method_from(recipe.method, recipe.settings)
+    _parse_for_errors(prompt, entities)
+    if not is_file_name(out):
+        raise OutputError(f"{out} is no picture's name; expected one that ends in .png")
+    generation.check_writable(out.parent)
+    picture = next(generation.generate(load_pipeline(model), recipe, [seed], record_maps=True))
+    maps: Any = picture.maps
+    path = generation.save(picture, out, generation.attention_sheet(picture, per_step=per_step))
+    if json:
+        words = [
+            {
+                "word": word,
+                "positions": list(places),
+                "peak_per_step": [round(float(step[list(places)].sum(dim=0).max()), 6) for step in maps],
+                "mean_per_step": [round(float(step[list(places)].sum(dim=0).mean()), 6) for step in maps],
+            }
+            for word, places in picture.tokens.words
+        ]
+        print_json({"path": str(path), "prompt": prompt, "seed": seed, "method": method, "words": words})
+    else:
+        typer.echo(str(path))

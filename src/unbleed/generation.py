@@ -1,0 +1,273 @@
+"""Pictures from a prompt and seeds, each with all that is needed to make it again.
+
+An image's noise comes from a CPU generator of its own seed, so it does not depend on the device or on its neighbours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, PngImagePlugin
+from torch import Tensor
+
+from . import figures
+from .api import guide
+from .attention.families import denoiser_of
+from .errors import OutputError, PromptError, UnbleedError, UnbleedWarning
+from .guidance.run import Step
+from .methods import method_from
+from .prompt import PromptTokens
+
+_CHUNK = "unbleed"  # the PNG text chunk that holds the recipe
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a picture depends on. `None` leaves a size, a step count or a scale to the model."""
+
+    prompt: str
+    seed: int = 0
+    method: str = "none"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    entities: str | None = None
+    negative_prompt: str | None = None
+    steps: int = 50
+    guidance_scale: float = 7.5
+    height: int | None = None
+    width: int | None = None
+    model: str = "emoji"
+    dtype: str | None = None  # as drawn; None before
+
+    def __post_init__(self) -> None:
+        if not self.prompt.strip():
+            raise PromptError("the prompt is empty; write what the picture should show")
+        if not 1 <= self.steps <= 1000:
+            raise PromptError(f"{self.steps} steps; expected 1 to 1000")
+        if not 0 <= self.guidance_scale <= 100:
+            raise PromptError(f"guidance scale {self.guidance_scale:g}; expected 0 to 100")
+        for name, size in (("height", self.height), ("width", self.width)):
+            if size is not None and (not 64 <= size <= 4096 or size % 8):
+                raise PromptError(f"{name} {size}; expected a multiple of 8 from 64 to 4096")
+        if self.dtype not in (None, "float32", "float16", "bfloat16"):
+            raise PromptError(f"precision {self.dtype}; expected float32, float16 or bfloat16")
+        if not 0 <= self.seed < 2**63:
+            raise PromptError(f"seed {self.seed}; expected 0 to {2**63 - 1}")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image, its recipe, and what was seen on the way."""
+
+    image: Image.Image
+    recipe: Recipe
+    steps: tuple[Step, ...]
+    seconds: float  # of its batch, divided by the batch's pictures
+    tokens: PromptTokens
+    maps: Tensor | None = None  # (step, token, height, width) when recorded
+
+
+def generate(
+    pipe: Any, recipe: Recipe, seeds: Sequence[int], *, batch_size: int = 1, record_maps: bool = False
+) -> Iterator[Picture]:
+    """Yield one picture of `recipe` for each of `seeds`, in that order.
+
+    With `batch_size=1` a picture is the same to the bit whatever is drawn beside it. Larger batches are faster on a GPU and
+    change the last bits of every product; refinement, tens of steps along a gradient that jumps between places, can make
+    another picture of that.
+    """
+    method = method_from(recipe.method, recipe.settings)
+    denoiser: Any = denoiser_of(pipe)
+    _check_size(recipe, denoiser.config.sample_size * pipe.vae_scale_factor)
+    recipe = replace(recipe, settings=method.settings(), dtype=str(denoiser.dtype).removeprefix("torch."))
+    for first in range(0, len(seeds), batch_size):
+        batch = seeds[first : first + batch_size]
+        begun = time.perf_counter()
+        with guide(pipe, method, entities=recipe.entities, record_maps=record_maps) as run:
+            images = pipe(
+                recipe.prompt,
+                negative_prompt=recipe.negative_prompt,
+                num_images_per_prompt=len(batch),
+                generator=[torch.Generator("cpu").manual_seed(seed) for seed in batch],
+                num_inference_steps=recipe.steps,
+                guidance_scale=recipe.guidance_scale,
+                height=recipe.height,
+                width=recipe.width,
+            ).images
+        seconds = (time.perf_counter() - begun) / len(batch)
+        maps = torch.stack([step.maps for step in run.maps]) if run.maps else None  # (step, image, token, height, width)
+        for at, (seed, image) in enumerate(zip(batch, images, strict=True)):
+            yield Picture(
+                image=image,
+                recipe=replace(recipe, seed=seed),
+                steps=tuple(step for step in run.steps if step.image == at),
+                seconds=seconds,
+                tokens=run.tokens[0],
+                maps=None if maps is None else maps[:, at],
+            )
+
+
+def _check_size(recipe: Recipe, own: int) -> None:
+    """Refuse pictures so much larger than the model's own that they would take hours or all memory, for no use."""
+    for name, size in (("height", recipe.height), ("width", recipe.width)):
+        if size is not None and size > 4 * own:
+            raise PromptError(f"{name} {size} is more than four times the model's own {own}; take at most {4 * own}")
+
+
+# ------------------------------------------------------------------------------------------------------ files
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("unbleed", "torch", "diffusers", "transformers")}
+
+
+def save(picture: Picture, path: Path, sheet: Image.Image | None = None) -> Path:
+    """Write the picture, or a sheet made of it, as PNG with the recipe inside; raise `OutputError` if it cannot be.
+
+    The file appears under its name when it is whole.
+    """
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt(_CHUNK, json.dumps({**asdict(picture.recipe), "versions": _versions()}, ensure_ascii=False))
+    image = picture.image if sheet is None else sheet
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(temporary, "PNG", pnginfo=info)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}; choose another --out") from error
+    return path
+
+
+def free_name(path: Path, recipe: Recipe) -> Path:
+    """Return `path`, or the first of NAME-2, NAME-3, ... that is free or holds a picture of the very same recipe."""
+    candidate, number = path, 1
+    while candidate.exists() and _recipe_inside(candidate) != recipe:
+        number += 1
+        candidate = path.with_stem(f"{path.stem}-{number}")
+    return candidate
+
+
+def _recipe_inside(path: Path) -> Recipe | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnbleedWarning)
+            return read_recipe(path)
+    except OutputError:
+        return None
+
+
+def check_writable(folder: Path) -> None:
+    """Raise `OutputError` now, rather than after the work, where `folder` cannot be made or written to."""
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not existing.is_dir():
+        raise OutputError(f"{folder} cannot be written to: {existing} is no folder; choose another --out")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError(f"{folder} cannot be written to: no permission to write in {existing}; choose another --out")
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Return the recipe inside a picture that `save` wrote; raise `OutputError` where there is none."""
+    try:
+        with Image.open(path) as image:
+            text = getattr(image, "text", {}).get(_CHUNK)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise OutputError(f"{path} cannot be read as a picture: {getattr(error, 'strerror', None) or error}") from error
+    if text is None:
+        raise OutputError(f"{path} holds no recipe; only pictures that unbleed wrote can be replayed")
+    try:
+        values = json.loads(text)
+        versions = values.pop("versions", {})
+        recipe = Recipe(**values)
+    except (ValueError, TypeError, AttributeError, UnbleedError) as error:
+        raise OutputError(f"the recipe in {path} cannot be understood ({error}); was it written by a newer unbleed?") from error
+    now = _versions()
+    changed = [f"{name} {versions.get(name)} (here {now[name]})" for name in now if versions.get(name) != now[name]]
+    if changed:
+        warnings.warn(
+            f"{path} was drawn with {', '.join(changed)}; the picture may come out a little different",
+            UnbleedWarning,
+            stacklevel=2,
+        )
+    return recipe
+
+
+# ----------------------------------------------------------------------------------------------------- sheets
+
+
+def entity_maps(picture: Picture) -> list[tuple[str, Tensor]]:
+    """Return (entity, map (height, width)) for each entity: the sum of its noun's pieces, averaged over the steps."""
+    if picture.maps is None:
+        return []
+    average = picture.maps.mean(dim=0)  # (token, height, width)
+    return [
+        (str(entity), average[list(noun)].sum(dim=0))
+        for entity, (noun, _) in zip(picture.tokens.kept, picture.tokens.entities, strict=True)
+    ]
+
+
+def comparison(plain: Picture, guided: Picture, side: int = 256) -> Image.Image:
+    """Return both pictures of one prompt and seed side by side, labelled, with each entity's attention beneath.
+
+    The two heat maps of an entity share one scale, whose end (a share of the attention of a place) is printed.
+    """
+    pair = [figures.enlarge(p.image, side) for p in (plain, guided)]
+    rows: list[list[Image.Image | None]] = [list(pair)]
+    labels = ["picture"]
+    for (name, before), (_, after) in zip(entity_maps(plain), entity_maps(guided), strict=True):
+        peak = max(float(before.max()), float(after.max()))
+        rows.append([figures.overlay(image, values, peak) for image, values in zip(pair, (before, after), strict=True)])
+        labels.append(f"{name}\n0 … {peak:.2f}")
+    recipe = guided.recipe
+    return figures.grid(
+        rows,
+        columns=["unguided", recipe.method],
+        labels=labels,
+        title=f"“{recipe.prompt}”",
+        note=(
+            f"seed {recipe.seed}, {recipe.steps} steps, guidance scale {recipe.guidance_scale:g}, model {recipe.model}. "
+            "Heat: the entity's share of each place's attention to the text, averaged over the steps."
+        ),
+    )
+
+
+def attention_sheet(picture: Picture, *, per_step: int = 0, side: int = 192) -> Image.Image:
+    """Return the attention of every word over the picture; with `per_step`, a row for each of so many moments of the run.
+
+    Each word has a scale of its own in the averaged row; down a column of moments the scale stays the same.
+    """
+    if picture.maps is None:
+        raise OutputError("the picture has no recorded maps; generate it with record_maps=True")
+    image = figures.enlarge(picture.image, side)
+    words = [(word, list(places)) for word, places in picture.tokens.words]
+    by_word = [picture.maps[:, places].sum(dim=1) for _, places in words]  # each (step, height, width)
+    rows: list[list[Image.Image | None]] = [[image, *(figures.overlay(image, maps.mean(dim=0)) for maps in by_word)]]
+    captions = [["", *(f"max {float(maps.mean(dim=0).max()):.2f}" for maps in by_word)]]
+    labels = ["all steps"]
+    if per_step:
+        count = len(picture.maps)
+        for step in sorted({round(k * (count - 1) / max(1, per_step - 1)) for k in range(per_step)}):
+            peaks = [float(maps.max()) for maps in by_word]
+            overlays = [figures.overlay(image, maps[step], peak) for maps, peak in zip(by_word, peaks, strict=True)]
+            rows.append([None, *overlays])
+            captions.append(["", *(f"max {float(maps[step].max()):.2f}" for maps in by_word)])
+            labels.append(f"step {step}")
+    recipe = picture.recipe
+    return figures.grid(
+        rows,
+        columns=["picture", *(word for word, _ in words)],
+        labels=labels,
+        captions=captions,
+        title=f"“{recipe.prompt}”",
+        note=f"method {recipe.method}, seed {recipe.seed}, {recipe.steps} steps, model {recipe.model}. "
+        "max: the word's largest share of a place's attention to the text.",
+    )
