@@ -6,7 +6,6 @@ An image's noise comes from a CPU generator of its own seed, so it does not depe
 from __future__ import annotations
 
 import json
-import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -167,12 +166,20 @@ def _recipe_inside(path: Path) -> Recipe | None:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise `OutputError` now, rather than after the work, where `folder` cannot be made or written to."""
-    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not existing.is_dir():
-        raise OutputError(f"{folder} cannot be written to: {existing} is no folder; choose another --out")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise OutputError(f"{folder} cannot be written to: no permission to write in {existing}; choose another --out")
+    """Raise `OutputError` now, rather than after the work, where `folder` cannot be made or written to.
+
+    The folder is made and written to for a try, and what was made is taken away again.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    probe = folder / ".unbleed-write-test"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+        for place in made:
+            place.rmdir()
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written to: {error.strerror or error}; choose another --out") from error
 
 
 def read_recipe(path: Path) -> Recipe:
