@@ -104,8 +104,8 @@ def count_operations(tokenizer: CLIPTokenizer, side: int) -> dict[str, float]:
         unet = make_unet().requires_grad_(False)
         leaf, timestep, text = torch.empty(1, 4, side // 8, side // 8), torch.empty(()), torch.empty(1, TOKENS, CHANNELS)
     groups = group_tokens([locate(parse(PROMPT), tokenizer)]).to(leaf.device)
-    family = family_of(unet)
-    probe = AttentionProbe(unet, family.layers(unet))
+    layers = family_of(unet).layers(unet, None)
+    probe = AttentionProbe(unet, layers.names)
     latents = leaf.requires_grad_(True).clone()  # the counter cannot do with a leaf that enters a module
 
     def plain() -> Any:
@@ -117,7 +117,7 @@ def count_operations(tokenizer: CLIPTokenizer, side: int) -> dict[str, float]:
     with FlopCounterMode(display=False) as counter:
         captures = probe(plain)
         reached = counter.get_total_flops()
-        maps = average_maps(captures.values(), family.grid(unet, *latents.shape[-2:]))
+        maps = average_maps(captures.values(), layers.grid(*latents.shape[-2:]))
         loss = unbleed.BindingLoss()(maps, groups).sum()
         forward = counter.get_total_flops()
         torch.autograd.grad(loss, leaf)

@@ -175,7 +175,7 @@ def test_a_prompt_without_entities_runs_unguided_with_a_warning(run: Any, out: P
         (["generate", PROMPT, "--nonsense"], "no such option"),
         (["attention", PROMPT, "--out", "{tmp}"], "expected one that ends in .png"),
         (["parse", ""], "the prompt is empty"),
-        (["emoji", "train", "--preset", "huge", "--out", "{tmp}/o"], "known: first, quick, smoke"),
+        (["emoji", "train", "--preset", "huge", "--out", "{tmp}/o"], "known: release, quick, smoke"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

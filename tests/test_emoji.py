@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
 from unbleed.emoji import WEIGHTS, networks
-from unbleed.emoji.scenes import caption, draw_scene, held_out_pairs, sample_scene
+from unbleed.emoji.scenes import VARIED, Mixture, caption, draw_scene, held_out_pairs, sample_scene
 from unbleed.emoji.sprites import COLOURS, NOUNS, SHADES, find_font, sprite
 from unbleed.emoji.train import PRESETS, export, train, whiten
 from unbleed.errors import TrainingError
@@ -39,23 +39,25 @@ def test_half_of_the_pairs_are_held_out_and_never_drawn() -> None:
     assert held_out == held_out_pairs()
     seen = set()
     for index in range(4000):
-        for a, b in combinations(sample_scene(0, index), 2):
+        for a, b in combinations(sample_scene(0, index, Mixture()), 2):
             seen.add(frozenset((a.noun, b.noun)))
     assert not seen & held_out
     assert len(seen) == 138  # every other pair is
+    mixed = Mixture(shares=(0, 1), held_out=True)
+    assert any(frozenset(t.noun for t in sample_scene(0, index, mixed)) in held_out for index in range(50))
 
 
 def test_a_scene_is_a_function_of_seed_and_index(font: Path) -> None:
-    assert sample_scene(3, 7) == sample_scene(3, 7)
-    assert sample_scene(3, 7) != sample_scene(3, 8)
-    first, second = (draw_scene(sample_scene(3, 7), 64, np.random.default_rng(1), font) for _ in range(2))
+    assert sample_scene(3, 7, VARIED) == sample_scene(3, 7, VARIED)
+    assert sample_scene(3, 7, VARIED) != sample_scene(3, 8, VARIED)
+    first, second = (draw_scene(sample_scene(3, 7, VARIED), 64, np.random.default_rng(1), font) for _ in range(2))
     assert np.array_equal(first, second)
     assert first.shape == (64, 64, 3)
 
 
 def test_things_are_inside_the_picture_and_apart() -> None:
     for index in range(500):
-        boxes = [thing.box for thing in sample_scene(1, index)]
+        boxes = [thing.box for thing in sample_scene(1, index, VARIED)]
         assert all(min(box) >= 0 and max(box) <= 1 for box in boxes)
         for a, b in combinations(boxes, 2):
             assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
@@ -76,7 +78,7 @@ def test_captions_name_every_thing_and_say_both_a_and_an() -> None:
     rng = np.random.default_rng(0)
     texts = []
     for index in range(1500):
-        things = sample_scene(2, index)
+        things = sample_scene(2, index, Mixture())
         text = caption(things, rng)
         assert all(thing.words.replace("gray", "grey") in text.replace("gray", "grey") for thing in things), text
         texts.append(text)

@@ -95,7 +95,7 @@ def test_attend_and_excite_equals_the_pipeline_of_diffusers(
     method = unbleed.AttendAndExcite(thresholds=thresholds, parity="paper")
     with unbleed.guide(tiny_sd, method) as run:
         found = draw(tiny_sd, "a cat and a dog", noise())
-    assert (found - expected).abs().max() < 1e-4
+        assert (found - expected).abs().max() < 1e-4
     assert any(step.refinements for step in run.steps) == bool(thresholds)
     assert (found - draw(tiny_sd, "a cat and a dog", noise())).abs().max() > 1e-2
 
@@ -135,10 +135,10 @@ def test_maps_are_the_columns_of_the_full_softmax(tiny_sd: StableDiffusionPipeli
     unet = tiny_sd.unet
     text = torch.randn(2, 32, 16, generator=torch.Generator().manual_seed(3))
     sample, t = noise(2), torch.tensor(500)
-    family = family_of(unet)
-    probe = AttentionProbe(unet, family.layers(unet))
+    layers = family_of(unet).layers(unet, None)
+    probe = AttentionProbe(unet, layers.names)
     with torch.no_grad():
-        found = average_maps(probe(lambda: unet(sample, t, encoder_hidden_states=text)).values(), family.grid(unet, 32, 32))
+        found = average_maps(probe(lambda: unet(sample, t, encoder_hidden_states=text)).values(), layers.grid(32, 32))
         expected = plain_maps(unet, sample, t, text)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(2, 8, 8))
@@ -496,3 +496,13 @@ def test_entities_named_by_hand_overrule_the_parser(tiny_sd: StableDiffusionPipe
     with unbleed.guide(tiny_sd, "attend-and-excite", entities=["bench", None]) as run:
         draw(tiny_sd, PROMPTS[:2], noise(2), num_inference_steps=2)
     assert [[str(e) for e in entities] for entities in run.entities] == [["bench"], ["dog", "yellow car"]]
+
+
+def test_resolution_names_the_level_that_is_read(tiny_sd: StableDiffusionPipeline) -> None:
+    default = family_of(tiny_sd.unet).layers(tiny_sd.unet, None)
+    side = tiny_sd.unet.config.sample_size // default.factor
+    assert family_of(tiny_sd.unet).layers(tiny_sd.unet, side) == default
+    with pytest.raises(unbleed.ModelError, match=r"no text attention at 7x7; at its own picture size it has .*\d+x\d+"):
+        family_of(tiny_sd.unet).layers(tiny_sd.unet, 7)
+    with pytest.raises(unbleed.ModelError, match="7x7"), unbleed.guide(tiny_sd, unbleed.AttendAndExcite(resolution=7)):
+        pass

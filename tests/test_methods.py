@@ -120,7 +120,7 @@ def test_an_unknown_method_is_told_the_nearest(given: str, hint: str) -> None:
     [
         ("step-size", "did you mean step_size?"),
         ("flor", "did you mean floor?"),
-        ("@@@", "known: parity, step_size, stop, include_entities, floor"),
+        ("@@@", "known: parity, resolution, step_size, stop, include_entities, floor"),
     ],
 )
 def test_an_unknown_setting_is_told_the_nearest(given: str, hint: str) -> None:

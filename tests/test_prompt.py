@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from transformers import CLIPTokenizer
 
-from unbleed.emoji.scenes import caption, sample_scene
+from unbleed.emoji.scenes import Mixture, caption, sample_scene
 from unbleed.emoji.sprites import ANIMALS, COLOURS, NOUNS, OBJECTS
 from unbleed.errors import PromptError
 from unbleed.prompt import PromptTokens, locate, parse
@@ -62,7 +62,7 @@ def test_phrases_with_many_modifiers_are_read_exactly() -> None:
 def test_the_captions_of_the_emoji_world_are_read_exactly() -> None:
     rng = np.random.default_rng(0)
     for index in range(300):
-        things = sample_scene(0, index)
+        things = sample_scene(0, index, Mixture())
         text = caption(things, rng)
         assert sorted(e.replace("grey", "gray") for e in named(text)) == sorted(thing.words for thing in things), text
 

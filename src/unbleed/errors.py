@@ -34,5 +34,9 @@ class TrainingError(UnbleedError):
     """The embedded model cannot be trained with what is there."""
 
 
+class BenchError(UnbleedError):
+    """A benchmark cannot be run or reported as asked."""
+
+
 class UnbleedWarning(UserWarning):
     """Something that does not stop the run but that its user should know."""

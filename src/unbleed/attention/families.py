@@ -16,35 +16,51 @@ from ..errors import ModelError
 
 
 @dataclass(frozen=True)
+class TextLayers:
+    """Modules that attend from the picture's places to the text, all on one grid."""
+
+    names: tuple[str, ...]  # in running order
+    factor: int  # side of the latents over side of the grid
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Return (height, width) of the maps for latents of `height` x `width`; each halving rounds up."""
+        return -(-height // self.factor), -(-width // self.factor)
+
+
+@dataclass(frozen=True)
 class Family:
-    """One kind of denoiser. `layers` and `factor` look at the denoiser, since sizes differ within a family."""
+    """One kind of denoiser. `layers` looks at the denoiser, since sizes differ within a family.
+
+    Its second argument is the side of the grid at the model's own picture size; None takes the family's default.
+    """
 
     name: str
     denoiser_class: str
     pipeline_attribute: str  # where the pipeline keeps the denoiser
-    layers: Callable[[nn.Module], tuple[str, ...]]  # names of the text attention modules read by default, in running order
-    factor: Callable[[nn.Module], int]  # side of the latents over side of those layers' grid
-    reason: str  # why these layers
-
-    def grid(self, denoiser: nn.Module, height: int, width: int) -> tuple[int, int]:
-        """Return (height, width) of the maps for latents of `height` x `width`; each halving rounds up."""
-        factor = self.factor(denoiser)
-        return -(-height // factor), -(-width // factor)
+    layers: Callable[[nn.Module, int | None], TextLayers]
+    reason: str  # why these layers by default
 
 
-def _unet_level(unet: Any) -> int:
-    """Return how often the latents are halved at the coarsest level whose down block looks at the text."""
-    return max(level for level, kind in enumerate(unet.config.down_block_types) if kind.startswith("CrossAttn"))
-
-
-def _unet_layers(unet: Any) -> tuple[str, ...]:
-    """Return the text layers of that level in running order: down, middle (when it is of the level), up."""
-    level, last = _unet_level(unet), len(unet.config.down_block_types) - 1
-    blocks = [f"down_blocks.{level}.", f"up_blocks.{last - level}."]
-    if level == last:
-        blocks.insert(1, "mid_block.")
+def _unet_layers(unet: Any, resolution: int | None) -> TextLayers:
+    """Return the text layers of one level in running order: down, middle (when it is of the level), up."""
+    kinds = unet.config.down_block_types
+    last = len(kinds) - 1
     names = [name for name, _ in unet.named_modules() if name.endswith(".attn2")]
-    return tuple(name for block in blocks for name in names if name.startswith(block))
+
+    def of_level(level: int) -> tuple[str, ...]:
+        blocks = [f"down_blocks.{level}.", *(["mid_block."] if level == last else []), f"up_blocks.{last - level}."]
+        return tuple(name for block in blocks for name in names if name.startswith(block))
+
+    looking = [level for level, kind in enumerate(kinds) if kind.startswith("CrossAttn")]
+    if resolution is None:
+        return TextLayers(of_level(looking[-1]), 2 ** looking[-1]) if looking else TextLayers((), 1)
+    sides = {-(-unet.config.sample_size // 2**level): level for level in range(last + 1) if of_level(level)}
+    if resolution not in sides:
+        raise ModelError(
+            f"this denoiser has no text attention at {resolution}x{resolution}; at its own picture size it has "
+            f"{', '.join(f'{side}x{side}' for side in sides)}"
+        )
+    return TextLayers(of_level(sides[resolution]), 2 ** sides[resolution])
 
 
 FAMILIES = (
@@ -53,10 +69,9 @@ FAMILIES = (
         denoiser_class="UNet2DConditionModel",
         pipeline_attribute="unet",
         layers=_unet_layers,
-        factor=lambda unet: 2 ** _unet_level(unet),
         reason=(
             "the coarsest level whose down block attends to text: 16x16 for SD 1 and 2 at 512 pixels, 24x24 for SD 2 at "
-            "768, as all the papers read; 16x16 for the emoji model"
+            "768, as all the papers read; 8x8 for the emoji model"
         ),
     ),
 )
@@ -67,11 +82,7 @@ def family_of(denoiser: nn.Module) -> Family:
     kinds = {cls.__name__ for cls in type(denoiser).__mro__}
     for family in FAMILIES:
         if family.denoiser_class in kinds:
-            try:
-                found = family.layers(denoiser)
-            except ValueError:  # no level attends to text
-                found = ()
-            if not found:
+            if not family.layers(denoiser, None).names:
                 raise ModelError(f"this {family.denoiser_class} has no attention to text; a text-conditioned model is needed")
             return family
     known = ", ".join(f.denoiser_class for f in FAMILIES)

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import MethodError, OutputError, PromptError
+from ..errors import OutputError, PromptError
+from ..model_settings import settings_of
 
 Model = Annotated[str, typer.Option(help="emoji (embedded), a pipeline folder, or a hub id.", metavar="emoji|PATH|HUB-ID")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
@@ -43,9 +44,9 @@ def quiet_libraries() -> None:
 
 
 def sampling_defaults(model: str, steps: int | None, guidance_scale: float | None) -> tuple[int, float]:
-    """Return step count and guidance scale: as given, else what suits the embedded model, else the papers' 50 and 7.5."""
-    own = (30, 5.0) if model == "emoji" else (50, 7.5)
-    return own[0] if steps is None else steps, own[1] if guidance_scale is None else guidance_scale
+    """Return step count and guidance scale: as given, else the model's own, else the papers'."""
+    own = settings_of(model)
+    return own.steps if steps is None else steps, own.guidance_scale if guidance_scale is None else guidance_scale
 
 
 def read_seeds(text: str) -> list[int]:
@@ -63,20 +64,6 @@ def read_seeds(text: str) -> list[int]:
     if len(set(seeds)) != len(seeds):
         raise PromptError(f'"{text}" names a seed twice; each makes the same picture again')
     return seeds
-
-
-def read_settings(pairs: list[str] | None) -> dict[str, Any]:
-    """Return {name: value} of NAME=VALUE texts, each value read as JSON where it is JSON, else as text."""
-    settings: dict[str, Any] = {}
-    for pair in pairs or []:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise MethodError(f'"{pair}" is no setting; expected NAME=VALUE, as in step_size=15')
-        try:
-            settings[name.strip()] = json.loads(value)
-        except ValueError:
-            settings[name.strip()] = value
-    return settings
 
 
 def print_json(document: Any) -> None:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from ..errors import MethodError, OutputError, PromptError
+from ..model_settings import method_of, read_settings
 from . import app
 from .common import (
     AsJson,
@@ -20,12 +21,13 @@ from .common import (
     load_pipeline,
     print_json,
     read_seeds,
-    read_settings,
     sampling_defaults,
     slug,
 )
 
-MethodName = Annotated[str, typer.Option(help="A method's name; unbleed methods lists them.")]
+MethodName = Annotated[
+    str, typer.Option(help="NAME (settings for the model) or NAME@paper (its paper's); unbleed methods lists them.")
+]
 Steps = Annotated[int | None, typer.Option(help="Denoising steps [emoji: 30, else 50].")]
 Scale = Annotated[float | None, typer.Option("--guidance-scale", help="Classifier-free guidance [emoji: 5, else 7.5].")]
 Height = Annotated[int | None, typer.Option(help="Pixels, a multiple of 8 [the model's own].")]
@@ -55,7 +57,6 @@ def generate(
 ) -> None:
     """Draw pictures of a prompt, guided by a method."""
     from .. import generation
-    from ..methods import method_from
 
     if replay is not None:
         given = {name for name in context.params if _is_given(context, name)} - {"replay", "out", "json", "batch_size"}
@@ -70,11 +71,12 @@ def generate(
             raise PromptError("both --seed and --seeds; give one of them")
         numbers = read_seeds(seeds) if seeds is not None else [seed or 0]
         count, scale = sampling_defaults(model, steps, guidance_scale)
+        chosen = method_of(method, model, read_settings(settings or []))
         recipe = generation.Recipe(
             prompt=prompt,
             seed=numbers[0],
-            method=method,
-            settings=read_settings(settings),
+            method=chosen.name,
+            settings=chosen.settings(),
             entities=entities,
             negative_prompt=negative_prompt,
             steps=count,
@@ -83,7 +85,6 @@ def generate(
             width=width,
             model=model,
         )
-    method_from(recipe.method, recipe.settings)  # complain before the model is loaded
     _parse_for_errors(recipe.prompt, recipe.entities)
     if compare and recipe.method == "none":
         raise MethodError("--compare with --method none compares a picture with itself; name another method")
@@ -187,14 +188,14 @@ def attention(
 ) -> None:
     """Draw where each word of the prompt is attended to."""
     from .. import generation
-    from ..methods import method_from
 
     count, scale = sampling_defaults(model, steps, guidance_scale)
+    chosen = method_of(method, model, read_settings(settings or []))
     recipe = generation.Recipe(
         prompt=prompt,
         seed=seed,
-        method=method,
-        settings=read_settings(settings),
+        method=chosen.name,
+        settings=chosen.settings(),
         entities=entities,
         steps=count,
         guidance_scale=scale,
@@ -202,7 +203,6 @@ def attention(
         width=width,
         model=model,
     )
-    method_from(recipe.method, recipe.settings)
     _parse_for_errors(prompt, entities)
     if not is_file_name(out):
         raise OutputError(f"{out} is no picture's name; expected one that ends in .png")

@@ -1,27 +1,34 @@
-"""`unbleed emoji`: making the embedded model."""
+"""`unbleed emoji`: making the embedded model and its oracle, and measuring them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from . import app
 from .common import AsJson, Model, is_file_name, load_pipeline, print_json, quiet_libraries, sampling_defaults
 
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn())
 
-emoji = typer.Typer(help="The embedded model: train it from nothing, look at it.", no_args_is_help=True, rich_markup_mode=None)
+emoji = typer.Typer(
+    help="The embedded model and its oracle: train them from nothing, look at them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 app.add_typer(emoji, name="emoji")
 
 
 @emoji.command()
 def train(
     out: Annotated[Path, typer.Option(help="Folder of the pipeline; OUT/work keeps the state of the run.")],
-    preset: Annotated[str, typer.Option(help="first (the shipped model), quick, or smoke (a test).")] = "quick",
+    preset: Annotated[str, typer.Option(help="release (the shipped model), quick, or smoke (a test).")] = "quick",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     font: Annotated[Path | None, typer.Option(help="Noto Color Emoji font file [where the system has it].")] = None,
     json: AsJson = False,
@@ -39,19 +46,77 @@ def train(
         raise OutputError(f"{out} names a picture; expected a folder for the model")
     check_writable(out)
     check_device(device)
-    with Progress(*_COLUMNS, TextColumn("loss {task.fields[loss]:.4f}"), console=Console(stderr=True)) as progress:
-        tasks: dict[str, int] = {}
-
-        def report(stage: str, step: int, steps: int, loss: float) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=steps, loss=loss)
-            progress.update(tasks[stage], completed=step, loss=loss)  # type: ignore[arg-type]
-
+    with _training_progress() as report:
         run(out, PRESETS[preset], device=device, font=font, report=report)
     if json:
         print_json({"path": str(out)})
     else:
         typer.echo(str(out))
+
+
+@emoji.command("train-oracle")
+def train_oracle(
+    out: Annotated[Path, typer.Option(help="Folder of the oracle's weights; OUT/work keeps the state of the run.")],
+    preset: Annotated[str, typer.Option(help="release (the shipped oracle) or smoke (a test).")] = "release",
+    model: Model = "emoji",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    font: Annotated[Path | None, typer.Option(help="Noto Color Emoji font file [where the system has it].")] = None,
+    json: AsJson = False,
+) -> None:
+    """Train the oracle, which says what a picture shows, for what the autoencoder of MODEL decodes.
+
+    A run that was stopped goes on where it was.
+    """
+    quiet_libraries()
+    from ..emoji.oracle_train import ORACLE_PRESETS
+    from ..emoji.oracle_train import train_oracle as run
+    from ..emoji.sprites import find_font
+    from ..emoji.train import check_device
+    from ..errors import OutputError, TrainingError
+    from ..generation import check_writable
+
+    if preset not in ORACLE_PRESETS:
+        raise TrainingError(f'there is no preset "{preset}"; known: {", ".join(ORACLE_PRESETS)}')
+    if is_file_name(out):
+        raise OutputError(f"{out} names a picture; expected a folder for the oracle")
+    check_writable(out)
+    check_device(device)
+    font = find_font(font)
+    vae = _autoencoder_of(model)
+    with _training_progress() as report:
+        path = run(out, ORACLE_PRESETS[preset], vae=vae, device=device, font=font, report=report)
+    if json:
+        print_json({"path": str(path)})
+    else:
+        typer.echo(str(path))
+
+
+@emoji.command()
+def evaluate(
+    model: Model = "emoji",
+    oracle: Annotated[Path | None, typer.Option(help="Folder of the oracle's weights [the shipped one].")] = None,
+    scenes: Annotated[int, typer.Option(min=1, help="How many scenes, and as many with a blend.")] = 1000,
+    font: Annotated[Path | None, typer.Option(help="Noto Color Emoji font file [where the system has it].")] = None,
+    json: AsJson = False,
+) -> None:
+    """Measure how often the oracle is right, on scenes as they are drawn and after the autoencoder of MODEL."""
+    quiet_libraries()
+    from ..emoji import oracle_evaluate
+    from ..emoji.oracle import ORACLE_FOLDER, Oracle
+    from ..emoji.sprites import find_font
+
+    font = find_font(font)
+    network = Oracle.load(oracle or ORACLE_FOLDER)
+    vae = _autoencoder_of(model)
+    with Progress(*_COLUMNS, console=Console(stderr=True)) as progress:
+        task = progress.add_task("scenes", total=scenes)
+        found = oracle_evaluate.evaluate(
+            network, vae, font, scenes, report=lambda done, _: progress.update(task, completed=done)
+        )
+    if json:
+        print_json({**found, "model": model, "fingerprint": network.fingerprint})
+    else:
+        _print_rates(found["oracle"], scenes)
 
 
 @emoji.command()
@@ -88,3 +153,56 @@ def sheet(
         print_json({"path": str(out), "prompts": prompts})
     else:
         typer.echo(str(out))
+
+
+@contextmanager
+def _training_progress() -> Iterator[Callable[[str, int, int, float], None]]:
+    """Give a function that draws one bar per stage of a training."""
+    with Progress(*_COLUMNS, TextColumn("loss {task.fields[loss]:.4f}"), console=Console(stderr=True)) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(stage: str, step: int, steps: int, loss: float) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=steps, loss=loss)
+            progress.update(tasks[stage], completed=step, loss=loss)
+
+        yield report
+
+
+def _autoencoder_of(model: str) -> Any:
+    from ..emoji.networks import IMAGE_SIDE, LATENT_CHANNELS
+    from ..errors import ModelError
+
+    vae = getattr(load_pipeline(model), "vae", None)
+    channels = getattr(getattr(vae, "config", None), "latent_channels", None)
+    if channels != LATENT_CHANNELS:
+        raise ModelError(
+            f"{model} has an autoencoder of {channels} latent channels; expected an emoji model, which has {LATENT_CHANNELS}: "
+            f"the oracle is for what such a model draws, pictures of {IMAGE_SIDE}x{IMAGE_SIDE}"
+        )
+    return vae
+
+
+def _print_rates(rates: dict[str, Any], scenes: int) -> None:
+    """Print what `evaluate` measured: overall, then the errors of every noun and every colour, side by side."""
+    both = [
+        ("entities seen, and nothing else", "presence", "{:.1%}"),
+        ("their colour right", "colour", "{:.1%}"),
+        ("as many things as there are", "count", "{:.1%}"),
+        ("middle off by, pixels", "centre_error_pixels", "{:.2f}"),
+    ]
+    overall = Table("", "as drawn", "decoded", title=f"the oracle on {scenes} scenes of one to three things")
+    for title, key, form in both:
+        overall.add_row(title, form.format(rates[key]), form.format(rates[f"{key}_round_trip"]))
+    blends = Table("", "half decoded", title=f"blends: {scenes} pictures with one, {scenes} without")
+    blends.add_row("found", f"{rates['blend_recall']:.1%}")
+    blends.add_row("seen where there is none", f"{rates['blend_false_alarm']:.1%}")
+    nouns, colours = (Table(kind, "as drawn", "decoded", title=f"errors by {kind}") for kind in ("noun", "colour"))
+    for table, errors in ((nouns, rates["per_noun"]), (colours, rates["per_colour"])):
+        for name, error in errors.items():
+            table.add_row(name, f"{error['error']:.1%}", f"{error['error_round_trip']:.1%}")
+    console = Console()
+    for table in (overall, blends, nouns, colours):
+        for column in table.columns[1:]:
+            column.justify = "right"
+        console.print(table)

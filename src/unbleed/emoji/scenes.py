@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -16,9 +17,6 @@ from PIL import Image
 from .sprites import COLOURS, NOUNS, sprite
 
 HELD_OUT_SEED = 2301_13826  # the arXiv number of Attend-and-Excite: a fixed and unsuspicious choice
-SHARES = {1: 0.60, 2: 0.36, 3: 0.04}  # how many scenes hold one, two, three entities
-COLOURED = 0.6  # share of entities that are given a colour
-SIDES = {1: (0.50, 0.85), 2: (0.38, 0.52), 3: (0.30, 0.40)}  # longer side of a sprite over the picture's side
 
 _SINGLE = ("a {0}",) * 7 + ("{0}", "a photo of a {0}", "an emoji of a {0}")
 _PAIR = ("a {0} and a {1}",) * 6 + ("a {0} with a {1}",) * 2 + ("{0} and {1}", "a {0} next to a {1}", "a {0}, a {1}")
@@ -33,12 +31,32 @@ class Thing:
     noun: str
     colour: str | None
     box: tuple[float, float, float, float]  # left, top, right, bottom
+    mirrored: bool = False
 
     @property
     def words(self) -> str:
         return self.noun if self.colour is None else f"{self.colour} {self.noun}"
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """What scenes are drawn: how many things, how large, how often coloured.
+
+    `shares[n]` and `sides[n]` speak of scenes with n + 1 things; a side is the longer one of a sprite over the picture's.
+    """
+
+    shares: tuple[float, ...] = (0.40, 0.50, 0.10)
+    sides: tuple[tuple[float, float], ...] = ((0.50, 0.70), (0.38, 0.50), (0.30, 0.40))
+    coloured: float = 0.6  # share of things that are given a colour
+    mirrored: float = 0.0  # share of things whose left and right are exchanged
+    held_out: bool = False  # whether held-out pairs may stand together
+
+
+# wider in every way than what the denoiser learns from: for the networks that must take pictures as they come
+VARIED = Mixture(shares=(0.60, 0.36, 0.04), sides=((0.50, 0.85), (0.38, 0.52), (0.30, 0.40)), mirrored=0.5)
+
+
+@cache
 def held_out_pairs() -> frozenset[frozenset[str]]:
     """Return the half of all 276 noun pairs that no training scene shows together.
 
@@ -53,25 +71,26 @@ def held_out_pairs() -> frozenset[frozenset[str]]:
 _HELD_OUT = held_out_pairs()
 
 
-def sample_scene(seed: int, index: int) -> tuple[Thing, ...]:
-    """Return the things of training scene `index` of the stream `seed`; never a held-out pair."""
+def sample_scene(seed: int, index: int, mixture: Mixture) -> tuple[Thing, ...]:
+    """Return the things of scene `index` of the stream `seed`, a pure function of all three."""
     rng = np.random.default_rng([seed, index])
-    count = int(rng.choice(list(SHARES), p=list(SHARES.values())))
+    count = 1 + int(rng.choice(len(mixture.shares), p=mixture.shares))
     while True:
         nouns = [str(n) for n in rng.choice(NOUNS, size=count, replace=False)]
-        if not any(frozenset(pair) in _HELD_OUT for pair in combinations(nouns, 2)):
+        if mixture.held_out or not any(frozenset(pair) in _HELD_OUT for pair in combinations(nouns, 2)):
             break
-    colours = [str(rng.choice(COLOURS)) if rng.random() < COLOURED else None for _ in nouns]
-    return tuple(Thing(n, c, b) for n, c, b in zip(nouns, colours, _place(count, rng), strict=True))
+    colours = [str(rng.choice(COLOURS)) if rng.random() < mixture.coloured else None for _ in nouns]
+    boxes = _place(count, mixture.sides[count - 1], rng)
+    mirrored = [bool(rng.random() < mixture.mirrored) for _ in nouns]
+    return tuple(Thing(*facts) for facts in zip(nouns, colours, boxes, mirrored, strict=True))
 
 
-def _place(count: int, rng: np.random.Generator) -> list[tuple[float, float, float, float]]:
+def _place(count: int, sides: tuple[float, float], rng: np.random.Generator) -> list[tuple[float, float, float, float]]:
     """Return `count` square boxes inside the picture, none touching another."""
-    low, high = SIDES[count]
     while True:
         boxes: list[tuple[float, float, float, float]] = []
         for _ in range(count):
-            side = rng.uniform(low, high)
+            side = rng.uniform(*sides)
             left, top = rng.uniform(0.02, 0.98 - side, size=2)
             boxes.append((float(left), float(top), float(left + side), float(top + side)))
         if all(_apart(a, b) for a, b in combinations(boxes, 2)):
@@ -91,7 +110,7 @@ def draw_scene(things: tuple[Thing, ...], size: int, rng: np.random.Generator, f
         scale = side / max(pixels.shape[:2])
         height, width = (max(1, round(s * scale)) for s in pixels.shape[:2])
         pixels = _resize(pixels, width, height)
-        if rng.random() < 0.5:
+        if thing.mirrored:
             pixels = pixels[:, ::-1]
         top = round(thing.box[1] * size + (side - height) / 2)
         left = round(thing.box[0] * size + (side - width) / 2)

@@ -23,7 +23,7 @@ ANIMALS = {
     "lion": "\N{LION FACE}",
     "horse": "\N{HORSE FACE}",
     "elephant": "\N{ELEPHANT}",
-    "monkey": "\N{MONKEY}",
+    "monkey": "\N{MONKEY FACE}",
     "frog": "\N{FROG FACE}",
     "turtle": "\N{TURTLE}",
     "rabbit": "\N{RABBIT FACE}",

@@ -11,8 +11,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ..errors import TrainingError
 from . import networks
-from .scenes import caption, draw_scene, sample_scene
+from .scenes import VARIED, Mixture, Thing, caption, draw_scene, sample_scene
 from .sprites import find_font
 
 log = logging.getLogger(__name__)
@@ -36,24 +36,27 @@ class Recipe:
     """Everything that decides what is trained. Steps are optimiser steps, batches count pictures."""
 
     seed: int = 0
-    autoencoder_steps: int = 2600
-    autoencoder_batch: int = 32  # crops of half the picture's side
+    autoencoder_steps: int = 6000
+    autoencoder_batch: int = 16  # crops of half the picture's side
     autoencoder_rate: float = 1e-3
     kl_weight: float = 1e-3
-    scenes: int = 30_000  # encoded once, then seen several times
-    steps: int = 6900
+    scenes: int = 32_000  # encoded once, then seen several times
+    mixture: Mixture = field(default_factory=Mixture)  # of the scenes that are encoded
+    shares: tuple[float, ...] = (0.50, 0.45, 0.05)  # how often the denoiser sees one, two, three things
+    steps: int = 8000
     batch: int = 32
     rate: float = 6e-4
+    flat: float = 0.7  # share of the denoiser's steps before its rate begins to fall
     warm_up: int = 200  # steps over which the rate rises, in both stages
     averaging: float = 0.999  # decay of the running average of the weights
     no_caption: float = 0.1  # share of captions left empty, for classifier-free guidance
-    singles_steps: int = 2200  # scenes of one entity alone at first: words are learnt sooner where one thing is to be named
+    singles_steps: int = 2000  # scenes of one entity alone at first: words are learnt sooner where one thing is to be named
 
 
 PRESETS = {
-    "first": Recipe(),
-    "quick": Recipe(autoencoder_steps=900, scenes=12_000, steps=1200, singles_steps=600),
-    "smoke": Recipe(autoencoder_steps=4, autoencoder_batch=4, scenes=16, steps=4, batch=4, averaging=0.5),
+    "release": Recipe(),
+    "quick": Recipe(autoencoder_steps=1500, scenes=12_000, steps=1600, singles_steps=800),
+    "smoke": Recipe(autoencoder_steps=4, autoencoder_batch=4, scenes=64, steps=4, batch=4, singles_steps=2, averaging=0.5),
 }
 
 Report = Callable[[str, int, int, float], None]  # stage, step, steps, loss
@@ -118,11 +121,12 @@ def check_device(device: str | torch.device) -> torch.device:
 
 
 def _check_recipe(path: Path, recipe: Recipe) -> None:
+    text = json.dumps(asdict(recipe), indent=2)
     if not path.exists():
-        path.write_text(json.dumps(asdict(recipe), indent=2))
-    found = json.loads(path.read_text())
-    if found != asdict(recipe):
-        changed = sorted(k for k in asdict(recipe) if found.get(k) != asdict(recipe)[k])
+        path.write_text(text)
+    found, wanted = json.loads(path.read_text()), json.loads(text)
+    if found != wanted:
+        changed = sorted(k for k in found.keys() | wanted.keys() if found.get(k) != wanted.get(k))
         raise TrainingError(
             f"{path.parent} holds a run with another {', '.join(changed)}; go on with its own preset, or take another folder"
         )
@@ -154,16 +158,20 @@ def _train_autoencoder(work: Path, recipe: Recipe, device: torch.device, font: P
     _optimise("autoencoder", vae, state, loss_of, recipe.autoencoder_rate, recipe.autoencoder_steps, recipe, report, save_every)
     vae.load_state_dict(state.average)
     vae.eval().requires_grad_(False)
-    sample = torch.cat([_pictures(recipe, range(k, k + 32), font) for k in range(0, 512, 32)])
+    sample = _pictures([sample_scene(recipe.seed, i, recipe.mixture) for i in range(512)], recipe.seed, 0, font)
     whiten(vae, torch.cat([vae.encode(p.to(device)).latent_dist.mean for p in sample.split(32)]))
     _save(vae.state_dict(), finished)
     return vae
 
 
 def _reconstruction(rebuilt: Tensor, pictures: Tensor) -> Tensor:
-    """Return L1 + L2 + L1 of the picture's differences, over (batch, rgb, height, width)."""
+    """Return L1 + L2 + L1 of the picture's differences + 3 L1 of its 8x8 means, over (batch, rgb, height, width).
+
+    The means make colours right: they are what a thing is called by, and a small share of the other terms.
+    """
     edges = sum(((rebuilt.diff(dim=d) - pictures.diff(dim=d)).abs().mean() for d in (-1, -2)), torch.zeros(()).to(rebuilt))
-    return (rebuilt - pictures).abs().mean() + (rebuilt - pictures).square().mean() + edges
+    error = rebuilt - pictures
+    return error.abs().mean() + error.square().mean() + edges + 3 * F.avg_pool2d(error, 8).abs().mean()
 
 
 @torch.no_grad()
@@ -183,12 +191,10 @@ def whiten(vae: Any, latents: Tensor) -> None:
     before.bias[count:] -= 2 * deviation.log()  # the second half is the logarithm of the variance
 
 
-def _pictures(recipe: Recipe, indices: range, font: Path) -> Tensor:
-    """Return the pictures of the scenes `indices`: (batch, rgb, side, side) in [-1, 1]."""
-    drawn = [
-        draw_scene(sample_scene(recipe.seed, i), networks.IMAGE_SIDE, np.random.default_rng([recipe.seed, 1, i]), font)
-        for i in indices
-    ]
+def _pictures(scenes: Sequence[tuple[Thing, ...]], seed: int, first: int, font: Path) -> Tensor:
+    """Return the pictures of `scenes`, whose indices begin at `first`: (batch, rgb, side, side) in [-1, 1]."""
+    side = networks.IMAGE_SIDE
+    drawn = [draw_scene(s, side, np.random.default_rng([seed, 1, first + i]), font) for i, s in enumerate(scenes)]
     return torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
@@ -199,11 +205,11 @@ def _crops(recipe: Recipe, step: int, font: Path) -> Tensor:
     """
     rng = np.random.default_rng([recipe.seed, 2, step])
     side = networks.IMAGE_SIDE // 2
-    scenes = recipe.autoencoder_batch // 2
-    first = 10_000_000 + step * scenes  # scenes of its own, far from those that are encoded
+    count = recipe.autoencoder_batch // 2
+    first = 10_000_000 + step * count  # scenes of its own, far from those that are encoded
+    scenes = [sample_scene(recipe.seed, first + i, VARIED) for i in range(count)]
     crops = []
-    for picture, index in zip(_pictures(recipe, range(first, first + scenes), font), range(first, first + scenes), strict=True):
-        things = sample_scene(recipe.seed, index)
+    for picture, things in zip(_pictures(scenes, recipe.seed, first, font), scenes, strict=True):
         for _ in range(2):
             left, top, right, bottom = things[rng.integers(len(things))].box
             x = int(np.clip(rng.uniform(left, right) * 2 * side - side / 2, 0, side))
@@ -221,7 +227,8 @@ def _encode_scenes(work: Path, recipe: Recipe, vae: Any, device: torch.device, f
     if not path.exists():
         chunks, size = [], 64
         for first in range(0, recipe.scenes, size):
-            pictures = _pictures(recipe, range(first, min(first + size, recipe.scenes)), font).to(device)
+            scenes = [sample_scene(recipe.seed, i, recipe.mixture) for i in range(first, min(first + size, recipe.scenes))]
+            pictures = _pictures(scenes, recipe.seed, first, font).to(device)
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
                 mean = vae.encode(pictures.contiguous(memory_format=torch.channels_last)).latent_dist.mean
             chunks.append(mean.half().cpu())
@@ -255,12 +262,15 @@ def _train_denoiser(work: Path, recipe: Recipe, latents: Tensor, device: torch.d
     state.load()
     scheduler: Any = networks.scheduler()
     times = scheduler.config.num_train_timesteps
-    singles = np.array([i for i in range(recipe.scenes) if len(sample_scene(recipe.seed, i)) == 1])
+    scenes = [sample_scene(recipe.seed, i, recipe.mixture) for i in range(recipe.scenes)]
+    by_count = [[i for i, things in enumerate(scenes) if len(things) == n + 1] for n in range(len(recipe.shares))]
 
     def loss_of(step: int) -> Tensor:
         rng = np.random.default_rng([recipe.seed, 3, step])
-        chosen = rng.choice(singles if step < recipe.singles_steps else recipe.scenes, size=recipe.batch)
-        texts = ["" if rng.random() < recipe.no_caption else caption(sample_scene(recipe.seed, int(i)), rng) for i in chosen]
+        shares = (1.0, *[0.0] * (len(by_count) - 1)) if step < recipe.singles_steps else recipe.shares
+        counts = rng.choice(len(by_count), size=recipe.batch, p=shares)
+        chosen = np.array([by_count[n][rng.integers(len(by_count[n]))] for n in counts])
+        texts = ["" if rng.random() < recipe.no_caption else caption(scenes[i], rng) for i in chosen]
         ids = vocabulary(
             texts, padding="max_length", truncation=True, max_length=networks.TOKENS, return_tensors="pt"
         ).input_ids
@@ -273,7 +283,7 @@ def _train_denoiser(work: Path, recipe: Recipe, latents: Tensor, device: torch.d
             predicted = pair(noisy, t, ids.to(device))
         return F.mse_loss(predicted.float(), target)
 
-    _optimise("denoiser", pair, state, loss_of, recipe.rate, recipe.steps, recipe, report, save_every)
+    _optimise("denoiser", pair, state, loss_of, recipe.rate, recipe.steps, recipe, report, save_every, recipe.flat)
 
 
 # ------------------------------------------------------------------------------------- what both stages share
@@ -326,8 +336,12 @@ def _optimise(
     recipe: Recipe,
     report: Report,
     save_every: int,
+    flat: float = 0.0,
 ) -> None:
-    """Run AdamW with a short warm-up and a cosine to zero over `steps`, from where `state` stands."""
+    """Run AdamW from where `state` stands to `steps`: the rate rises shortly, stays, and falls by a cosine to zero.
+
+    `flat` is the share of the steps before it begins to fall.
+    """
     named = dict(module.named_parameters())
     optimiser = torch.optim.AdamW(named.values(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     for name, parameter in named.items():
@@ -341,7 +355,7 @@ def _optimise(
         begun = time.perf_counter()
         warm = min(1.0, (step + 1) / recipe.warm_up)
         for group in optimiser.param_groups:
-            group["lr"] = rate * warm * 0.5 * (1 + math.cos(math.pi * step / steps))
+            group["lr"] = rate * warm * 0.5 * (1 + math.cos(math.pi * max(0.0, step / steps - flat) / (1 - flat)))
         loss = loss_of(step)
         if not torch.isfinite(loss):
             raise TrainingError(

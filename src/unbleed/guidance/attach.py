@@ -108,8 +108,8 @@ class _Session:
         self.pipe, self.denoiser, self.method, self.run = pipe, denoiser, method, run
         self.entities, self.given_prompts, self.record_maps = entities, prompts, record_maps
         self.loss, self.schedule = method.loss, method.schedule
-        self.family = family_of(denoiser)
-        self.probe = AttentionProbe(denoiser, self.family.layers(denoiser))
+        self.layers = family_of(denoiser).layers(denoiser, method.resolution)
+        self.probe = AttentionProbe(denoiser, self.layers.names)
         self.scheduler: Any = None
         self.scheduler_shims = ExitStack()
         self.evaluating = False
@@ -360,4 +360,4 @@ class _Session:
             captures = self.probe(lambda: self.denoiser(*args, **kwargs))
         finally:
             self.evaluating = False
-        return average_maps(captures.values(), self.family.grid(self.denoiser, *latents.shape[-2:]))
+        return average_maps(captures.values(), self.layers.grid(*latents.shape[-2:]))

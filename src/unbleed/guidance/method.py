@@ -19,6 +19,9 @@ class Method:
     `parity="paper"` does what the authors' code does where ours departs from it: steps are counted as calls of the
     denoiser (PNDM visits its second noise level twice, and both are guided), the guidance forward sees the latents
     without the scheduler's input scaling, and whatever else the method's own file names.
+
+    `resolution` names the attention layers that are read by the side of their grid at the model's own picture size (16 on
+    SD 1: the layers that are 16x16 at 512 pixels). None takes those that the papers read on this kind of model.
     """
 
     name: ClassVar[str] = ""
@@ -27,6 +30,7 @@ class Method:
     reconstruction: ClassVar[bool] = False
 
     parity: Literal["ours", "paper"] = "ours"
+    resolution: int | None = None
 
     @property
     def loss(self) -> Loss | None:
@@ -45,7 +49,9 @@ class Method:
             value = getattr(self, name)
             if get_origin(expected) is Literal and value not in get_args(expected):
                 raise MethodError(f'{name} of {self.name} is "{value}"; expected one of {", ".join(get_args(expected))}')
-            number = {float: (int, float), int: int}.get(expected)
+            if value is None and type(None) in get_args(expected):
+                continue
+            number = {float: (int, float), int: int, int | None: int}.get(expected)
             if expected is bool and not isinstance(value, bool):
                 raise MethodError(f"{name} of {self.name} is {value!r}; expected true or false")
             if number and not _is_number(value, number):

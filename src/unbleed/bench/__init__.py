@@ -1,0 +1,1 @@
+"""The benchmark runner: suites of prompts, pictures that are drawn once, judged, and compared with intervals."""

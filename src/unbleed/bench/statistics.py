@@ -1,0 +1,129 @@
+"""Means of scores and differences between methods, each with an interval: a paired hierarchical bootstrap, in numpy.
+
+Pictures of one prompt resemble each other, so the prompt is the unit and not the picture (Davison and Hinkley, "Bootstrap
+Methods and their Application", 1997, section 3.8). A draw takes prompts with replacement, then, within every prompt that it
+took, seeds with replacement. All methods and all scores are read with the same draw: their pictures share prompts and
+seeds, so the difference of two methods varies less than either of them, and two equal methods differ by exactly 0.
+
+Limits. The seeds of a prompt are drawn from the few that were made: with one seed only prompts vary; with a few the spread
+over seeds is counted once in the prompts' means and in part again within them, so that intervals come out too wide: of those
+of simulated pictures, four seeds of 20 or 40 like prompts, 99 % held the truth. From fewer than about 20 prompts they may be
+too narrow: with 10 prompts of one seed 90 % held it. The p-value inverts the interval: it is the level at which the interval
+begins to leave out 0, and cannot fall below 2 / (draws + 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BenchError
+
+Array = NDArray[np.float64]
+Record = tuple[str, int, int, Sequence[float]]  # contender, prompt, seed, one value for each metric
+
+DRAWS = 10_000
+LEVEL = 0.95
+_CHUNK = 500_000  # weights held at once
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Arrays (contender, metric). Differences are to the baseline, whose own are nan, as are its p-values."""
+
+    mean: Array
+    low: Array
+    high: Array
+    difference: Array
+    difference_low: Array
+    difference_high: Array
+    p: Array
+    p_holm: Array
+
+
+def arrange(records: Iterable[Record], contenders: Sequence[str]) -> Array:
+    """Return the records as one array (contender, metric, prompt, seed), prompts and their seeds in ascending order.
+
+    Raises `BenchError` unless every contender has the same seeds of each prompt, and every prompt has as many as the others.
+    """
+    found: dict[tuple[str, int], dict[int, Sequence[float]]] = {}
+    for contender, prompt, seed, values in records:
+        found.setdefault((contender, prompt), {})[seed] = values
+    prompts = sorted({prompt for _, prompt in found})
+    if not prompts:
+        raise BenchError("there is no picture to count; draw some with: unbleed bench run")
+    first = found.get((contenders[0], prompts[0]), {})
+    for prompt in prompts:
+        expected = found.get((contenders[0], prompt), {})
+        for contender in contenders:
+            seeds = found.get((contender, prompt), {})
+            if seeds.keys() != expected.keys() or len(seeds) != len(first):
+                raise BenchError(
+                    f"prompt {prompt} has seeds {sorted(seeds)} of {contender} and {sorted(expected)} of {contenders[0]}; "
+                    f"expected the same {len(first)} of every method, and as many for every prompt; finish the run first"
+                )
+    table = [[[found[c, prompt][seed] for seed in sorted(found[c, prompt])] for prompt in prompts] for c in contenders]
+    return np.moveaxis(np.asarray(table, dtype=np.float64), 3, 1)
+
+
+def bootstrap(
+    values: Array, *, baseline: int = 0, draws: int = DRAWS, seed: int = 0, prompts: NDArray[np.bool_] | None = None
+) -> Estimates:
+    """Return means and differences to the contender `baseline`, with 95 % intervals and p-values.
+
+    `values` has the shape (contender, metric, prompt, seed); `prompts` is a mask that picks a subset of the prompts. A p-value
+    is two-sided, 2 min(share of draws <= 0, share >= 0) with one draw added to both shares, so that none is 0, and at most 1;
+    `p_holm` adjusts it for the number of contenders that one metric compares.
+
+    >>> twice = np.array([[[[0.0, 1.0], [1.0, 1.0]]]] * 2)
+    >>> found = bootstrap(twice, draws=100)
+    >>> found.mean.tolist(), found.difference[1].tolist(), found.p[1].tolist()
+    ([[0.75], [0.75]], [0.0], [1.0])
+    """
+    values = values if prompts is None else values[:, :, prompts]
+    contenders, metrics, count, seeds = values.shape
+    # Differences are taken before the sums and not after: so equal methods differ by exactly 0 in every draw.
+    both = np.stack([values, values - values[baseline]])  # (kind, contender, metric, prompt, seed)
+    columns = both.reshape(-1, count * seeds).T
+    sums = [weights.reshape(len(weights), -1) @ columns for weights in resample(count, seeds, draws, seed)]
+    drawn = (np.concatenate(sums) / (count * seeds)).reshape(draws, 2, contenders, metrics)
+    drawn[np.abs(drawn) < 1e-12] = 0  # thirds that cancel leave 1e-17, which must count on both sides
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)  # each (kind, contender, metric)
+    tails = np.minimum((drawn[:, 1] <= 0).sum(0), (drawn[:, 1] >= 0).sum(0))
+    others = np.arange(contenders) != baseline
+
+    def to_others(array: Array) -> Array:
+        return np.where(others[:, None], array, np.nan)
+
+    p = to_others(np.minimum(1.0, 2 * (tails + 1) / (draws + 1)))
+    adjusted = np.full_like(p, np.nan)
+    adjusted[others] = np.apply_along_axis(holm, 0, p[others]) if others.any() else p[others]
+    mean, difference = both.mean(axis=(3, 4))
+    return Estimates(mean, low[0], high[0], to_others(difference), to_others(low[1]), to_others(high[1]), p, adjusted)
+
+
+def resample(prompts: int, seeds: int, draws: int, seed: int = 0) -> Iterator[NDArray[np.int64]]:
+    """Yield the draws, some at a time: how often each one takes each picture, (draw, prompt, seed).
+
+    A prompt that was taken n times has n draws of its seeds, all with replacement: together one draw of n times as many.
+    """
+    rng = np.random.default_rng(seed)
+    size = max(1, _CHUNK // (prompts * seeds))
+    for begin in range(0, draws, size):
+        taken = rng.multinomial(prompts, np.full(prompts, 1 / prompts), size=min(size, draws - begin))
+        yield rng.multinomial(taken * seeds, np.full(seeds, 1 / seeds))
+
+
+def holm(p: Array) -> Array:
+    """Return p-values adjusted for their number by Holm's step-down rule (1979), in the order they came.
+
+    >>> holm(np.array([0.01, 0.04, 0.03])).round(2).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return adjusted

@@ -1,0 +1,144 @@
+"""Suites: named lists of prompts, each with what is expected in its picture.
+
+Every suite here is made by a rule from a fixed seed, so that a name means the same prompts everywhere.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations, permutations
+
+from ..emoji.scenes import held_out_pairs
+from ..emoji.sprites import ANIMALS, COLOURS, NOUNS, OBJECTS
+from ..errors import BenchError
+
+
+@dataclass(frozen=True)
+class Expected:
+    """An entity that the picture should show once. `colour=None`: the natural look."""
+
+    noun: str
+    colour: str | None = None
+
+    def __str__(self) -> str:
+        return self.noun if self.colour is None else f"{self.colour} {self.noun}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prompt, what it should show, and the groups that it is counted in."""
+
+    prompt: str
+    entities: tuple[Expected, ...]
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Suite:
+    name: str
+    about: str
+    cases: tuple[Case, ...]
+    first_seed: int = 0
+    """Where the seeds of its pictures begin, so that a validation suite shares none with a test suite."""
+
+    def head(self, count: int | None) -> Suite:
+        """Return the suite cut to the first `count` cases of a shuffle by a fixed seed; to all of them for None."""
+        if count is None or count >= len(self.cases):
+            return self
+        if count < 1:
+            raise BenchError(f"a limit of {count} prompts; expected at least 1")
+        shuffled = random.Random(0).sample(self.cases, len(self.cases))
+        return Suite(self.name, self.about, tuple(shuffled[:count]), self.first_seed)
+
+
+def suite(name: str) -> Suite:
+    """Return the suite called `name`; raise `BenchError` with the known names otherwise."""
+    if name not in _SUITES:
+        raise BenchError(f'there is no suite "{name}"; known: {", ".join(_SUITES)}')
+    about, first_seed, cases = _SUITES[name]
+    return Suite(name, about, tuple(cases()), first_seed)
+
+
+def suite_names() -> list[str]:
+    return list(_SUITES)
+
+
+# ------------------------------------------------------------------------------------- suites of the emoji model
+
+
+def _case(*entities: Expected, groups: Sequence[str] = ()) -> Case:
+    """Return the prompt "a X and a Y" or "a X, a Y and a Z", marked when it joins nouns that training kept apart."""
+    words = [f"a {entity}" for entity in entities]
+    prompt = " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+    nouns = [entity.noun for entity in entities]
+    seen = not any(frozenset(pair) in held_out_pairs() for pair in combinations(nouns, 2))
+    mark = [] if len(nouns) == 1 else ["seen" if seen else "held-out"]
+    return Case(prompt, entities, (*groups, *mark))
+
+
+def _pattern(first: str, second: str, rng: random.Random) -> Case:
+    """Return the pair in its pattern of the Attend-and-Excite benchmark: animals plain, objects coloured."""
+    colours = iter(rng.sample(COLOURS, 2))
+    kinds = ["animal" if noun in ANIMALS else "object" for noun in (first, second)]
+    group = {"animal animal": "animals", "object object": "objects"}.get(" ".join(kinds), "animal and object")
+    entities = [Expected(n, None if k == "animal" else next(colours)) for n, k in zip((first, second), kinds, strict=True)]
+    return _case(*entities, groups=[group])
+
+
+def _singles() -> Iterator[Case]:
+    for noun in NOUNS:
+        for colour in (None, *COLOURS):
+            yield _case(Expected(noun, colour), groups=["natural" if colour is None else "coloured"])
+
+
+def _pairs() -> Iterator[Case]:
+    rng = random.Random(1)
+    for first, second in combinations(NOUNS, 2):  # animals come first
+        yield _pattern(first, second, rng)
+
+
+def _validation() -> Iterator[Case]:
+    """96 pairs in the other order, "a Y and a X", with a colour on every entity: no prompt of the other suites."""
+    rng = random.Random(2)
+    for first, second in rng.sample(list(combinations(NOUNS, 2)), 96):
+        colours = rng.sample(COLOURS, 2)
+        yield _case(Expected(second, colours[0]), Expected(first, colours[1]))
+
+
+def _triples() -> Iterator[Case]:
+    rng = random.Random(3)
+    for _ in range(96):
+        nouns = rng.sample(NOUNS, 3)
+        colours = rng.sample(COLOURS, 3)
+        coloured = [colour if noun in OBJECTS else None for noun, colour in zip(nouns, colours, strict=True)]
+        yield _case(*(Expected(n, c) for n, c in zip(nouns, coloured, strict=True)))
+
+
+def _bind() -> Iterator[Case]:
+    """Twins: the same two nouns and two colours, the colours exchanged in the second."""
+    rng = random.Random(4)
+    for first, second in rng.sample(list(combinations(NOUNS, 2)), 48):
+        one, two = rng.sample(COLOURS, 2)
+        yield _case(Expected(first, one), Expected(second, two))
+        yield _case(Expected(first, two), Expected(second, one))
+
+
+def _similar() -> Iterator[Case]:
+    """Look-alikes side by side: plain, and in seven pairs of colours, in both orders."""
+    rng = random.Random(6)
+    for nouns in (("bear", "monkey"), ("rabbit", "mouse"), ("dog", "cat")):
+        for colours in [(None, None), *rng.sample(list(permutations(COLOURS, 2)), 7)]:
+            for order in (nouns, nouns[::-1]):
+                yield _case(Expected(order[0], colours[0]), Expected(order[1], colours[1]), groups=["/".join(nouns)])
+
+
+_SUITES: dict[str, tuple[str, int, Callable[[], Iterator[Case]]]] = {
+    "emoji-single": ("24 nouns, natural and in 11 colours", 0, _singles),
+    "emoji-pairs": ("all 276 pairs of nouns in the three patterns of the Attend-and-Excite benchmark", 0, _pairs),
+    "emoji-triples": ("96 triples, objects coloured", 0, _triples),
+    "emoji-bind": ("48 pairs of coloured entities, each with its twin of exchanged colours", 0, _bind),
+    "emoji-similar": ("look-alikes: bear and monkey, rabbit and mouse, dog and cat", 0, _similar),
+    "emoji-validation": ("96 pairs of coloured entities for choosing settings, with seeds of its own", 100_000, _validation),
+}

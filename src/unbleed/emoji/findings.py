@@ -1,0 +1,35 @@
+"""What was seen in a picture of the emoji world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom, as shares of the picture's side
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One thing: a noun, its colour (None: the natural look), where, and how sure (0 to 1)."""
+
+    noun: str
+    colour: str | None
+    box: Box
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """All that was seen: things of the 24 nouns, and the boxes of things that are none of them."""
+
+    things: tuple[Sighting, ...] = ()
+    blends: tuple[Box, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Finding:
+        things = (Sighting(t["noun"], t["colour"], tuple(t["box"]), t["confidence"]) for t in values["things"])
+        return cls(tuple(things), tuple(tuple(box) for box in values["blends"]))

@@ -1,0 +1,158 @@
+"""How often the oracle is right, measured on scenes of a stream that neither its training nor its thresholds have seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .findings import Box, Finding, Sighting
+from .oracle import LOOKS, SAME_PLACE, SIDE, Oracle, from_pixels, overlap
+from .oracle_train import EVERY_PAIR, Blend, Scene, Tally, blend_scene, draw_all, round_trip
+from .scenes import Thing, sample_scene
+from .sprites import NOUNS
+
+EVALUATION_SEED = 2_000_003
+
+_CHUNK = 32
+
+Seen = Sequence[tuple[Sequence[Thing], Finding]]  # for each picture: what is there, what was seen
+
+
+def evaluate(
+    oracle: Oracle,
+    vae: Any,
+    font: Path,
+    scenes: int = 1000,
+    seed: int = EVALUATION_SEED,
+    report: Callable[[int, int], None] = lambda done, of: None,
+) -> dict[str, Any]:
+    """Return how well `oracle` sees, as one document for JSON; all shares from 0 to 1, NaN where nothing was to be seen.
+
+    The pictures: `scenes` scenes of one to three things (`VARIED`, every pair of nouns), each as it was drawn and after a
+    round trip through the autoencoder `vae`; and as many with a blend, alone or beside things, every other one after a
+    round trip. Under "oracle":
+
+    - presence: share of the entities that are seen, lowered by false alarms, see `Tally.presence`;
+    - colour: share of the seen entities whose colour, or natural look, is right, see `colour_shares`;
+    - count: share of the pictures in which as many things are seen as are there;
+    - centre_error_pixels: mean distance of a seen entity's middle from where it is, in pixels of a 128x128 picture;
+    - per_noun, per_colour: the same as error rates, 1 - presence of the noun and 1 - colour of the entities of that colour;
+    - blend_recall: share of the blends on which a blend is seen;
+    - blend_false_alarm: share of the pictures without a blend in which one is seen, half of them after a round trip.
+
+    Keys that end in `_round_trip` speak of the pictures after it, those without of the pictures as they were drawn.
+    """
+    things = [sample_scene(seed, i, EVERY_PAIR) for i in range(scenes)]
+    blends = [blend_scene(seed, i) for i in range(scenes)]
+    clean: list[Finding] = []
+    decoded: list[Finding] = []
+    blended: list[Finding] = []
+    for first in range(0, scenes, _CHUNK):
+        chunk = slice(first, first + _CHUNK)
+        pixels = draw_all(things[chunk], seed, first, font)
+        clean += oracle.look(_images(pixels))
+        decoded += oracle.look(_images(_round_trip(vae, pixels)))
+        pixels = draw_all(blends[chunk], seed, first, font)
+        pixels[1::2] = _round_trip(vae, pixels[1::2])
+        blended += oracle.look(_images(pixels))
+        report(min(first + _CHUNK, scenes), scenes)
+    return {
+        "oracle": {
+            **summary(list(zip(things, clean, strict=True)), list(zip(things, decoded, strict=True))),
+            "blend_recall": blend_recall(blends, blended),
+            "blend_false_alarm": sum(bool(f.blends) for f in (*clean[::2], *decoded[1::2])) / scenes,
+        },
+        "scenes": scenes,
+        "seed": seed,
+    }
+
+
+def summary(clean: Seen, decoded: Seen) -> dict[str, Any]:
+    """Return all that is measured on scenes of things; for what it means see `evaluate`."""
+    rates: dict[str, Any] = {}
+    per_noun: dict[str, dict[str, float]] = {noun: {} for noun in NOUNS}
+    per_colour: dict[str, dict[str, float]] = {look or "natural": {} for look in LOOKS}
+    for suffix, seen in (("", clean), ("_round_trip", decoded)):
+        pairs = [pair for things, finding in seen for pair in matches(things, finding)]
+        colours = colour_shares(pairs)
+        rates[f"presence{suffix}"] = sum((Tally.of(*picture) for picture in seen), Tally()).presence
+        rates[f"colour{suffix}"] = _mean([thing.colour == sighting.colour for thing, sighting in pairs])
+        rates[f"count{suffix}"] = _mean([len(things) == len(finding.things) for things, finding in seen])
+        rates[f"centre_error_pixels{suffix}"] = _mean([SIDE * _distance(t.box, s.box) for t, s in pairs])
+        for noun in NOUNS:
+            per_noun[noun][f"error{suffix}"] = 1 - _presence_of(noun, seen)
+        for look in LOOKS:
+            per_colour[look or "natural"][f"error{suffix}"] = 1 - colours[look]
+    return {**rates, "per_noun": per_noun, "per_colour": per_colour}
+
+
+def _presence_of(noun: str, seen: Seen) -> float:
+    """Return `Tally.presence` as if there were no other noun; NaN where it neither is nor is seen."""
+    total = Tally()
+    for things, finding in seen:
+        sightings = tuple(sighting for sighting in finding.things if sighting.noun == noun)
+        total += Tally.of([thing for thing in things if thing.noun == noun], Finding(sightings))
+    return total.presence
+
+
+def matches(things: Sequence[Thing], finding: Finding) -> list[tuple[Thing, Sighting]]:
+    """Return each thing with the sighting of its noun that is of it: the nearest first, none of either twice.
+
+    Things of which there is no sighting are left out.
+    """
+    by_distance = sorted(
+        (_distance(thing.box, sighting.box), i, j)
+        for (i, thing), (j, sighting) in product(enumerate(things), enumerate(finding.things))
+        if thing.noun == sighting.noun
+    )
+    taken: dict[int, int] = {}
+    for _, i, j in by_distance:
+        if i not in taken and j not in taken.values():
+            taken[i] = j
+    return [(things[i], finding.things[j]) for i, j in sorted(taken.items())]
+
+
+def colour_shares(pairs: Sequence[tuple[Thing, Sighting]]) -> dict[str | None, float]:
+    """Return for each look, the natural one (None) and the colours, the share of its things that were seen in it."""
+    return {look: _mean([s.colour == look for t, s in pairs if t.colour == look]) for look in LOOKS}
+
+
+def blend_recall(scenes: Sequence[Scene], findings: Sequence[Finding]) -> float:
+    """Return the share of the blends with a blend seen on them: a box that covers theirs as boxes of one thing do."""
+    return _mean(
+        [
+            any(overlap(item.box, box) >= SAME_PLACE for box in finding.blends)
+            for scene, finding in zip(scenes, findings, strict=True)
+            for item in scene
+            if isinstance(item, Blend)
+        ]
+    )
+
+
+def _round_trip(vae: Any, pixels: np.ndarray) -> np.ndarray:
+    """Return uint8 pictures (batch, side, side, rgb) after a round trip, rounded as a pipeline rounds them."""
+    if not len(pixels):
+        return pixels
+    weight: torch.Tensor = next(vae.parameters())
+    rebuilt = round_trip(vae, from_pixels(pixels).to(weight))
+    return ((rebuilt / 2 + 0.5) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _images(pixels: np.ndarray) -> list[Image.Image]:
+    return [Image.fromarray(picture) for picture in pixels]
+
+
+def _distance(a: Box, b: Box) -> float:
+    """Return the distance of two boxes' middles, as a share of the picture's side."""
+    return math.hypot(a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3]) / 2
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan

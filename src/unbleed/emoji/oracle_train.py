@@ -1,0 +1,435 @@
+"""Training of the oracle on scenes that are drawn while it learns, with the blends that it must tell from things.
+
+Every scene is a pure function of seed and index, every batch of seed and step. What the oracle will be asked about are
+pictures that a diffusion model drew, so most batches are warped, blurred, made noisy, or sent through the model's own
+autoencoder with noise in its latents.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from . import networks
+from .findings import Box, Finding
+from .oracle import BLEND, GRID, LOOKS, ORACLE_FILE, SIDE, Answer, OracleNetwork, Thresholds, decode, from_pixels
+from .scenes import VARIED, Mixture, Thing, _resize, draw_scene, sample_scene
+from .sprites import COLOURS, NOUNS, find_font, sprite
+from .train import Recipe, Report, _check_recipe, _optimise, _save, _State, check_device
+
+
+@dataclass(frozen=True)
+class OracleRecipe:
+    """Everything that decides what the oracle learns. Steps are optimiser steps, batches count pictures."""
+
+    seed: int = 0
+    steps: int = 4000
+    batch: int = 64
+    rate: float = 2e-3
+    flat: float = 0.5  # share of the steps before the rate begins to fall
+    warm_up: int = 200
+    averaging: float = 0.998  # decay of the running average of the weights
+    round_trips: float = 0.35  # share of the pictures that go through the autoencoder
+    calibration: int = 1024  # scenes on which the thresholds are chosen, and as many blends
+
+
+ORACLE_PRESETS = {
+    "release": OracleRecipe(),
+    "smoke": OracleRecipe(steps=4, batch=4, warm_up=1, averaging=0.5, calibration=8),
+}
+
+# wider than what the denoiser learns from; all pairs, since it is to recognise what the denoiser has never seen together
+MIXTURE = Mixture(
+    shares=(0.36, 0.42, 0.17, 0.05),
+    sides=((0.30, 0.85), (0.25, 0.52), (0.25, 0.40), (0.25, 0.32)),
+    mirrored=0.5,
+    held_out=True,
+)
+EVERY_PAIR = replace(VARIED, held_out=True)
+
+FALSE_ALARMS = 0.005  # share of calibration scenes; a quarter of what is allowed, since others will have more
+_CALIBRATION_STREAM = 1_000_003  # added to the seed: scenes that were never learnt from
+
+T = TypeVar("T")
+
+
+# ----------------------------------------------------------------------------------------------------- scenes
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Two things melted into one in the box of the first, so that it is neither.
+
+    `way` says how: "average" draws one over the other, half transparent; "seam" puts a part of one beside, above or
+    slantwise to the rest of the other; "patches" lets them alternate in large soft spots.
+    Of twice the same noun it is no blend but a thing in two colours, which the oracle must not take for one.
+    """
+
+    first: Thing
+    second: Thing
+    way: str
+    seed: int
+
+    @property
+    def box(self) -> Box:
+        return self.first.box
+
+    @property
+    def is_one_noun(self) -> bool:
+        return self.first.noun == self.second.noun
+
+
+WAYS = ("average", "seam", "patches")
+Scene = tuple[Thing | Blend, ...]
+
+
+def learning_scene(seed: int, index: int) -> Scene:
+    """Return scene `index` that the oracle learns from: none to four things, blends in about a third of the scenes."""
+    rng = np.random.default_rng([seed, 11, index])
+    kind = rng.random()
+    if kind < 0.03:
+        return ()
+    things: list[Thing | Blend] = list(sample_scene(seed, index, MIXTURE))
+    if len(things) > 1 and rng.random() < 0.12:
+        things[1] = replace(things[1], noun=things[0].noun)  # type: ignore[union-attr]
+    if kind < 0.36:
+        # one of them, at times the others too: a model that blends two words often draws the blend twice
+        surely = rng.integers(len(things))
+        things = [melt(t, rng) if i == surely or rng.random() < 0.25 else t for i, t in enumerate(things)]  # type: ignore[arg-type]
+    elif kind < 0.44:
+        things[0] = melt(things[0], rng, same_noun=True)  # type: ignore[arg-type]
+    return tuple(things)
+
+
+def blend_scene(seed: int, index: int, mixture: Mixture = EVERY_PAIR) -> Scene:
+    """Return scene `index` with one blend in it, alone or beside the things of `mixture`."""
+    rng = np.random.default_rng([seed, 12, index])
+    first, *others = sample_scene(seed, index, mixture)
+    return (melt(first, rng), *others)
+
+
+def melt(thing: Thing, rng: np.random.Generator, *, same_noun: bool = False) -> Blend:
+    """Return a blend of `thing` and another noun, or another look of its own with `same_noun`.
+
+    The two have the same look in most cases, natural or of one colour, so that a blend cannot be told by its colours.
+    """
+    if same_noun:
+        other = str(rng.choice([look for look in COLOURS if look != thing.colour]))
+        return Blend(thing, replace(thing, colour=other), str(rng.choice(WAYS[1:])), int(rng.integers(2**31)))
+    noun = str(rng.choice([noun for noun in NOUNS if noun != thing.noun]))
+    kind = rng.random()
+    colour = thing.colour if kind < 0.6 else None if kind < 0.75 else str(rng.choice(COLOURS))
+    second = Thing(noun, colour, thing.box, bool(rng.random() < 0.5))
+    return Blend(thing, second, str(rng.choice(WAYS)), int(rng.integers(2**31)))
+
+
+def draw(scene: Scene, rng: np.random.Generator, font: Path) -> np.ndarray:
+    """Return the picture of `scene`, uint8 (side, side, 3): as `draw_scene` draws it, blends beside the things."""
+    picture = draw_scene(tuple(item for item in scene if isinstance(item, Thing)), SIDE, rng, font)
+    for blend in scene:
+        if isinstance(blend, Blend):
+            pixels = blend_pixels(blend, font)
+            left, top = (round(edge * SIDE) for edge in blend.box[:2])
+            window = picture[top : top + len(pixels), left : left + len(pixels)]
+            pixels = pixels[: window.shape[0], : window.shape[1]]
+            window[:] = (window * (1 - pixels[..., 3:]) + pixels[..., :3] * 255 + 0.5).clip(0, 255)
+    return picture
+
+
+def blend_pixels(blend: Blend, font: Path) -> np.ndarray:
+    """Return a blend's square box, float32 (size, size, 4), its colour multiplied by alpha."""
+    size = round((blend.box[2] - blend.box[0]) * SIDE)
+    first, second = (_in_square(thing, size, font) for thing in (blend.first, blend.second))
+    rng = np.random.default_rng(blend.seed)
+    share = rng.uniform(0.35, 0.65)
+    if blend.way == "average":
+        return first + (second - first) * np.float32(share)
+    axis = np.linspace(-0.5, 0.5, size, dtype=np.float32)
+    if blend.way == "seam":
+        angle = rng.uniform(0, 2 * np.pi)
+        field = np.cos(angle) * axis[None, :] + np.sin(angle) * axis[:, None]
+    else:
+        coarse = Image.fromarray(rng.standard_normal((4, 4)).astype(np.float32))
+        field = np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC)) / 2
+    # the border runs where it leaves `share` of all that tells the two apart on one side, so that both can be seen
+    difference = np.abs(first - second).sum(axis=-1).ravel()
+    order = field.ravel().argsort()
+    along = difference[order].cumsum()
+    border = field.ravel()[order[min(along.searchsorted(share * along[-1]), len(order) - 1)]]
+    softness = rng.uniform(0.01, 0.06)
+    weight = 1 / (1 + np.exp(((field - border) / softness).clip(-30, 30)))
+    return (second + (first - second) * weight[..., None]).astype(np.float32)
+
+
+def _in_square(thing: Thing, size: int, font: Path) -> np.ndarray:
+    """Return a thing's sprite in the middle of a transparent square, its colour multiplied by alpha."""
+    pixels = sprite(thing.noun, thing.colour, font)
+    scale = size / max(pixels.shape[:2])
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    pixels = _resize(pixels, width, height)
+    square = np.zeros((size, size, 4), dtype=np.float32)
+    top, left = (size - height) // 2, (size - width) // 2
+    square[top : top + height, left : left + width] = pixels[:, ::-1] if thing.mirrored else pixels
+    return square
+
+
+def draw_all(scenes: Sequence[Scene], seed: int, first: int, font: Path) -> np.ndarray:
+    """Return the pictures of `scenes`, whose indices begin at `first`: uint8 (batch, side, side, rgb)."""
+    return np.stack([draw(scene, np.random.default_rng([seed, 13, first + i]), font) for i, scene in enumerate(scenes)])
+
+
+# ------------------------------------------------------------------------------------------------- degradations
+
+
+@torch.no_grad()
+def round_trip(vae: Any, pictures: Tensor, noise: Tensor | float = 0.0) -> Tensor:
+    """Return `pictures` (batch, rgb, height, width) as the autoencoder gives them back, with `noise` in their latents."""
+    latents = vae.encode(pictures.contiguous(memory_format=torch.channels_last)).latent_dist.mean
+    return vae.decode(latents + noise).sample.float().clamp(-1, 1)
+
+
+def degrade(pictures: Tensor, vae: Any, share: float, seed: int, step: int) -> Tensor:
+    """Return `pictures` (batch, rgb, side, side) as a model might have drawn them, the first `share` of them decoded.
+
+    Half are warped by a pixel or two; half of the decoded ones have noise in their latents; then blur, other brightness
+    and contrast, and noise, each for some and in a random strength.
+    """
+    chance = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    count, device = len(pictures), pictures.device
+
+    def uniform(low: float, high: float, n: int = count) -> Tensor:
+        return (low + (high - low) * torch.rand(n, 1, 1, 1, generator=chance)).to(device)
+
+    pictures = pictures.clone()
+    warped = torch.randperm(count, generator=chance)[: count // 2].to(device)
+    bends = torch.randn(len(warped), 2, 4, 4, generator=chance).to(device) * uniform(0, 0.025, len(warped))
+    pictures[warped] = _warp(pictures[warped], bends)
+
+    decoded = round(share * count)
+    if decoded:
+        shape = (decoded, networks.LATENT_CHANNELS, networks.LATENT_SIDE, networks.LATENT_SIDE)
+        sigma = uniform(-0.3, 0.3, decoded).clamp(min=0)
+        noise = torch.randn(shape, generator=chance).to(device) * sigma
+        with torch.autocast(device.type, torch.bfloat16):
+            pictures[:decoded] = round_trip(vae, pictures[:decoded], noise)
+
+    blurred = F.interpolate(F.avg_pool2d(pictures, 2), scale_factor=2, mode="bilinear")
+    pictures = torch.lerp(pictures, blurred, uniform(-1, 1).clamp(min=0))
+    pictures = pictures * uniform(0.92, 1.08) + uniform(-0.06, 0.06)
+    noisy = torch.randperm(count, generator=chance)[: count // 3].to(device)
+    grain = torch.randn(len(noisy), *pictures.shape[1:], generator=chance).to(device)
+    pictures[noisy] += grain * uniform(0, 0.12, len(noisy))
+    return pictures.clamp(-1, 1)
+
+
+def _warp(pictures: Tensor, bends: Tensor) -> Tensor:
+    """Return `pictures` with each place taken from elsewhere: `bends` (batch, x and y, 4, 4), in half sides."""
+    axis = (torch.arange(SIDE, device=pictures.device) + 0.5) * 2 / SIDE - 1
+    straight = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)  # (height, width, x and y)
+    smooth = F.interpolate(bends, size=(SIDE, SIDE), mode="bilinear", align_corners=True).permute(0, 2, 3, 1)
+    return F.grid_sample(pictures, straight + smooth, padding_mode="border", align_corners=False)
+
+
+# --------------------------------------------------------------------------------------------------------- loss
+
+
+class Truth:
+    """What the network is to answer for scenes: heat (batch, class, grid, grid), and the places that hold something."""
+
+    def __init__(self, scenes: Sequence[Scene], device: torch.device) -> None:
+        heat = np.zeros((len(scenes), BLEND + 1, GRID, GRID), dtype=np.float32)
+        places, boxes, looks = [], [], []
+        grid = np.arange(GRID)
+        for picture, scene in enumerate(scenes):
+            for item in scene:
+                one = isinstance(item, Thing) or item.is_one_noun
+                thing = item if isinstance(item, Thing) else item.first
+                left, top, right, bottom = (edge * GRID for edge in thing.box)
+                x, y = (left + right) / 2, (top + bottom) / 2
+                column, row = min(int(x), GRID - 1), min(int(y), GRID - 1)
+                width = max(0.6, (right - left) / 10)  # places nearly in the middle are nearly right
+                bump = np.exp(-((grid[None, :] - column) ** 2 + (grid[:, None] - row) ** 2) / (2 * width**2))
+                kind = NOUNS.index(thing.noun) if one else BLEND
+                np.maximum(heat[picture, kind], bump, out=heat[picture, kind])
+                # box and colour are learnt around the middle too, since the surest place can be next to it
+                for r in range(max(0, row - 1), min(GRID, row + 2)):
+                    for c in range(max(0, column - 1), min(GRID, column + 2)):
+                        places.append((picture, r, c))
+                        boxes.append((x - c - 0.5, y - r - 0.5, right - left, bottom - top))
+                        looks.append(LOOKS.index(thing.colour) if isinstance(item, Thing) else -1)
+        self.heat = torch.from_numpy(heat).to(device)
+        self.places = torch.tensor(places, dtype=torch.long, device=device).reshape(-1, 3)  # picture, row, column
+        self.boxes = torch.tensor(boxes, device=device).reshape(-1, 4)  # as `Answer.box`
+        self.looks = torch.tensor(looks, dtype=torch.long, device=device)  # -1: none, or two
+
+
+def loss_parts(answer: Answer, truth: Truth) -> dict[str, Tensor]:
+    """Return focal loss of the heat per thing (CenterNet's equation 1), cross-entropy of the colours, L1 of the boxes."""
+    picture, row, column = truth.places.unbind(dim=1)
+    heat = answer.heat.float()
+    sure, least = heat.sigmoid(), truth.heat
+    at_middle = (1 - sure).square() * F.logsigmoid(heat) * (least == 1)
+    elsewhere = sure.square() * (1 - least) ** 4 * F.logsigmoid(-heat) * (least < 1)
+    focal = -(at_middle + elsewhere).sum() / (least == 1).sum().clamp(min=1)
+    colours = answer.colour.float()[picture, :, row, column]  # (place, look)
+    boxes = answer.box.float()[picture, :, row, column]  # (place, 4)
+    if not (truth.looks >= 0).any():
+        return {"focal": focal, "colour": colours.sum() * 0, "box": boxes.sum() * 0}
+    return {
+        "focal": focal,
+        "colour": F.cross_entropy(colours, truth.looks, ignore_index=-1),
+        "box": (boxes - truth.boxes).abs().mean(),
+    }
+
+
+# ----------------------------------------------------------------------------------------------------- training
+
+
+def train_oracle(
+    out: Path,
+    recipe: OracleRecipe,
+    *,
+    vae: Any,
+    device: str | torch.device = "cpu",
+    font: Path | None = None,
+    report: Report = lambda *_: None,
+    save_every: int = 200,
+) -> Path:
+    """Train an oracle for pictures that the autoencoder `vae` decodes, into `out`, and return the file of its weights.
+
+    `out/work` holds the state of the run; a run found there goes on where it stopped.
+
+    Raises `TrainingError` when the font is missing, the device cannot be used, or `out/work` belongs to another recipe.
+    """
+    device, font = check_device(device), find_font(font)
+    work = out / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    same: Any = recipe
+    _check_recipe(work / "recipe.json", same)
+    vae = networks.prepare_for_training(vae, device).eval().requires_grad_(False)
+    torch.manual_seed(recipe.seed)
+    network: OracleNetwork = networks.prepare_for_training(OracleNetwork(), device)
+    state = _State(work / "oracle-state.safetensors", network, recipe.averaging)
+    state.load()
+
+    def loss_of(step: int) -> Tensor:
+        scenes, drawn = batches(step)
+        pictures = degrade(from_pixels(drawn).to(device), vae, recipe.round_trips, recipe.seed, step)
+        with torch.autocast(device.type, torch.bfloat16):
+            answer = network(pictures.contiguous(memory_format=torch.channels_last))
+        parts = loss_parts(answer, Truth(scenes, device))
+        return parts["focal"] + parts["colour"] + 0.25 * parts["box"]
+
+    with _ahead(partial(_batch, recipe, font)) as batches:
+        schedule = Recipe(warm_up=recipe.warm_up)  # all that it is asked for
+        _optimise("oracle", network, state, loss_of, recipe.rate, recipe.steps, schedule, report, save_every, recipe.flat)
+    network.load_state_dict(state.average)
+    thresholds = calibrate(network, vae, recipe, font)
+    # what is added rather than multiplied is small, and the variances of the norms span more than fp16 holds
+    weights = {k: v.half() if v.ndim > 1 else v for k, v in network.state_dict().items()}
+    facts = {"noun_threshold": f"{thresholds.noun:g}", "blend_threshold": f"{thresholds.blend:g}"}
+    _save(weights, out / ORACLE_FILE, facts)
+    history = {"recipe": asdict(recipe), "steps_done": state.step, "seconds": round(state.seconds), "loss": state.loss}
+    (out / "training.json").write_text(json.dumps(history, indent=2) + "\n")
+    return out / ORACLE_FILE
+
+
+def _batch(recipe: OracleRecipe, font: Path, step: int) -> tuple[list[Scene], np.ndarray]:
+    first = step * recipe.batch
+    scenes = [learning_scene(recipe.seed, i) for i in range(first, first + recipe.batch)]
+    return scenes, draw_all(scenes, recipe.seed, first, font)
+
+
+@contextmanager
+def _ahead(make: Callable[[int], T]) -> Iterator[Callable[[int], T]]:
+    """Give `make` back, with the value of the next step made on a thread while that of this one is used."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting: dict[int, Future[T]] = {}
+
+        def take(step: int) -> T:
+            this = waiting.pop(step, None) or thread.submit(make, step)
+            waiting[step + 1] = thread.submit(make, step + 1)
+            return this.result()
+
+        yield take
+
+
+# -------------------------------------------------------------------------------------------------- calibration
+
+
+def calibrate(network: OracleNetwork, vae: Any, recipe: OracleRecipe, font: Path) -> Thresholds:
+    """Return the thresholds that suit scenes of another stream, half of them clean and half decoded.
+
+    The nouns' is the one with which most is right, in scenes of things and of blends. The blends' is the lowest that takes
+    no more than `FALSE_ALARMS` of the scenes of things for holding one.
+    """
+    seed = recipe.seed + _CALIBRATION_STREAM
+    numbers = range(recipe.calibration)
+    plain: list[Scene] = [sample_scene(seed, i, EVERY_PAIR) for i in numbers]
+    blended = [blend_scene(seed, i) for i in numbers]
+    answers = [_answer(network, vae, scenes, seed, font) for scenes in (plain, blended)]
+
+    def presence(noun: float) -> float:
+        total = Tally()
+        for scenes, answer in zip((plain, blended), answers, strict=True):
+            for scene, finding in zip(scenes, decode(answer, Thresholds(noun, 0.5)), strict=True):
+                total += Tally.of([item for item in scene if isinstance(item, Thing)], finding)
+        return total.presence
+
+    def false_alarms(blend: float) -> float:
+        return sum(bool(f.blends) for f in decode(answers[0], Thresholds(noun, blend))) / len(plain)
+
+    noun = max((round(0.05 * i, 2) for i in range(3, 17)), key=presence)
+    blends = [round(0.025 * i, 3) for i in range(8, 39)]
+    return Thresholds(noun, next((blend for blend in blends if false_alarms(blend) <= FALSE_ALARMS), blends[-1]))
+
+
+@torch.no_grad()
+def _answer(network: OracleNetwork, vae: Any, scenes: Sequence[Scene], seed: int, font: Path) -> Answer:
+    """Return what `network` answers for pictures of `scenes`, every other one after a round trip."""
+    device = next(network.parameters()).device
+    network.eval()
+    answers = []
+    for first in range(0, len(scenes), 32):
+        pictures = from_pixels(draw_all(scenes[first : first + 32], seed, first, font)).to(device)
+        pictures[1::2] = round_trip(vae, pictures[1::2])
+        answers.append(network(pictures.contiguous(memory_format=torch.channels_last)))
+    return Answer(*(torch.cat(parts).cpu() for parts in zip(*answers, strict=True)))
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Entities that are there, those that were rightly seen, and sightings of what is not there."""
+
+    right: int = 0
+    entities: int = 0
+    spurious: int = 0
+
+    @classmethod
+    def of(cls, things: Sequence[Thing], finding: Finding) -> Tally:
+        """Count one picture of `things`. An entity is right when its noun is seen as often as it is there."""
+        there, seen = Counter(thing.noun for thing in things), Counter(sighting.noun for sighting in finding.things)
+        right = sum(count for noun, count in there.items() if seen[noun] == count)
+        return cls(right, there.total(), (seen - there).total())
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.right + other.right, self.entities + other.entities, self.spurious + other.spurious)
+
+    @property
+    def presence(self) -> float:
+        """Right entities over entities and spurious sightings: false alarms lower it as misses do. NaN of nothing."""
+        return self.right / (self.entities + self.spurious) if self.entities + self.spurious else math.nan

@@ -1,0 +1,86 @@
+"""The settings that suit a model: sampling, and one table of method settings, read from `unbleed.json` beside its weights.
+
+A method is named by a label: `syngen` with the model's own settings, `syngen@paper` with its paper's, and either with some
+changed, as in `syngen:step_size=5:stop=0.8`.
+
+A method's own defaults are its paper's, found on Stable Diffusion. A model of another scale wants other step sizes; whoever
+has measured them for a model writes them into its folder, and they are used wherever the model is named.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .emoji import WEIGHTS
+from .errors import MethodError, ModelError
+from .guidance.method import Method
+from .methods import method_from
+
+FILE_NAME = "unbleed.json"
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Sampling defaults of a model, and for each method the settings in which it departs from the paper's.
+
+    The defaults here are those of the papers, for Stable Diffusion.
+    """
+
+    steps: int = 50
+    guidance_scale: float = 7.5
+    methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def settings_of(model: str | Path) -> ModelSettings:
+    """Return the settings of "emoji", of a pipeline folder that has an `unbleed.json`, or the papers' for any other model.
+
+    Raises `ModelError` when the file is there but cannot be understood.
+    """
+    path = (WEIGHTS if model == "emoji" else Path(model)) / FILE_NAME
+    if not path.is_file():
+        return ModelSettings()
+    try:
+        settings = ModelSettings(**json.loads(path.read_text()))
+        for name, own in settings.methods.items():
+            method_from(name, own)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{path} cannot be understood ({error}); expected steps, guidance_scale and methods: {{name: settings}}"
+        ) from error
+    return settings
+
+
+def method_of(label: str, model: str | Path, changes: Mapping[str, Any] | None = None) -> Method:
+    """Return the method that `label` (NAME, NAME@paper, NAME:SETTING=VALUE:...) means for a model, with `changes` on top.
+
+    >>> method_of("syngen@paper", "emoji").settings()["step_size"]
+    20.0
+    >>> method_of("syngen:step_size=3", "emoji").settings()["step_size"]
+    3
+
+    Raises `MethodError` for a name, a variant or a setting that does not exist.
+    """
+    base, *settings = label.split(":")
+    name, at, variant = base.partition("@")
+    if at and variant != "paper":
+        raise MethodError(f'"{label}" is no method; expected NAME, NAME@paper or NAME:SETTING=VALUE')
+    own = {} if at else settings_of(model).methods.get(name, {})
+    return method_from(name, {**own, **read_settings(settings), **(changes or {})})
+
+
+def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Return {name: value} of NAME=VALUE texts, each value read as JSON where it is JSON, else as text."""
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise MethodError(f'"{pair}" is no setting; expected NAME=VALUE, as in step_size=15')
+        try:
+            settings[name.strip()] = json.loads(value)
+        except ValueError:
+            settings[name.strip()] = value
+    return settings

@@ -1,0 +1,403 @@
+"""The report of a benchmark: a bootstrap that can be trusted, and four files that say the same."""
+
+from __future__ import annotations
+
+import csv
+import html
+import json
+import random
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unbleed import cli
+from unbleed.bench import report as reports
+from unbleed.bench.contenders import contenders_from
+from unbleed.bench.plan import Plan
+from unbleed.bench.report import Report, build, choose_sheets, faults, markdown, percent, points, result, span, write
+from unbleed.bench.scores import METRICS, score
+from unbleed.bench.statistics import arrange, bootstrap, holm, resample
+from unbleed.bench.store import PictureRow, Store
+from unbleed.bench.suites import Case, Expected, suite
+from unbleed.cli import bench_report  # noqa: F401  (it adds the command)
+from unbleed.emoji.findings import Finding, Sighting
+from unbleed.errors import BenchError
+
+# --------------------------------------------------------------------------------------------------- statistics
+
+
+def binary(seed: int, *shape: int, chance: float = 0.6) -> np.ndarray:
+    return (np.random.default_rng(seed).random(shape) < chance).astype(float)
+
+
+def quantile(values: list[float], share: float) -> float:
+    """Interpolate between the two nearest of the sorted values."""
+    values, place = sorted(values), share * (len(values) - 1)
+    low = int(place)
+    return values[low] + (place - low) * (values[min(low + 1, len(values) - 1)] - values[low])
+
+
+def test_the_bootstrap_is_that_of_plain_loops() -> None:
+    values, draws = binary(0, 3, 2, 6, 4), 199
+    found = bootstrap(values, baseline=1, draws=draws, seed=3)
+    taken = np.concatenate(list(resample(6, 4, draws, seed=3)))
+    for metric in range(2):
+        p_values = {}
+        for contender in range(3):
+            means, differences = [], []
+            for weights in taken:
+                pictures = [(p, s) for p in range(6) for s in range(4) for _ in range(weights[p, s])]
+                assert len(pictures) == 24
+                mine = sum(values[contender, metric, p, s] for p, s in pictures) / 24
+                theirs = sum(values[1, metric, p, s] for p, s in pictures) / 24
+                means.append(mine)
+                differences.append(round(mine - theirs, 9))
+            at = contender, metric
+            assert found.mean[at] == pytest.approx(values[at].sum() / 24)
+            assert (found.low[at], found.high[at]) == pytest.approx((quantile(means, 0.025), quantile(means, 0.975)))
+            if contender == 1:
+                assert all(np.isnan(a[at]) for a in (found.difference, found.difference_low, found.p, found.p_holm))
+                continue
+            assert found.difference[at] == pytest.approx(values[at].mean() - values[1, metric].mean())
+            interval = found.difference_low[at], found.difference_high[at]
+            assert interval == pytest.approx((quantile(differences, 0.025), quantile(differences, 0.975)), abs=1e-9)
+            tail = min(sum(d <= 0 for d in differences), sum(d >= 0 for d in differences))
+            p_values[contender] = min(1.0, 2 * (tail + 1) / (draws + 1))
+            assert found.p[at] == pytest.approx(p_values[contender])
+        first, second = sorted(p_values, key=lambda c: p_values[c])
+        assert found.p_holm[first, metric] == pytest.approx(min(1, 2 * p_values[first]))
+        assert found.p_holm[second, metric] == pytest.approx(max(min(1, 2 * p_values[first]), p_values[second]))
+
+
+def test_draws_take_prompts_then_seeds_within_them() -> None:
+    values = binary(1, 8, 3) + np.arange(8)[:, None] % 2  # prompts that differ
+    weights = np.concatenate(list(resample(8, 3, 4000)))
+    assert (weights.sum(axis=(1, 2)) == 24).all()
+    assert (weights.sum(axis=2) % 3 == 0).all()  # a prompt is taken as a whole, so many times
+    fast = (weights * values).sum(axis=(1, 2)) / 24
+    rng = np.random.default_rng(9)
+    plain = [np.mean([values[p, rng.integers(3, size=3)].mean() for p in rng.integers(8, size=8)]) for _ in range(4000)]
+    assert fast.mean() == pytest.approx(np.mean(plain), abs=0.02)
+    assert fast.std() == pytest.approx(np.std(plain), rel=0.06)
+
+
+@pytest.mark.parametrize(("effect", "spread"), [(0.15, 0.3), (0.0, 0.0)])
+def test_intervals_hold_the_truth_as_often_as_they_say(effect: float, spread: float) -> None:
+    rng = np.random.default_rng(5)
+    hits = []
+    for _ in range(150):
+        chance = 0.4 + spread * (rng.random((40, 1)) - 0.5)
+        drawn = np.stack([rng.random((40, 3)) < chance, rng.random((40, 3)) < chance + effect])
+        found = bootstrap(drawn[:, None].astype(float), draws=300)
+        hits.append(found.difference_low[1, 0] <= effect <= found.difference_high[1, 0])
+    assert 0.91 <= np.mean(hits) <= 1.0  # with three seeds a little too often
+
+
+def test_equal_methods_differ_by_exactly_nothing() -> None:
+    values = np.random.default_rng(0).integers(0, 4, (1, 5, 30, 4)) / 3  # thirds, whose sums round
+    found = bootstrap(np.repeat(values, 3, axis=0), draws=500)
+    for array in (found.difference, found.difference_low, found.difference_high):
+        assert (array[1:] == 0).all()
+    assert (found.p[1:] == 1).all()
+    assert (found.p_holm[1:] == 1).all()
+
+
+def test_thirds_that_cancel_count_for_both_sides() -> None:
+    values = np.array([[[[1 / 3, 1.0], [2 / 3, 0.0]]], [[[1.0, 1 / 3], [0.0, 2 / 3]]]])
+    assert bootstrap(values, draws=2000).p[1, 0] == 1
+
+
+def test_pairing_narrows_the_difference() -> None:
+    prompts = np.random.default_rng(2).random((60, 1))
+    values = np.stack([np.repeat(prompts, 2, axis=1), np.repeat(prompts, 2, axis=1) + 0.1])[:, None]
+    found = bootstrap(values, draws=500)
+    assert found.difference_high[1, 0] - found.difference_low[1, 0] < 1e-9
+    assert found.high[1, 0] - found.low[1, 0] > 0.1
+
+
+def test_a_subset_is_the_bootstrap_of_its_prompts() -> None:
+    values, mask = binary(4, 2, 3, 10, 2), np.arange(10) % 3 == 0
+    mine, other = bootstrap(values, prompts=mask, draws=200), bootstrap(values[:, :, mask], draws=200)
+    assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(vars(mine).values(), vars(other).values(), strict=True))
+
+
+def test_holm_by_hand() -> None:
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm(np.array([0.6, 0.5])) == pytest.approx([1.0, 1.0])
+
+
+def test_records_are_arranged_and_gaps_are_named() -> None:
+    records = [(c, p, s, [p + s / 10, 0.0]) for c, p, s in product("ab", (7, 3), (1, 0))]
+    assert arrange(records, ["b", "a"])[0, 0].tolist() == [[3.0, 3.1], [7.0, 7.1]]
+    with pytest.raises(BenchError, match=r"prompt 3 has seeds \[0\] of a and \[0, 1\] of b"):
+        arrange([r for r in records if r[:3] != ("a", 3, 1)], ["b", "a"])
+    with pytest.raises(BenchError, match="as many for every prompt"):
+        arrange([r for r in records if r[1:3] != (7, 1)], ["b", "a"])
+    with pytest.raises(BenchError, match="there is no picture"):
+        arrange([], ["b", "a"])
+
+
+# ------------------------------------------------------------------------------------------------------ a fake run
+
+
+def finding_of(case: Case, skill: float, rng: random.Random) -> Finding:
+    """Return what a judge might see: each entity with chance `skill`, now and then in another colour or beside a blend."""
+    seen = [e for e in case.entities if rng.random() < skill]
+    things = [Sighting(e.noun, e.colour if rng.random() < 0.9 else "red", (0.1, 0.2, 0.3, 0.4), 0.9) for e in seen]
+    things += [Sighting(rng.choice(("dog", "bow")), None, (0.5, 0.5, 0.9, 0.9), 0.8)] * (rng.random() < 0.1)
+    return Finding(tuple(things), ((0.1, 0.1, 0.2, 0.2),) * (rng.random() < 0.05))
+
+
+def plan_of(labels: str, limit: int = 6, cases: tuple[Case, ...] = (), seeds: int = 2) -> Plan:
+    pairs = suite("emoji-pairs").head(limit)
+    return Plan(
+        suite=replace(pairs, cases=cases) if cases else pairs,
+        seeds=seeds,
+        contenders=contenders_from(labels.split(","), "emoji"),
+        model="emoji",
+        model_fingerprint="f" * 64,
+        steps=2,
+        guidance_scale=5.0,
+        dtype="float32",
+        batch_size=2,
+        judge="j" * 64,
+        versions={"torch": "2"},
+        machine={"processor": "a small one", "device": "cpu"},
+    )
+
+
+def rows_of(plan: Plan, image: Path, skills: Mapping[str, float] = {}) -> Iterator[PictureRow]:
+    for (index, case), contender, seed in product(enumerate(plan.suite.cases), plan.contenders, range(plan.seeds)):
+        rng = random.Random(f"{index} {contender.label} {seed}")
+        seen = finding_of(case, skills.get(contender.label, 0.8), rng)
+        yield PictureRow(contender.label, index, case.prompt, seed, 1 + rng.random(), seen, image, score(case, seen))
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "picture.png"
+    Image.new("RGB", (16, 16), "teal").save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def built(image: Path) -> Report:
+    plan = plan_of("syngen,none,best-of-2", limit=30)
+    return build(plan, rows_of(plan, image, {"none": 0.5}), draws=300, date="2026-01-02")
+
+
+@pytest.fixture(scope="module")
+def files(built: Report, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return {kind: path.read_text() for kind, path in write(built, tmp_path_factory.mktemp("report")).items()}
+
+
+# ----------------------------------------------------------------------------------------------------------- words
+
+
+def test_a_picture_without_faults_is_all_correct_and_no_other() -> None:
+    rng = random.Random(0)
+    for case in suite("emoji-triples").cases + suite("emoji-similar").cases:
+        seen = finding_of(case, 0.9, rng)
+        assert (not faults(case, seen)) == (score(case, seen)["all_correct"] == 1)
+
+
+def test_faults_are_named_shortly() -> None:
+    case = Case("", (Expected("cat"), Expected("car", "red"), Expected("bench", "blue")))
+    things = [("cat", "blue"), ("car", None), ("dog", None), ("dog", None), ("cat", None)]
+    seen = Finding(tuple(Sighting(noun, colour, (0, 0, 1, 1), 1) for noun, colour in things), ((0, 0, 1, 1),))
+    assert faults(case, seen) == ["car not red", "no bench", "extra cat", "2 extra dog", "blend"]
+    assert faults(case, Finding(seen.things[:1]))[0] == "cat is blue"
+
+
+def test_numbers_are_said_with_one_decimal() -> None:
+    assert (percent(0.4321), points(0.123), points(-0.02), points(0.0004), points(-0.0004)) == (
+        "43.2",
+        "+12.3",
+        "−2.0",
+        "0.0",
+        "0.0",
+    )
+
+
+def made(labels: str, image: Path, **skills: float) -> Report:
+    plan = plan_of(labels, limit=40)
+    return build(plan, rows_of(plan, image, {k.replace("_", "-"): v for k, v in skills.items()}), draws=400)
+
+
+def test_the_result_says_what_the_data_say(image: Path) -> None:
+    more = made("none,syngen", image, none=0.3, syngen=0.95)
+    row = next(r for r in more.rows if r.method == "syngen" and r.metric == "all_correct")
+    assert row.difference is not None
+    assert row.difference_low is not None
+    assert row.difference_high is not None
+    ratio = row.seconds_per_picture / more.rows[0].seconds_per_picture
+    assert result(more) == (
+        f"syngen draws {percent(row.difference)} points more pictures all-correct than none "
+        f"(95 % interval {span(row.difference_low, row.difference_high)}), at {ratio:.1f} times the time."
+    )
+    assert " points fewer pictures" in result(made("none,syngen", image, none=0.95, syngen=0.3))
+    assert result(made("none,syngen", image)).startswith("No difference can be shown between none and syngen: ")
+    assert re.match(r"none draws \d+\.\d % of the pictures", result(made("none", image)))
+    # best-of-2 draws most here, but it is its own judge
+    three = made("none,syngen,best-of-2", image, none=0.3, syngen=0.7, best_of_2=1.0)
+    assert result(three).startswith("syngen draws ")
+    assert "is optimistic" in markdown(three)
+
+
+# ----------------------------------------------------------------------------------------------------------- files
+
+
+def test_rows_say_what_was_agreed(built: Report) -> None:
+    document = json.loads(json.dumps(built.to_json(), allow_nan=False))
+    assert len(document["rows"]) == 3 * len(METRICS)
+    names = "method metric mean low high difference difference_low difference_high p p_holm pictures seconds_per_picture"
+    assert list(document["rows"][0]) == names.split()
+    for row in [*document["rows"], *document["subsets"]["held-out"]]:
+        assert (row["difference"] is None) == (row["p_holm"] is None) == (row["method"] == "none")
+        assert row["low"] - 1e-9 <= row["mean"] <= row["high"] + 1e-9
+    sizes = document["run"]["groups"]
+    assert sizes["seen"] + sizes["held-out"] == sizes["animals"] + sizes["objects"] + sizes["animal and object"] == 30
+    assert document["subsets"]["seen"][0]["pictures"] == 2 * sizes["seen"]
+
+
+def test_the_four_files_agree(built: Report, files: dict[str, str]) -> None:
+    table = {(r["group"], r["method"], r["metric"]): r for r in csv.DictReader(files["rows"].splitlines())}
+    pictures = list(csv.DictReader(files["pictures"].splitlines()))
+    assert len(pictures) == built.run["pictures"] == 30 * 2 * 3
+    page = [
+        re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", row)))
+        for row in re.findall(r"(?s)<tr.*?</tr>", files["html"])
+    ]
+    for group, rows in {"all": built.rows, **built.subsets}.items():
+        for row in rows:
+            line = table[group, row.method, row.metric]
+            assert float(line["mean"]) == row.mean
+            assert line["p"] == ("" if row.p is None else str(row.p))
+            cells = [f"{percent(row.mean)} ({span(row.low, row.high)})"]
+            seen = [f"{percent(row.mean)} {span(row.low, row.high)}"]
+            if row.difference is not None and row.difference_low is not None and row.difference_high is not None:
+                interval = span(row.difference_low, row.difference_high, points)
+                cells.append(f"{points(row.difference)} ({interval}){' ✱' * row.significant}")
+                seen += [points(row.difference), interval]
+            assert all(f"| {cell} |" in files["md"] for cell in cells)
+            assert any(row.method in text and all(words in text for words in seen) for text in page)
+    for row in built.rows:
+        own = [p for p in pictures if p["method"] == row.method]
+        assert np.mean([float(p[row.metric]) for p in own]) == pytest.approx(row.mean)
+        assert np.mean([float(p["seconds"]) for p in own]) == pytest.approx(row.seconds_per_picture, abs=1e-4)
+    assert html.escape(result(built)).replace(" %", "\u00a0%") in files["html"]
+    assert result(built) in files["md"]
+
+
+def test_the_page_needs_nothing_but_itself(files: dict[str, str]) -> None:
+    page = files["html"]
+    assert "http:" not in page
+    assert "https:" not in page
+    assert "<script" not in page
+    assert all(target.startswith(("data:image/webp;base64,", "#")) for target in re.findall(r'(?:src|href)="([^"]*)"', page))
+    assert not re.findall(r"@import|url\((?!#)", page)
+    assert page.count("<svg") == 3
+    assert page.count('role="img"') == 3
+    names = re.findall(r'\sid="([^"]*)"', page)
+    assert len(set(names)) == len(names)
+    assert all('alt="' in tag for tag in re.findall(r"<img[^>]*>", page))
+    assert "seconds per picture</text>" in re.sub(r"\s+<", "<", page)
+
+
+def test_words_of_others_are_escaped(image: Path, tmp_path: Path) -> None:
+    plan = plan_of("none,syngen", cases=(Case("a <b>cat</b> & a dog", (Expected("cat"),), ("<i>",)),))
+    page = reports.html(build(plan, rows_of(plan, image), draws=100))
+    assert "<b>cat" not in page
+    assert "a &lt;b&gt;cat&lt;/b&gt; &amp; a dog" in page
+    assert "<i>" not in page
+    assert "this report has 1." in page
+
+
+def test_sheets_are_chosen_by_lot_and_by_disagreement(built: Report) -> None:
+    chosen = choose_sheets(built)
+    by_lot, disputed = chosen.values()
+    assert chosen == choose_sheets(built)
+    assert (len(by_lot), len(disputed)) == (12, 12)
+    assert not set(by_lot) & set(disputed)
+
+    def share(case: int) -> float:
+        seen = [{r.scores["all_correct"] for r in built.pictures if (r.case, r.seed) == (case, seed)} for seed in (0, 1)]
+        return np.mean([len(s) > 1 for s in seen]).item()
+
+    others = set(range(30)) - set(by_lot) - set(disputed)
+    assert min(map(share, disputed)) >= max(map(share, others))
+
+
+@pytest.mark.parametrize("name", ["jinja2", "matplotlib"])
+def test_a_missing_extra_is_named(name: str, built: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(BenchError, match=rf'needs {name}, .* pip install "unbleed\[bench\]"'):
+        write(built, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_methods_than_colours_are_told_apart(image: Path) -> None:
+    plan = plan_of(",".join(["none", *(f"best-of-{n}" for n in range(2, 20))]), limit=1)
+    styles = reports._styles(build(plan, rows_of(plan, image), draws=100))
+    assert len(set(styles.values())) == 19
+
+
+# ---------------------------------------------------------------------------------------------------- command line
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a run of two methods on disk whose last prompt was not judged yet."""
+    plan = plan_of("none,syngen", limit=3)
+    Store(tmp_path).keep_plan(plan)
+    lines = []
+    for job in plan.jobs()[:-1]:
+        case = next(c for c in plan.suite.cases if c.prompt == job.recipe.prompt)
+        for seed in job.seeds:
+            Image.new("RGB", (8, 8)).save(tmp_path / f"{job.key}-{seed}.png")
+            row = {"job": job.key, "case": case.prompt, "seed": seed, "image": f"{job.key}-{seed}.png", "seconds": 1.0}
+            lines.append({**row, "judge": plan.judge, "finding": finding_of(case, 0.8, random.Random(seed)).to_json()})
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return tmp_path
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        code = cli._run(["bench", "report", *(str(a) for a in arguments)])
+        return (code, *capsys.readouterr())
+
+    return call
+
+
+def test_a_report_from_the_command_line(command: Any, folder: Path) -> None:
+    code, out, err = command(folder)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "1 of 6 batches" in err
+    assert "--partial" in err
+    code, out, err = command(folder, "--partial", "--draws", 100)
+    names = ["report.html", "report.md", "rows.csv", "pictures.csv"]
+    assert (code, out.split(), err) == (0, [str(folder / name) for name in names], "")
+    code, out, err = command(folder, "--partial", "--draws", 100, "--json")
+    document = json.loads(out)
+    assert list(document) == ["rows", "subsets", "run", "files"]
+    assert document["run"]["prompts_left_out"] == 1
+    assert document["run"]["draws"] == 100
+    assert document["files"]["html"] == str(folder / "report.html")
+    assert "1 of 3 prompts are left out" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch, lambda path: None])
+def test_a_folder_without_a_run_is_one_line(command: Any, tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "nothing")
+    code, out, err = command(tmp_path / "nothing")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "holds no run" in err
