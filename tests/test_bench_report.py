@@ -19,14 +19,17 @@ import pytest
 from PIL import Image
 
 from unbleed import cli
-from unbleed.bench import report as reports
+from unbleed.bench import page
+from unbleed.bench.comparison import Report, build
 from unbleed.bench.contenders import contenders_from
+from unbleed.bench.page import choose_sheets
 from unbleed.bench.plan import Plan
-from unbleed.bench.report import Report, build, choose_sheets, faults, markdown, percent, points, result, span, write
+from unbleed.bench.report import write
 from unbleed.bench.scores import METRICS, score
 from unbleed.bench.statistics import arrange, bootstrap, holm, resample
 from unbleed.bench.store import PictureRow, Store
 from unbleed.bench.suites import Case, Expected, suite
+from unbleed.bench.wording import faults, markdown, percent, points, result, span
 from unbleed.cli import bench_report  # noqa: F401  (it adds the command)
 from unbleed.emoji.findings import Finding, Sighting
 from unbleed.errors import BenchError
@@ -314,11 +317,11 @@ def test_the_page_needs_nothing_but_itself(files: dict[str, str]) -> None:
 
 def test_words_of_others_are_escaped(image: Path, tmp_path: Path) -> None:
     plan = plan_of("none,syngen", cases=(Case("a <b>cat</b> & a dog", (Expected("cat"),), ("<i>",)),))
-    page = reports.html(build(plan, rows_of(plan, image), draws=100))
-    assert "<b>cat" not in page
-    assert "a &lt;b&gt;cat&lt;/b&gt; &amp; a dog" in page
-    assert "<i>" not in page
-    assert "this report has 1." in page
+    text = page.html(build(plan, rows_of(plan, image), draws=100))
+    assert "<b>cat" not in text
+    assert "a &lt;b&gt;cat&lt;/b&gt; &amp; a dog" in text
+    assert "<i>" not in text
+    assert "this report has 1." in text
 
 
 def test_sheets_are_chosen_by_lot_and_by_disagreement(built: Report) -> None:
@@ -346,7 +349,7 @@ def test_a_missing_extra_is_named(name: str, built: Report, tmp_path: Path, monk
 
 def test_more_methods_than_colours_are_told_apart(image: Path) -> None:
     plan = plan_of(",".join(["none", *(f"best-of-{n}" for n in range(2, 20))]), limit=1)
-    styles = reports._styles(build(plan, rows_of(plan, image), draws=100))
+    styles = page._styles(build(plan, rows_of(plan, image), draws=100))
     assert len(set(styles.values())) == 19
 
 

@@ -23,7 +23,8 @@ def report(
 ) -> None:
     """Compare the methods of a run: report.html, report.md, rows.csv and pictures.csv, written into its folder."""
     quiet_libraries()
-    from ..bench.report import build, write
+    from ..bench.comparison import build
+    from ..bench.report import write
     from ..bench.store import Store
     from ..errors import BenchError
 
