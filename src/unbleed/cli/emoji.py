@@ -35,8 +35,9 @@ def train(
 ) -> None:
     """Train the emoji model from nothing. A run that was stopped goes on where it was."""
     quiet_libraries()
-    from ..emoji.train import PRESETS, check_device
+    from ..emoji.train import PRESETS
     from ..emoji.train import train as run
+    from ..emoji.training import check_device
     from ..errors import OutputError, TrainingError
     from ..generation import check_writable
 
@@ -71,7 +72,7 @@ def train_oracle(
     from ..emoji.oracle_train import ORACLE_PRESETS
     from ..emoji.oracle_train import train_oracle as run
     from ..emoji.sprites import find_font
-    from ..emoji.train import check_device
+    from ..emoji.training import check_device
     from ..errors import OutputError, TrainingError
     from ..generation import check_writable
 

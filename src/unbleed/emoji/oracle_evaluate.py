@@ -14,7 +14,8 @@ from PIL import Image
 
 from .findings import Box, Finding, Sighting
 from .oracle import LOOKS, SAME_PLACE, SIDE, Oracle, from_pixels, overlap
-from .oracle_train import EVERY_PAIR, Blend, Scene, Tally, blend_scene, draw_all, round_trip
+from .oracle_scenes import EVERY_PAIR, Blend, Scene, blend_scene, draw_all
+from .oracle_train import Tally, round_trip
 from .scenes import Thing, sample_scene
 from .sprites import NOUNS
 

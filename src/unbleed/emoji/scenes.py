@@ -109,7 +109,7 @@ def draw_scene(things: tuple[Thing, ...], size: int, rng: np.random.Generator, f
         side = (thing.box[2] - thing.box[0]) * size
         scale = side / max(pixels.shape[:2])
         height, width = (max(1, round(s * scale)) for s in pixels.shape[:2])
-        pixels = _resize(pixels, width, height)
+        pixels = resize(pixels, width, height)
         if thing.mirrored:
             pixels = pixels[:, ::-1]
         top = round(thing.box[1] * size + (side - height) / 2)
@@ -121,7 +121,7 @@ def draw_scene(things: tuple[Thing, ...], size: int, rng: np.random.Generator, f
     return (canvas.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     """Return the sprite at a new size with its colour premultiplied, so that no fringe of hidden colour appears."""
     premultiplied = np.concatenate([pixels[..., :3] * pixels[..., 3:], pixels[..., 3:]], axis=-1)
     image = Image.fromarray((premultiplied * 255 + 0.5).astype(np.uint8))

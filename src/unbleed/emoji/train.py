@@ -1,17 +1,9 @@
-"""Training of the emoji model from nothing: autoencoder, latents, then text encoder and denoiser together.
-
-Everything random comes from the seed and the step, so a run that was stopped goes on as if it had not been: the
-state in `work/` (safetensors: weights, running average, both Adam moments) is written every few hundred steps under
-a temporary name and renamed.
-"""
+"""Training of the emoji model from nothing: autoencoder, latents, then text encoder and denoiser together."""
 
 from __future__ import annotations
 
 import json
-import logging
-import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,16 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import TrainingError
 from . import networks
 from .scenes import VARIED, Mixture, Thing, caption, draw_scene, sample_scene
 from .sprites import find_font
-
-log = logging.getLogger(__name__)
+from .training import Report, State, check_device, check_recipe, normal_noise, optimise, save_tensors
 
 
 @dataclass(frozen=True)
@@ -59,8 +49,6 @@ PRESETS = {
     "smoke": Recipe(autoencoder_steps=4, autoencoder_batch=4, scenes=64, steps=4, batch=4, singles_steps=2, averaging=0.5),
 }
 
-Report = Callable[[str, int, int, float], None]  # stage, step, steps, loss
-
 
 def train(
     out: Path,
@@ -81,7 +69,7 @@ def train(
     device, font = check_device(device), find_font(font)
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
-    _check_recipe(work / "recipe.json", recipe)
+    check_recipe(work / "recipe.json", recipe)
     vae = _train_autoencoder(work, recipe, device, font, report, save_every)
     latents = _encode_scenes(work, recipe, vae, device, font, report)
     _train_denoiser(work, recipe, latents, device, report, save_every)
@@ -95,7 +83,7 @@ def export(out: Path, recipe: Recipe) -> Path:
     vae.load_state_dict(load_file(work / "autoencoder.safetensors"))
     vocabulary = networks.tokenizer(work / "tokenizer")
     pair = _TextAndDenoiser(vocabulary)
-    state = _State(work / "denoiser-state.safetensors", pair, recipe.averaging)
+    state = State(work / "denoiser-state.safetensors", pair, recipe.averaging)
     if not state.load():
         raise TrainingError(f"{state.path} is not there: the denoiser has not been trained yet")
     pair.load_state_dict(state.average)
@@ -110,28 +98,6 @@ def export(out: Path, recipe: Recipe) -> Path:
     return out
 
 
-def check_device(device: str | torch.device) -> torch.device:
-    """Return the device; raise `TrainingError` when nothing can be computed on it."""
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise TrainingError(f'the device "{device}" cannot be used ({reason}); take cpu, or cuda where there is one') from None
-    return torch.device(device)
-
-
-def _check_recipe(path: Path, recipe: Recipe) -> None:
-    text = json.dumps(asdict(recipe), indent=2)
-    if not path.exists():
-        path.write_text(text)
-    found, wanted = json.loads(path.read_text()), json.loads(text)
-    if found != wanted:
-        changed = sorted(k for k in found.keys() | wanted.keys() if found.get(k) != wanted.get(k))
-        raise TrainingError(
-            f"{path.parent} holds a run with another {', '.join(changed)}; go on with its own preset, or take another folder"
-        )
-
-
 # ---------------------------------------------------------------------------------------------- autoencoder
 
 
@@ -144,23 +110,33 @@ def _train_autoencoder(work: Path, recipe: Recipe, device: torch.device, font: P
         return networks.prepare_for_training(vae, device).eval().requires_grad_(False)
     torch.manual_seed(recipe.seed)
     vae: Any = networks.prepare_for_training(networks.autoencoder(), device)
-    state = _State(work / "autoencoder-state.safetensors", vae, recipe.averaging)
+    state = State(work / "autoencoder-state.safetensors", vae, recipe.averaging)
     state.load()
 
     def loss_of(step: int) -> Tensor:
         pictures = _crops(recipe, step, font).to(device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16):
             posterior = vae.encode(pictures).latent_dist
-            noise = _noise(posterior.mean.shape, recipe.seed, step, device)
+            noise = normal_noise(posterior.mean.shape, recipe.seed, step, device)
             rebuilt = vae.decode(posterior.mean + posterior.std * noise).sample
         return _reconstruction(rebuilt.float(), pictures) + recipe.kl_weight * posterior.kl().mean() / posterior.mean[0].numel()
 
-    _optimise("autoencoder", vae, state, loss_of, recipe.autoencoder_rate, recipe.autoencoder_steps, recipe, report, save_every)
+    optimise(
+        "autoencoder",
+        vae,
+        state,
+        loss_of,
+        recipe.autoencoder_rate,
+        recipe.autoencoder_steps,
+        recipe.warm_up,
+        report,
+        save_every,
+    )
     vae.load_state_dict(state.average)
     vae.eval().requires_grad_(False)
     sample = _pictures([sample_scene(recipe.seed, i, recipe.mixture) for i in range(512)], recipe.seed, 0, font)
     whiten(vae, torch.cat([vae.encode(p.to(device)).latent_dist.mean for p in sample.split(32)]))
-    _save(vae.state_dict(), finished)
+    save_tensors(vae.state_dict(), finished)
     return vae
 
 
@@ -233,7 +209,7 @@ def _encode_scenes(work: Path, recipe: Recipe, vae: Any, device: torch.device, f
                 mean = vae.encode(pictures.contiguous(memory_format=torch.channels_last)).latent_dist.mean
             chunks.append(mean.half().cpu())
             report("latents", min(first + size, recipe.scenes), recipe.scenes, 0.0)
-        _save({"latents": torch.cat(chunks)}, path)
+        save_tensors({"latents": torch.cat(chunks)}, path)
     return load_file(path)["latents"]
 
 
@@ -258,7 +234,7 @@ def _train_denoiser(work: Path, recipe: Recipe, latents: Tensor, device: torch.d
     pair = _TextAndDenoiser(vocabulary)
     networks.prepare_for_training(pair.text, device)
     networks.prepare_for_training(pair.unet, device)
-    state = _State(work / "denoiser-state.safetensors", pair, recipe.averaging)
+    state = State(work / "denoiser-state.safetensors", pair, recipe.averaging)
     state.load()
     scheduler: Any = networks.scheduler()
     times = scheduler.config.num_train_timesteps
@@ -275,112 +251,12 @@ def _train_denoiser(work: Path, recipe: Recipe, latents: Tensor, device: torch.d
             texts, padding="max_length", truncation=True, max_length=networks.TOKENS, return_tensors="pt"
         ).input_ids
         clean = latents[torch.from_numpy(chosen)].to(device).float().contiguous(memory_format=torch.channels_last)
-        noise = _noise(clean.shape, recipe.seed, step, device)
+        noise = normal_noise(clean.shape, recipe.seed, step, device)
         # one time from each of `batch` equal slices: less variance than independent draws
         t = torch.from_numpy((np.arange(recipe.batch) + rng.random(recipe.batch)) * times / recipe.batch).long().to(device)
-        noisy, target = scheduler.add_noise(clean, noise, t), scheduler.get_velocity(clean, noise, t)
+        noisy, target = scheduler.addnormal_noise(clean, noise, t), scheduler.get_velocity(clean, noise, t)
         with torch.autocast(device.type, torch.bfloat16):
             predicted = pair(noisy, t, ids.to(device))
         return F.mse_loss(predicted.float(), target)
 
-    _optimise("denoiser", pair, state, loss_of, recipe.rate, recipe.steps, recipe, report, save_every, recipe.flat)
-
-
-# ------------------------------------------------------------------------------------- what both stages share
-
-
-class _State:
-    """Weights' running average, Adam's moments and the step, kept in one safetensors file."""
-
-    def __init__(self, path: Path, module: nn.Module, averaging: float) -> None:
-        self.path, self.module, self.averaging = path, module, averaging
-        self.step, self.seconds, self.loss = 0, 0.0, math.nan
-        self.average = {k: v.detach().clone() for k, v in module.state_dict().items()}
-        self.moments: dict[str, Tensor] = {}
-
-    def load(self) -> bool:
-        if not self.path.exists():
-            return False
-        tensors = load_file(self.path)
-        with safe_open(self.path, "pt") as file:
-            facts = file.metadata()
-        device = next(self.module.parameters()).device
-        part = {kind: {k.split(":", 1)[1]: v.to(device) for k, v in tensors.items() if k.startswith(kind)} for kind in "wam"}
-        self.module.load_state_dict(part["w"])
-        self.average, self.moments = part["a"], part["m"]
-        self.step, self.seconds, self.loss = int(facts["step"]), float(facts["seconds"]), float(facts["loss"])
-        return True
-
-    def save(self, moments: dict[str, Tensor]) -> None:
-        tensors = {f"w:{k}": v for k, v in self.module.state_dict().items()}
-        tensors |= {f"a:{k}": v for k, v in self.average.items()} | {f"m:{k}": v for k, v in moments.items()}
-        facts = {"step": str(self.step), "seconds": str(self.seconds), "loss": str(self.loss)}
-        _save(tensors, self.path, facts)
-
-    @torch.no_grad()
-    def follow(self) -> None:
-        # a short memory at first, so that the average does not carry the random start
-        decay = min(self.averaging, (1 + self.step) / (10 + self.step))
-        for key, value in self.module.state_dict().items():
-            if value.is_floating_point():
-                self.average[key].lerp_(value, 1 - decay)
-
-
-def _optimise(
-    stage: str,
-    module: nn.Module,
-    state: _State,
-    loss_of: Callable[[int], Tensor],
-    rate: float,
-    steps: int,
-    recipe: Recipe,
-    report: Report,
-    save_every: int,
-    flat: float = 0.0,
-) -> None:
-    """Run AdamW from where `state` stands to `steps`: the rate rises shortly, stays, and falls by a cosine to zero.
-
-    `flat` is the share of the steps before it begins to fall.
-    """
-    named = dict(module.named_parameters())
-    optimiser = torch.optim.AdamW(named.values(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    for name, parameter in named.items():
-        if f"{name}:exp_avg" in state.moments:
-            # in the parameter's own memory layout: the fused optimiser walks both as they lie
-            optimiser.state[parameter] = {
-                "step": torch.tensor(float(state.step), device=parameter.device),
-                **{k: torch.empty_like(parameter).copy_(state.moments[f"{name}:{k}"]) for k in ("exp_avg", "exp_avg_sq")},
-            }
-    for step in range(state.step, steps):
-        begun = time.perf_counter()
-        warm = min(1.0, (step + 1) / recipe.warm_up)
-        for group in optimiser.param_groups:
-            group["lr"] = rate * warm * 0.5 * (1 + math.cos(math.pi * max(0.0, step / steps - flat) / (1 - flat)))
-        loss = loss_of(step)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss of the {stage} is {loss.item()} at step {step}; the last good state is in {state.path}"
-            )
-        loss.backward()
-        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        state.step = step + 1
-        state.follow()
-        state.loss = loss.item() if math.isnan(state.loss) else 0.98 * state.loss + 0.02 * loss.item()
-        state.seconds += time.perf_counter() - begun
-        report(stage, state.step, steps, state.loss)
-        if state.step % save_every == 0 or state.step == steps:
-            state.save({f"{n}:{k}": optimiser.state[p][k] for n, p in named.items() for k in ("exp_avg", "exp_avg_sq")})
-
-
-def _noise(shape: torch.Size, seed: int, step: int, device: torch.device) -> Tensor:
-    """Return standard normal noise that depends on seed and step alone, the same on every device."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    return torch.randn(shape, generator=generator).to(device)
-
-
-def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    temporary = path.with_suffix(".tmp")
-    save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata)
-    temporary.replace(path)
+    optimise("denoiser", pair, state, loss_of, recipe.rate, recipe.steps, recipe.warm_up, report, save_every, recipe.flat)

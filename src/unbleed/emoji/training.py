@@ -1,0 +1,147 @@
+"""What every training of the emoji world shares: a state that is kept, steps from where it stands, noise by number.
+
+Everything random comes from the seed and the step, so a run that was stopped goes on as if it had not been: the state
+(safetensors: weights, running average, both Adam moments) is written every few hundred steps under a temporary name and
+renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..errors import TrainingError
+
+Report = Callable[[str, int, int, float], None]  # stage, step, steps, loss
+
+
+def check_device(device: str | torch.device) -> torch.device:
+    """Return the device; raise `TrainingError` when nothing can be computed on it."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise TrainingError(f'the device "{device}" cannot be used ({reason}); take cpu, or cuda where there is one') from None
+    return torch.device(device)
+
+
+def check_recipe(path: Path, recipe: Any) -> None:
+    """Keep the recipe in the file `path`; raise `TrainingError` when another one is there."""
+    text = json.dumps(asdict(recipe), indent=2)
+    if not path.exists():
+        path.write_text(text)
+    found, wanted = json.loads(path.read_text()), json.loads(text)
+    if found != wanted:
+        changed = sorted(k for k in found.keys() | wanted.keys() if found.get(k) != wanted.get(k))
+        raise TrainingError(
+            f"{path.parent} holds a run with another {', '.join(changed)}; go on with its own preset, or take another folder"
+        )
+
+
+class State:
+    """Weights' running average, Adam's moments and the step, kept in one safetensors file."""
+
+    def __init__(self, path: Path, module: nn.Module, averaging: float) -> None:
+        self.path, self.module, self.averaging = path, module, averaging
+        self.step, self.seconds, self.loss = 0, 0.0, math.nan
+        self.average = {k: v.detach().clone() for k, v in module.state_dict().items()}
+        self.moments: dict[str, Tensor] = {}
+
+    def load(self) -> bool:
+        if not self.path.exists():
+            return False
+        tensors = load_file(self.path)
+        with safe_open(self.path, "pt") as file:
+            facts = file.metadata()
+        device = next(self.module.parameters()).device
+        part = {kind: {k.split(":", 1)[1]: v.to(device) for k, v in tensors.items() if k.startswith(kind)} for kind in "wam"}
+        self.module.load_state_dict(part["w"])
+        self.average, self.moments = part["a"], part["m"]
+        self.step, self.seconds, self.loss = int(facts["step"]), float(facts["seconds"]), float(facts["loss"])
+        return True
+
+    def save(self, moments: dict[str, Tensor]) -> None:
+        tensors = {f"w:{k}": v for k, v in self.module.state_dict().items()}
+        tensors |= {f"a:{k}": v for k, v in self.average.items()} | {f"m:{k}": v for k, v in moments.items()}
+        facts = {"step": str(self.step), "seconds": str(self.seconds), "loss": str(self.loss)}
+        save_tensors(tensors, self.path, facts)
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        # a short memory at first, so that the average does not carry the random start
+        decay = min(self.averaging, (1 + self.step) / (10 + self.step))
+        for key, value in self.module.state_dict().items():
+            if value.is_floating_point():
+                self.average[key].lerp_(value, 1 - decay)
+
+
+def optimise(
+    stage: str,
+    module: nn.Module,
+    state: State,
+    loss_of: Callable[[int], Tensor],
+    rate: float,
+    steps: int,
+    warm_up: int,
+    report: Report,
+    save_every: int,
+    flat: float = 0.0,
+) -> None:
+    """Run AdamW from where `state` stands to `steps`.
+
+    The rate rises over `warm_up` steps, stays up to the share `flat` of all, and falls by a cosine to zero.
+
+    Raises `TrainingError` when the loss is no number any more.
+    """
+    named = dict(module.named_parameters())
+    optimiser = torch.optim.AdamW(named.values(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    for name, parameter in named.items():
+        if f"{name}:exp_avg" in state.moments:
+            # in the parameter's own memory layout: the fused optimiser walks both as they lie
+            optimiser.state[parameter] = {
+                "step": torch.tensor(float(state.step), device=parameter.device),
+                **{k: torch.empty_like(parameter).copy_(state.moments[f"{name}:{k}"]) for k in ("exp_avg", "exp_avg_sq")},
+            }
+    for step in range(state.step, steps):
+        begun = time.perf_counter()
+        warm = min(1.0, (step + 1) / warm_up)
+        for group in optimiser.param_groups:
+            group["lr"] = rate * warm * 0.5 * (1 + math.cos(math.pi * max(0.0, step / steps - flat) / (1 - flat)))
+        loss = loss_of(step)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss of the {stage} is {loss.item()} at step {step}; the last good state is in {state.path}"
+            )
+        loss.backward()
+        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        state.step = step + 1
+        state.follow()
+        state.loss = loss.item() if math.isnan(state.loss) else 0.98 * state.loss + 0.02 * loss.item()
+        state.seconds += time.perf_counter() - begun
+        report(stage, state.step, steps, state.loss)
+        if state.step % save_every == 0 or state.step == steps:
+            state.save({f"{n}:{k}": optimiser.state[p][k] for n, p in named.items() for k in ("exp_avg", "exp_avg_sq")})
+
+
+def normal_noise(shape: torch.Size, seed: int, step: int, device: torch.device) -> Tensor:
+    """Return standard normal noise that depends on seed and step alone, the same on every device."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    return torch.randn(shape, generator=generator).to(device)
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    temporary = path.with_suffix(".tmp")
+    save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata)
+    temporary.replace(path)
