@@ -103,7 +103,8 @@ def _start_near_identity(vae: AutoencoderKL) -> None:
             module.weight[shared, shared, :2, :2] += 0.25  # the mean of the four places that become one
         else:
             module.weight[shared, shared, module.kernel_size[0] // 2, module.kernel_size[1] // 2] += 1
-    vae.quant_conv.bias[LATENT_CHANNELS:] -= 4  # logarithm of the variance
+    before: Any = vae.quant_conv
+    before.bias[LATENT_CHANNELS:] -= 4  # logarithm of the variance
 
 
 def text_encoder(vocabulary: CLIPTokenizer) -> CLIPTextModel:

@@ -254,7 +254,7 @@ def _train_denoiser(work: Path, recipe: Recipe, latents: Tensor, device: torch.d
         noise = normal_noise(clean.shape, recipe.seed, step, device)
         # one time from each of `batch` equal slices: less variance than independent draws
         t = torch.from_numpy((np.arange(recipe.batch) + rng.random(recipe.batch)) * times / recipe.batch).long().to(device)
-        noisy, target = scheduler.addnormal_noise(clean, noise, t), scheduler.get_velocity(clean, noise, t)
+        noisy, target = scheduler.add_noise(clean, noise, t), scheduler.get_velocity(clean, noise, t)
         with torch.autocast(device.type, torch.bfloat16):
             predicted = pair(noisy, t, ids.to(device))
         return F.mse_loss(predicted.float(), target)
