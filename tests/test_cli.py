@@ -208,3 +208,15 @@ def test_the_installed_command_keeps_stdout_for_json(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "default"}, check=True)
     assert len(json.loads(done.stdout)["images"]) == 1
     assert "Traceback" not in done.stderr
+
+
+def test_a_log_gets_a_line_a_minute(monkeypatch, capsys):
+    from unbleed.cli import progress
+
+    clock = iter([0.0, 30.0, 61.0, 62.0, 125.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.telling("steps") as tell:
+        for step in range(1, 4):
+            tell("denoiser", step, 4, 0.5)
+        tell("latents", 4, 4)
+    assert capsys.readouterr().err == "denoiser 2/4 steps, loss 0.5000, 61 s\nlatents 4/4 steps, 125 s\n"

@@ -7,24 +7,15 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from . import app
 from .common import AsJson, Model, print_json, quiet_libraries
 from .draw import Scale, Steps
+from .progress import telling
 
 bench = typer.Typer(help="Compare methods on suites of prompts.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(bench, name="bench")
-
-_COLUMNS = (
-    TextColumn("{task.description}"),
-    BarColumn(),
-    TextColumn("{task.completed}/{task.total} batches"),
-    TimeElapsedColumn(),
-    TextColumn("left"),
-    TimeRemainingColumn(),
-)
 
 
 @bench.command()
@@ -56,9 +47,7 @@ def run(
 
     cases = suite_called(suite).head(limit)
     contenders = contenders_from(methods.split(","), model)
-    console = Console(stderr=True)
-    with Progress(*_COLUMNS, console=console, disable=not console.is_terminal, speed_estimate_period=600) as progress:
-        task = progress.add_task(suite, visible=False)  # until there is something to tell
+    with telling("batches") as tell:
         outcome = run_bench(
             out,
             cases,
@@ -69,7 +58,7 @@ def run(
             batch_size=batch_size,
             steps=steps,
             guidance_scale=guidance_scale,
-            report=lambda done, total: progress.update(task, completed=done, total=total, visible=True),
+            report=lambda done, total: tell(suite, done, total),
         )
     if json:
         print_json(

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from . import app
 from .common import AsJson, Model, is_file_name, load_pipeline, print_json, quiet_libraries, sampling_defaults
-
-_COLUMNS = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn())
+from .progress import telling
 
 emoji = typer.Typer(
     help="The embedded model and its oracle: train them from nothing, look at them.",
@@ -47,8 +43,8 @@ def train(
         raise OutputError(f"{out} names a picture; expected a folder for the model")
     check_writable(out)
     check_device(device)
-    with _training_progress() as report:
-        run(out, PRESETS[preset], device=device, font=font, report=report)
+    with telling("steps") as tell:
+        run(out, PRESETS[preset], device=device, font=font, report=tell)
     if json:
         print_json({"path": str(out)})
     else:
@@ -84,8 +80,8 @@ def train_oracle(
     check_device(device)
     font = find_font(font)
     vae = _autoencoder_of(model)
-    with _training_progress() as report:
-        path = run(out, ORACLE_PRESETS[preset], vae=vae, device=device, font=font, report=report)
+    with telling("steps") as tell:
+        path = run(out, ORACLE_PRESETS[preset], vae=vae, device=device, font=font, report=tell)
     if json:
         print_json({"path": str(path)})
     else:
@@ -109,11 +105,8 @@ def evaluate(
     font = find_font(font)
     network = Oracle.load(oracle or ORACLE_FOLDER)
     vae = _autoencoder_of(model)
-    with Progress(*_COLUMNS, console=Console(stderr=True)) as progress:
-        task = progress.add_task("scenes", total=scenes)
-        found = oracle_evaluate.evaluate(
-            network, vae, font, scenes, report=lambda done, _: progress.update(task, completed=done)
-        )
+    with telling() as tell:
+        found = oracle_evaluate.evaluate(network, vae, font, scenes, report=lambda done, of: tell("scenes", done, of))
     if json:
         print_json({**found, "model": model, "fingerprint": network.fingerprint})
     else:
@@ -141,8 +134,11 @@ def sheet(
     prompts = [f"a {words}" for pair in pairs for words in pair]
     pipe = load_pipeline(model)
     recipes = [Recipe(prompt=p, seed=i, steps=steps, guidance_scale=scale, model=model) for i, p in enumerate(prompts)]
-    with Progress(*_COLUMNS, console=Console(stderr=True)) as progress:
-        pictures = [next(generate(pipe, r, [r.seed])) for r in progress.track(recipes, description="pictures")]
+    pictures = []
+    with telling() as tell:
+        for recipe in recipes:
+            pictures += generate(pipe, recipe, [recipe.seed])
+            tell("pictures", len(pictures), len(recipes))
     rows = [pictures[start : start + 12] for start in range(0, len(pictures), 12)]
     drawn = figures.grid(
         [[p.image for p in row] for row in rows],
@@ -154,20 +150,6 @@ def sheet(
         print_json({"path": str(out), "prompts": prompts})
     else:
         typer.echo(str(out))
-
-
-@contextmanager
-def _training_progress() -> Iterator[Callable[[str, int, int, float], None]]:
-    """Give a function that draws one bar per stage of a training."""
-    with Progress(*_COLUMNS, TextColumn("loss {task.fields[loss]:.4f}"), console=Console(stderr=True)) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def report(stage: str, step: int, steps: int, loss: float) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=steps, loss=loss)
-            progress.update(tasks[stage], completed=step, loss=loss)
-
-        yield report
 
 
 def _autoencoder_of(model: str) -> Any:

@@ -208,7 +208,7 @@ def _encode_scenes(work: Path, recipe: Recipe, vae: Any, device: torch.device, f
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
                 mean = vae.encode(pictures.contiguous(memory_format=torch.channels_last)).latent_dist.mean
             chunks.append(mean.half().cpu())
-            report("latents", min(first + size, recipe.scenes), recipe.scenes, 0.0)
+            report("latents", min(first + size, recipe.scenes), recipe.scenes, None)
         save_tensors({"latents": torch.cat(chunks)}, path)
     return load_file(path)["latents"]
 

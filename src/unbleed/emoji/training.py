@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..errors import TrainingError
 
-Report = Callable[[str, int, int, float], None]  # stage, step, steps, loss
+Report = Callable[[str, int, int, float | None], None]  # stage, step, steps, loss if it has one
 
 
 def check_device(device: str | torch.device) -> torch.device:
