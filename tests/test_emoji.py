@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
 from unbleed.emoji import WEIGHTS, networks
-from unbleed.emoji.scenes import VARIED, Mixture, caption, draw_scene, held_out_pairs, sample_scene
+from unbleed.emoji.scenes import VARIED, Mixture, as_told, caption, draw_scene, held_out_pairs, sample_scene
 from unbleed.emoji.sprites import COLOURS, NOUNS, SHADES, find_font, sprite
 from unbleed.emoji.train import PRESETS, export, train, whiten
 from unbleed.errors import TrainingError
@@ -45,6 +45,26 @@ def test_half_of_the_pairs_are_held_out_and_never_drawn() -> None:
     assert len(seen) == 138  # every other pair is
     mixed = Mixture(shares=(0, 1), held_out=True)
     assert any(frozenset(t.noun for t in sample_scene(0, index, mixed)) in held_out for index in range(50))
+
+
+def test_careless_captions_swap_colours_and_name_what_is_not_there() -> None:
+    scenes = [sample_scene(0, index, Mixture()) for index in range(400)]
+    rng = np.random.default_rng(0)
+    told = [as_told(scene, rng, swapped=0.5, unseen=0.25) for scene in scenes]
+    alone = [(scene, said) for scene, said in zip(scenes, told, strict=True) if len(scene) == 1]
+    named = [said for _, said in alone if len(said) == 2]
+    assert 0.15 < len(named) / len(alone) < 0.35
+    assert not {frozenset(thing.noun for thing in said) for said in named} & held_out_pairs()
+    assert all(len({thing.noun for thing in said}) == 2 for said in named)
+    assert all(said[0] == scene[0] for scene, said in alone)
+    several = [(scene, said) for scene, said in zip(scenes, told, strict=True) if len(scene) > 1]
+    assert all([t.noun for t in scene] == [t.noun for t in said] for scene, said in several)
+    assert all(sorted(str(t.colour) for t in scene) == sorted(str(t.colour) for t in said) for scene, said in several)
+    moved = [scene != said for scene, said in several if len({t.colour for t in scene}) > 1]
+    assert 0.4 < sum(moved) / len(moved) < 0.6
+    state = rng.bit_generator.state
+    assert [as_told(scene, rng, swapped=0.0, unseen=0.0) for scene in scenes] == scenes
+    assert rng.bit_generator.state == state
 
 
 def test_a_scene_is_a_function_of_seed_and_index(font: Path) -> None:

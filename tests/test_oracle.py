@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from unbleed import load
 from unbleed.cli import main
-from unbleed.emoji import WEIGHTS, networks
+from unbleed.emoji import networks
 from unbleed.emoji.findings import Finding, Sighting
 from unbleed.emoji.oracle import (
     BLEND,
@@ -31,6 +33,7 @@ from unbleed.emoji.oracle import (
     from_pixels,
 )
 from unbleed.emoji.oracle_evaluate import blend_recall, evaluate, matches, summary
+from unbleed.emoji.oracle_redraw import from_latents, outlasted, redraw, round_trip
 from unbleed.emoji.oracle_scenes import (
     EVERY_PAIR,
     WAYS,
@@ -42,15 +45,7 @@ from unbleed.emoji.oracle_scenes import (
     learning_scene,
     melt,
 )
-from unbleed.emoji.oracle_train import (
-    ORACLE_PRESETS,
-    Tally,
-    Truth,
-    degrade,
-    loss_parts,
-    round_trip,
-    train_oracle,
-)
+from unbleed.emoji.oracle_train import ORACLE_PRESETS, Tally, Truth, degrade, loss_parts, train_oracle
 from unbleed.emoji.scenes import Thing, draw_scene, sample_scene
 from unbleed.emoji.sprites import COLOURS, NOUNS, find_font
 from unbleed.errors import ModelError, TrainingError
@@ -67,9 +62,16 @@ def font() -> Path:
 
 
 @pytest.fixture(scope="session")
-def vae() -> networks.AutoencoderKL:
+def pipe(tmp_path_factory: pytest.TempPathFactory) -> networks.StableDiffusionPipeline:
+    """An emoji model that has learnt nothing."""
     torch.manual_seed(0)
-    return networks.autoencoder().eval().requires_grad_(False)
+    vocabulary = networks.tokenizer(tmp_path_factory.mktemp("vocabulary"))
+    pipe = networks.assemble(
+        networks.autoencoder().eval(), networks.text_encoder(vocabulary).eval(), vocabulary, networks.denoiser().eval()
+    )
+    for part in (pipe.vae, pipe.text_encoder, pipe.unet):
+        part.requires_grad_(False)
+    return pipe
 
 
 @pytest.fixture
@@ -192,7 +194,8 @@ def test_scenes_without_blends_are_drawn_as_ever_and_blends_beside_them(font: Pa
     assert others
 
 
-def test_degraded_pictures_depend_on_seed_and_step_alone(font: Path, vae: networks.AutoencoderKL) -> None:
+def test_degraded_pictures_depend_on_seed_and_step_alone(font: Path, pipe: networks.StableDiffusionPipeline) -> None:
+    vae = pipe.vae
     pictures = from_pixels(draw_all([learning_scene(0, i) for i in range(6)], 0, 0, font))
     before = pictures.clone()
     first, second, other = (degrade(pictures, vae, 0.5, 0, step) for step in (4, 4, 5))
@@ -204,20 +207,101 @@ def test_degraded_pictures_depend_on_seed_and_step_alone(font: Path, vae: networ
     assert round_trip(vae, pictures).shape == pictures.shape
 
 
+def test_redrawn_pictures_depend_on_seed_and_index_alone(font: Path, pipe: networks.StableDiffusionPipeline) -> None:
+    scenes = [*(learning_scene(0, i) for i in range(3)), ()]
+    pictures = from_pixels(draw_all(scenes, 0, 0, font))
+    before = pictures.clone()
+    one, again, seeded, moved = (redraw(pipe, pictures, scenes, *n) for n in ((7, 0), (7, 0), (8, 0), (7, 32)))
+    torch.testing.assert_close(one, again, atol=0, rtol=0)
+    assert not torch.equal(one, seeded)
+    assert not torch.equal(one, moved)
+    assert torch.equal(pictures, before)
+    assert one.dtype == torch.float16
+    assert one.shape == (4, networks.LATENT_CHANNELS, networks.LATENT_SIDE, networks.LATENT_SIDE)
+    # neighbours share the strength alone
+    torch.testing.assert_close(redraw(pipe, pictures[:2], scenes[:2], 7, 0), one[:2], atol=0.05, rtol=0.05)
+    assert redraw(pipe, pictures[:0], [], 7, 0).shape == (0, *one.shape[1:])
+    picture = from_latents(pipe.vae, one)
+    assert picture.shape == pictures.shape
+    assert picture.dtype == torch.float32
+    assert picture.abs().max() <= 1
+
+
+def test_redrawing_asks_for_all_that_is_there_in_few_steps(
+    font: Path, pipe: networks.StableDiffusionPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    steps: list[float] = []
+    tokenize, step = pipe.tokenizer.__class__.__call__, pipe.scheduler.__class__.step
+
+    def hear(self: object, text: list[str], *rest: object, **more: object) -> object:
+        asked.append(text)
+        return tokenize(self, text, *rest, **more)
+
+    def count(self: object, output: torch.Tensor, t: torch.Tensor, *rest: object, **more: object) -> object:
+        steps.append(float(t))
+        return step(self, output, t, *rest, **more)
+
+    monkeypatch.setattr(pipe.tokenizer.__class__, "__call__", hear)
+    monkeypatch.setattr(pipe.scheduler.__class__, "step", count)
+    cat, dog = Thing("cat", "red", LEFT), Thing("dog", None, RIGHT)
+    scenes = [(cat, dog), (Blend(cat, replace(dog, box=LEFT), "seam", 3), dog), (), (dog,) * 9]
+    for first in range(5):
+        steps.clear()
+        redraw(pipe, torch.zeros(4, 3, SIDE, SIDE), scenes, 0, first)
+        assert len(steps) in (2, 3)
+        assert max(steps) < 400
+    assert asked[0] == ["a red cat and a dog", "a red cat and a dog and a dog", "", " and ".join(["a dog"] * 5)]
+
+
+def test_a_blend_outlasts_until_it_is_one_of_its_things(font: Path) -> None:
+    scenes = [blend_scene(4, i) for i in range(4)]
+    pictures = from_pixels(draw_all(scenes, 4, 0, font))
+    grain = 0.05 * torch.randn(pictures.shape, generator=torch.Generator().manual_seed(0))
+    assert outlasted(pictures + grain, scenes, 4, 0, font) == [True] * 4
+    for become in ("first", "second"):
+        changed = [(getattr(scene[0], become), *scene[1:]) for scene in scenes]
+        assert outlasted(from_pixels(draw_all(changed, 4, 0, font)) + grain, scenes, 4, 0, font) == [False] * 4
+    things = [sample_scene(4, 0, EVERY_PAIR), (melt(scenes[0][0].first, np.random.default_rng(0), same_noun=True),)]  # type: ignore[union-attr]
+    assert outlasted(pictures[:2], things, 4, 0, font) == [True, True]  # nothing to lose
+
+
+def test_the_model_redraws_what_was_there(font: Path) -> None:
+    model = load("emoji", device="cpu")
+    scenes = [(Thing("cat", "red", (0.2, 0.2, 0.8, 0.8)),), (Thing("bowl", None, (0.25, 0.3, 0.75, 0.8)),)]
+    pictures = from_pixels(draw_all(scenes, 0, 0, font))
+    redrawn = from_latents(model.vae, redraw(model, pictures, scenes, 0, 0))
+    off = ((redrawn - pictures).abs() / 2).mean(dim=(1, 2, 3))
+    assert off.max() < 0.1
+    assert off.min() > 0.005  # it has changed
+
+
 # ------------------------------------------------------------------------------------------------------ training
 
 SMOKE = ORACLE_PRESETS["smoke"]
 
 
-def test_a_stopped_training_goes_on_and_saves_an_oracle(tmp_path: Path, font: Path, vae: networks.AutoencoderKL) -> None:
-    def stop(_: str, step: int, *__: object) -> None:
+def test_a_stopped_training_goes_on_and_saves_an_oracle(
+    tmp_path: Path, font: Path, pipe: networks.StableDiffusionPipeline
+) -> None:
+    told: list[tuple[str, int, int]] = []
+
+    def hear(stage: str, step: int, steps: int, _: float | None) -> None:
+        told.append((stage, step, steps))
+
+    def stop(stage: str, step: int, *rest: object) -> None:
+        hear(stage, step, *rest)  # type: ignore[arg-type]
         if step == 3:
             raise KeyboardInterrupt
 
-    train_oracle(tmp_path / "straight", SMOKE, vae=vae, font=font, save_every=1)
+    train_oracle(tmp_path / "straight", SMOKE, pipe=pipe, font=font, save_every=1)
     with pytest.raises(KeyboardInterrupt):
-        train_oracle(tmp_path / "stopped", SMOKE, vae=vae, font=font, save_every=1, report=stop)
-    path = train_oracle(tmp_path / "stopped", SMOKE, vae=vae, font=font, save_every=1)
+        train_oracle(tmp_path / "stopped", SMOKE, pipe=pipe, font=font, save_every=1, report=stop)
+    path = train_oracle(tmp_path / "stopped", SMOKE, pipe=pipe, font=font, save_every=1, report=hear)
+    # redrawn once, then read; the third step was told but not kept
+    assert told == [("redrawn", 8, 8), *(("oracle", step, 4) for step in (1, 2, 3, 3, 4))]
+    pool = load_file(tmp_path / "stopped/work/redrawn.safetensors")
+    assert 0 < len(pool["numbers"]) == len(pool["latents"]) <= SMOKE.redrawn
     straight, stopped = (load_file(tmp_path / name / "work/oracle-state.safetensors") for name in ("straight", "stopped"))
     for key, value in straight.items():
         torch.testing.assert_close(stopped[key], value, atol=1e-5, rtol=1e-3, msg=lambda text, key=key: f"{key}: {text}")
@@ -228,10 +312,10 @@ def test_a_stopped_training_goes_on_and_saves_an_oracle(tmp_path: Path, font: Pa
     assert oracle.look(images, batch_size=2) == oracle.look(images, batch_size=2)
     assert oracle.look([]) == []
     with pytest.raises(TrainingError, match="another rate"):
-        train_oracle(tmp_path / "stopped", replace(SMOKE, rate=1.0), vae=vae, font=font)
+        train_oracle(tmp_path / "stopped", replace(SMOKE, rate=1.0), pipe=pipe, font=font)
 
 
-def test_it_learns_which_noun_is_where(tmp_path: Path, font: Path, vae: networks.AutoencoderKL) -> None:
+def test_it_learns_which_noun_is_where(font: Path) -> None:
     """The loss of a small batch, seen again and again, falls to a fraction."""
     torch.manual_seed(0)
     network = OracleNetwork()
@@ -269,6 +353,9 @@ def test_what_cannot_be_loaded_is_said(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------- evaluation
 
 LEFT, RIGHT = (0.05, 0.3, 0.45, 0.7), (0.55, 0.3, 0.95, 0.7)
+
+
+SCENE_RATES = ("presence", "colour", "count", "centre_error_pixels")
 
 
 def seen(noun: str, colour: str | None = None, box: tuple[float, float, float, float] = LEFT) -> Sighting:
@@ -309,14 +396,22 @@ def test_the_rates_are_those_of_hand_made_findings() -> None:
         ([dog], Finding((seen("dog", None, RIGHT), seen("bow")))),
     ]
     decoded = [([cat, dog], Finding((seen("cat", "red"),)))]
-    rates = summary(clean, decoded)
+    redrawn = [([dog], Finding((seen("dog", "blue", RIGHT),)))]
+    rates = summary(clean, decoded, redrawn)
     assert rates["presence"] == pytest.approx(4 / 5)
     assert rates["colour"] == pytest.approx(3 / 4)
     assert rates["count"] == pytest.approx(2 / 3)
     assert rates["centre_error_pixels"] == pytest.approx(0.05 * SIDE / 4)
     assert (rates["presence_round_trip"], rates["colour_round_trip"], rates["count_round_trip"]) == (0.5, 1.0, 0.0)
-    assert rates["per_noun"]["cat"] == {"error": 0.0, "error_round_trip": 0.0}
-    assert rates["per_noun"]["dog"] == {"error": 0.0, "error_round_trip": 1.0}
+    assert (rates["presence_redrawn"], rates["colour_redrawn"], rates["count_redrawn"]) == (1.0, 0.0, 1.0)
+    assert rates["centre_error_pixels_redrawn"] == pytest.approx(0)
+    assert rates["per_noun"]["cat"] == {
+        "error": 0.0,
+        "error_round_trip": 0.0,
+        "error_redrawn": pytest.approx(math.nan, nan_ok=True),
+    }
+    assert rates["per_noun"]["dog"] == {"error": 0.0, "error_round_trip": 1.0, "error_redrawn": 0.0}
+    assert rates["per_colour"]["natural"]["error_redrawn"] == 1.0
     assert rates["per_noun"]["bow"]["error"] == 1.0
     assert math.isnan(rates["per_noun"]["lion"]["error"])
     assert rates["per_colour"]["red"]["error"] == pytest.approx(1 / 2)
@@ -330,11 +425,13 @@ def test_a_blend_is_found_where_it_is() -> None:
     assert blend_recall([(blend, Thing("dog", None, RIGHT))] * 4, findings) == 0.5
 
 
-def test_an_evaluation_is_one_document_for_json(font: Path, vae: networks.AutoencoderKL) -> None:
-    found = evaluate(Oracle(OracleNetwork(), LOW), vae, font, scenes=3, seed=1)
+def test_an_evaluation_is_one_document_for_json(font: Path, pipe: networks.StableDiffusionPipeline) -> None:
+    found = evaluate(Oracle(OracleNetwork(), LOW), pipe, font, scenes=3, seed=1)
     assert (found["scenes"], found["seed"]) == (3, 1)
     assert json.loads(json.dumps(found))["oracle"]["presence"] == 0.0  # it has learnt nothing
-    assert {"blend_recall", "blend_false_alarm", "presence_round_trip", "colour_round_trip"} <= found["oracle"].keys()
+    scenes = {f"{key}{v}" for key in SCENE_RATES for v in ("", "_round_trip", "_redrawn")}
+    blends = {f"{key}{v}" for key in ("blend_recall", "blend_false_alarm") for v in ("", "_redrawn")}
+    assert found["oracle"].keys() == scenes | blends | {"per_noun", "per_colour"}
 
 
 # -------------------------------------------------------------------------------------------------- command line
@@ -348,7 +445,7 @@ def test_the_commands_train_and_measure_an_oracle(
             main(["emoji", *arguments])
         return (int(ended.value.code or 0), *capsys.readouterr())
 
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", "80")
     code, printed, _ = call("train-oracle", "--out", str(tmp_path), "--preset", "smoke", "--json")
     assert code == 0
     assert json.loads(printed)["path"] == str(tmp_path / ORACLE_FILE)
@@ -357,7 +454,9 @@ def test_the_commands_train_and_measure_an_oracle(
     assert json.loads(printed)["fingerprint"] == Oracle.load(tmp_path).fingerprint
     code, printed, _ = call("evaluate", "--oracle", str(tmp_path), "--scenes", "2")
     assert code == 0
-    assert all(word in printed for word in ("elephant", "natural", "seen where there is none"))
+    assert all(word in printed for word in ("elephant", "natural", "seen where there is none", "redrawn"))
+    assert "…" not in printed
+    assert max(len(line) for line in printed.splitlines()) <= 80
     for arguments, message in (
         (["evaluate", "--oracle", str(tmp_path / "none")], "no oracle at"),
         (["evaluate", "--oracle", str(tmp_path), "--scenes", "0"], "scenes"),
@@ -372,6 +471,32 @@ def test_the_commands_train_and_measure_an_oracle(
         assert complaint.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("channels", "message"),
+    [
+        (4, "dit has an autoencoder of 4 latent channels; expected an emoji model, which has 8"),
+        (8, "dit has no text_encoder and no tokenizer and no unet; expected an emoji model"),
+    ],
+)
+def test_a_model_that_is_no_emoji_model_is_refused(
+    channels: int,
+    message: str,
+    tmp_path: Path,
+    font: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vae = SimpleNamespace(config=SimpleNamespace(latent_channels=channels))
+    other = SimpleNamespace(vae=vae, transformer=object(), scheduler=object())
+    monkeypatch.setattr("unbleed.cli.emoji.load_pipeline", lambda _: other)
+    with pytest.raises(SystemExit) as ended:
+        main(["emoji", "train-oracle", "--model", "dit", "--out", str(tmp_path / "out")])
+    printed, complaint = capsys.readouterr()
+    assert (ended.value.code, printed) == (2, "")
+    assert message in complaint
+    assert complaint.count("\n") == 1
+
+
 # -------------------------------------------------------------------------------------------- the shipped weights
 
 
@@ -379,8 +504,7 @@ def test_the_commands_train_and_measure_an_oracle(
 def test_the_shipped_oracle_sees_what_is_there(font: Path) -> None:
     assert {file.suffix for file in ORACLE_FOLDER.iterdir()} <= {".json", ".safetensors", ".md"}
     assert (ORACLE_FOLDER / ORACLE_FILE).stat().st_size < 5e6
-    vae = networks.AutoencoderKL.from_pretrained(WEIGHTS, subfolder="vae")
-    rates = evaluate(Oracle.load(), vae, font, scenes=96, seed=77)["oracle"]
+    rates = evaluate(Oracle.load(), load("emoji", device="cpu"), font, scenes=96, seed=77)["oracle"]
     assert min(rates["presence"], rates["colour"]) > 0.96
     assert min(rates["presence_round_trip"], rates["colour_round_trip"]) > 0.93
     assert rates["blend_recall"] > 0.8

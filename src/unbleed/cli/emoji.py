@@ -60,7 +60,7 @@ def train_oracle(
     font: Annotated[Path | None, typer.Option(help="Noto Color Emoji font file [where the system has it].")] = None,
     json: AsJson = False,
 ) -> None:
-    """Train the oracle, which says what a picture shows, for what the autoencoder of MODEL decodes.
+    """Train the oracle, which says what a picture shows, for what MODEL draws.
 
     A run that was stopped goes on where it was.
     """
@@ -79,9 +79,9 @@ def train_oracle(
     check_writable(out)
     check_device(device)
     font = find_font(font)
-    vae = _autoencoder_of(model)
+    pipe = _emoji_pipeline(model)
     with telling("steps") as tell:
-        path = run(out, ORACLE_PRESETS[preset], vae=vae, device=device, font=font, report=tell)
+        path = run(out, ORACLE_PRESETS[preset], pipe=pipe, device=device, font=font, report=tell)
     if json:
         print_json({"path": str(path)})
     else:
@@ -96,7 +96,7 @@ def evaluate(
     font: Annotated[Path | None, typer.Option(help="Noto Color Emoji font file [where the system has it].")] = None,
     json: AsJson = False,
 ) -> None:
-    """Measure how often the oracle is right, on scenes as they are drawn and after the autoencoder of MODEL."""
+    """Measure how often the oracle is right, on scenes as drawn, after the autoencoder of MODEL, and redrawn by MODEL."""
     quiet_libraries()
     from ..emoji import oracle_evaluate
     from ..emoji.oracle import ORACLE_FOLDER, Oracle
@@ -104,9 +104,9 @@ def evaluate(
 
     font = find_font(font)
     network = Oracle.load(oracle or ORACLE_FOLDER)
-    vae = _autoencoder_of(model)
+    pipe = _emoji_pipeline(model)
     with telling() as tell:
-        found = oracle_evaluate.evaluate(network, vae, font, scenes, report=lambda done, of: tell("scenes", done, of))
+        found = oracle_evaluate.evaluate(network, pipe, font, scenes, report=lambda done, of: tell("scenes", done, of))
     if json:
         print_json({**found, "model": model, "fingerprint": network.fingerprint})
     else:
@@ -152,38 +152,45 @@ def sheet(
         typer.echo(str(out))
 
 
-def _autoencoder_of(model: str) -> Any:
+def _emoji_pipeline(model: str) -> Any:
+    """Return the pipeline of `model`; raise `ModelError` unless it is of the emoji model's kind, with all its parts."""
     from ..emoji.networks import IMAGE_SIDE, LATENT_CHANNELS
     from ..errors import ModelError
 
-    vae = getattr(load_pipeline(model), "vae", None)
-    channels = getattr(getattr(vae, "config", None), "latent_channels", None)
+    pipe = load_pipeline(model)
+    channels = getattr(getattr(getattr(pipe, "vae", None), "config", None), "latent_channels", None)
     if channels != LATENT_CHANNELS:
         raise ModelError(
             f"{model} has an autoencoder of {channels} latent channels; expected an emoji model, which has {LATENT_CHANNELS}: "
             f"the oracle is for what such a model draws, pictures of {IMAGE_SIDE}x{IMAGE_SIDE}"
         )
-    return vae
+    missing = [part for part in ("text_encoder", "tokenizer", "unet", "scheduler") if getattr(pipe, part, None) is None]
+    if missing:
+        raise ModelError(
+            f"{model} has no {' and no '.join(missing)}; expected an emoji model, which redraws pictures with them"
+        )
+    return pipe
 
 
 def _print_rates(rates: dict[str, Any], scenes: int) -> None:
     """Print what `evaluate` measured: overall, then the errors of every noun and every colour, side by side."""
-    both = [
+    measured = [
         ("entities seen, and nothing else", "presence", "{:.1%}"),
         ("their colour right", "colour", "{:.1%}"),
         ("as many things as there are", "count", "{:.1%}"),
         ("middle off by, pixels", "centre_error_pixels", "{:.2f}"),
     ]
-    overall = Table("", "as drawn", "decoded", title=f"the oracle on {scenes} scenes of one to three things")
-    for title, key, form in both:
-        overall.add_row(title, form.format(rates[key]), form.format(rates[f"{key}_round_trip"]))
-    blends = Table("", "half decoded", title=f"blends: {scenes} pictures with one, {scenes} without")
-    blends.add_row("found", f"{rates['blend_recall']:.1%}")
-    blends.add_row("seen where there is none", f"{rates['blend_false_alarm']:.1%}")
-    nouns, colours = (Table(kind, "as drawn", "decoded", title=f"errors by {kind}") for kind in ("noun", "colour"))
+    versions = {"as drawn": "", "decoded": "_round_trip", "redrawn": "_redrawn"}
+    overall = Table("", *versions, title=f"the oracle on {scenes} scenes of one to three things")
+    for title, key, form in measured:
+        overall.add_row(title, *(form.format(rates[f"{key}{suffix}"]) for suffix in versions.values()))
+    blends = Table("", "half decoded", "redrawn", title=f"blends: {scenes} pictures with one, {scenes} without")
+    for title, key in (("found", "blend_recall"), ("seen where there is none", "blend_false_alarm")):
+        blends.add_row(title, f"{rates[key]:.1%}", f"{rates[f'{key}_redrawn']:.1%}")
+    nouns, colours = (Table(kind, *versions, title=f"errors by {kind}") for kind in ("noun", "colour"))
     for table, errors in ((nouns, rates["per_noun"]), (colours, rates["per_colour"])):
         for name, error in errors.items():
-            table.add_row(name, f"{error['error']:.1%}", f"{error['error_round_trip']:.1%}")
+            table.add_row(name, *(f"{error[f'error{suffix}']:.1%}" for suffix in versions.values()))
     console = Console()
     for table in (overall, blends, nouns, colours):
         for column in table.columns[1:]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import product
+from itertools import compress, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from .findings import Box, Finding, Sighting
 from .oracle import LOOKS, SAME_PLACE, SIDE, Oracle, from_pixels, overlap
+from .oracle_redraw import from_latents, outlasted, redraw, round_trip
 from .oracle_scenes import EVERY_PAIR, Blend, Scene, blend_scene, draw_all
-from .oracle_train import Tally, round_trip
+from .oracle_train import Tally
 from .scenes import Thing, sample_scene
 from .sprites import NOUNS
 
@@ -28,7 +30,7 @@ Seen = Sequence[tuple[Sequence[Thing], Finding]]  # for each picture: what is th
 
 def evaluate(
     oracle: Oracle,
-    vae: Any,
+    pipe: Any,
     font: Path,
     scenes: int = 1000,
     seed: int = EVALUATION_SEED,
@@ -36,9 +38,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return how well `oracle` sees, as one document for JSON; all shares from 0 to 1, NaN where nothing was to be seen.
 
-    The pictures: `scenes` scenes of one to three things (`VARIED`, every pair of nouns), each as it was drawn and after a
-    round trip through the autoencoder `vae`; and as many with a blend, alone or beside things, every other one after a
-    round trip. Under "oracle":
+    The pictures: `scenes` scenes of one to three things (`VARIED`, every pair of nouns), each as it was drawn, after a round
+    trip through the autoencoder of the emoji model's pipeline `pipe`, and redrawn by that model, see `redraw`; and as many
+    with a blend, alone or beside things, every other one after a round trip, and all of them redrawn. Under "oracle":
 
     - presence: share of the entities that are seen, lowered by false alarms, see `Tally.presence`;
     - colour: share of the seen entities whose colour, or natural look, is right, see `colour_shares`;
@@ -46,41 +48,54 @@ def evaluate(
     - centre_error_pixels: mean distance of a seen entity's middle from where it is, in pixels of a 128x128 picture;
     - per_noun, per_colour: the same as error rates, 1 - presence of the noun and 1 - colour of the entities of that colour;
     - blend_recall: share of the blends on which a blend is seen;
-    - blend_false_alarm: share of the pictures without a blend in which one is seen, half of them after a round trip.
+    - blend_false_alarm: share of the pictures without a blend in which one is seen, half of them after a round trip;
+    - blend_recall_redrawn, blend_false_alarm_redrawn: the same of redrawn pictures, recall of those on which the blend has
+      outlasted it, see `outlasted`.
 
-    Keys that end in `_round_trip` speak of the pictures after it, those without of the pictures as they were drawn.
+    Other keys that end in `_round_trip` or `_redrawn` speak of the pictures after it, those without of the pictures as they
+    were drawn.
     """
     things = [sample_scene(seed, i, EVERY_PAIR) for i in range(scenes)]
     blends = [blend_scene(seed, i) for i in range(scenes)]
     clean: list[Finding] = []
     decoded: list[Finding] = []
+    redrawn: list[Finding] = []
     blended: list[Finding] = []
+    blends_left: list[Scene] = []
+    blended_redrawn: list[Finding] = []
     for first in range(0, scenes, _CHUNK):
         chunk = slice(first, first + _CHUNK)
         pixels = draw_all(things[chunk], seed, first, font)
         clean += oracle.look(_images(pixels))
-        decoded += oracle.look(_images(_round_trip(vae, pixels)))
+        decoded += oracle.look(_images(_round_trip(pipe.vae, pixels)))
+        redrawn += oracle.look(_images(_redrawn(pipe, pixels, things[chunk], seed, first)))
         pixels = draw_all(blends[chunk], seed, first, font)
-        pixels[1::2] = _round_trip(vae, pixels[1::2])
+        again = _redrawn(pipe, pixels, blends[chunk], seed, first)
+        left = outlasted(from_pixels(again), blends[chunk], seed, first, font)
+        blends_left += compress(blends[chunk], left)
+        blended_redrawn += oracle.look(_images(again[left]))
+        pixels[1::2] = _round_trip(pipe.vae, pixels[1::2])
         blended += oracle.look(_images(pixels))
         report(min(first + _CHUNK, scenes), scenes)
     return {
         "oracle": {
-            **summary(list(zip(things, clean, strict=True)), list(zip(things, decoded, strict=True))),
+            **summary(*(list(zip(things, findings, strict=True)) for findings in (clean, decoded, redrawn))),
             "blend_recall": blend_recall(blends, blended),
             "blend_false_alarm": sum(bool(f.blends) for f in (*clean[::2], *decoded[1::2])) / scenes,
+            "blend_recall_redrawn": blend_recall(blends_left, blended_redrawn),
+            "blend_false_alarm_redrawn": sum(bool(finding.blends) for finding in redrawn) / scenes,
         },
         "scenes": scenes,
         "seed": seed,
     }
 
 
-def summary(clean: Seen, decoded: Seen) -> dict[str, Any]:
+def summary(clean: Seen, decoded: Seen, redrawn: Seen) -> dict[str, Any]:
     """Return all that is measured on scenes of things; for what it means see `evaluate`."""
     rates: dict[str, Any] = {}
     per_noun: dict[str, dict[str, float]] = {noun: {} for noun in NOUNS}
     per_colour: dict[str, dict[str, float]] = {look or "natural": {} for look in LOOKS}
-    for suffix, seen in (("", clean), ("_round_trip", decoded)):
+    for suffix, seen in (("", clean), ("_round_trip", decoded), ("_redrawn", redrawn)):
         pairs = [pair for things, finding in seen for pair in matches(things, finding)]
         colours = colour_shares(pairs)
         rates[f"presence{suffix}"] = sum((Tally.of(*picture) for picture in seen), Tally()).presence
@@ -138,12 +153,21 @@ def blend_recall(scenes: Sequence[Scene], findings: Sequence[Finding]) -> float:
 
 
 def _round_trip(vae: Any, pixels: np.ndarray) -> np.ndarray:
-    """Return uint8 pictures (batch, side, side, rgb) after a round trip, rounded as a pipeline rounds them."""
+    """Return uint8 pictures (batch, side, side, rgb) after a round trip."""
     if not len(pixels):
         return pixels
-    weight: torch.Tensor = next(vae.parameters())
-    rebuilt = round_trip(vae, from_pixels(pixels).to(weight))
-    return ((rebuilt / 2 + 0.5) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    weight: Tensor = next(vae.parameters())
+    return _to_pixels(round_trip(vae, from_pixels(pixels).to(weight)))
+
+
+def _redrawn(pipe: Any, pixels: np.ndarray, scenes: Sequence[Scene], seed: int, first: int) -> np.ndarray:
+    """Return uint8 pictures (batch, side, side, rgb) of `scenes` as the model redraws them."""
+    return _to_pixels(from_latents(pipe.vae, redraw(pipe, from_pixels(pixels), scenes, seed, first)))
+
+
+def _to_pixels(pictures: Tensor) -> np.ndarray:
+    """Return pictures (batch, rgb, height, width) in [-1, 1] as uint8 (batch, height, width, rgb), rounded as by a pipeline."""
+    return ((pictures / 2 + 0.5) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def _images(pixels: np.ndarray) -> list[Image.Image]:

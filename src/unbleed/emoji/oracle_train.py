@@ -1,7 +1,9 @@
 """Training of the oracle on scenes that are drawn while it learns, every batch a pure function of seed and step.
 
-What the oracle will be asked about are pictures that a diffusion model drew, so most batches are warped, blurred, made
-noisy, or sent through the model's own autoencoder with noise in its latents.
+What the oracle will be asked about are pictures that a diffusion model drew, so most pictures are warped, blurred, made
+noisy, sent through the model's own autoencoder with noise in its latents, or redrawn by the model: noised a little and
+denoised again, which leaves a denoiser's traces in them. The redrawn ones are made once, into a pool, since redrawing those
+of a batch takes longer than learning from it.
 """
 
 from __future__ import annotations
@@ -14,17 +16,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor
 
 from . import networks
 from .findings import Finding
 from .oracle import BLEND, GRID, LOOKS, ORACLE_FILE, SIDE, Answer, OracleNetwork, Thresholds, decode, from_pixels
+from .oracle_redraw import from_latents, outlasted, redraw, round_trip
 from .oracle_scenes import EVERY_PAIR, Scene, blend_scene, draw_all, learning_scene
 from .scenes import Thing, sample_scene
 from .sprites import NOUNS, find_font
@@ -42,29 +47,27 @@ class OracleRecipe:
     flat: float = 0.5  # share of the steps before the rate begins to fall
     warm_up: int = 200
     averaging: float = 0.998  # decay of the running average of the weights
-    round_trips: float = 0.35  # share of the pictures that go through the autoencoder
+    round_trips: float = 0.20  # share of the pictures that go through the autoencoder
+    redrawings: float = 0.20  # share of the pictures that the model has redrawn
+    redrawn: int = 4096  # scenes that it redraws before the first step
     calibration: int = 1024  # scenes on which the thresholds are chosen, and as many blends
 
 
 ORACLE_PRESETS = {
     "release": OracleRecipe(),
-    "smoke": OracleRecipe(steps=4, batch=4, warm_up=1, averaging=0.5, calibration=8),
+    "smoke": OracleRecipe(steps=4, batch=4, warm_up=1, averaging=0.5, redrawn=8, calibration=8),
 }
 
 FALSE_ALARMS = 0.01  # share of the calibration scenes in which a blend may be seen though there is none
 _CALIBRATION_STREAM = 1_000_003  # added to the seed: scenes that were never learnt from
+_REDRAWN_STREAM = 3_000_003  # likewise: scenes of the pool (2_000_003 is the evaluation's)
+
+_CHUNK = 32
 
 T = TypeVar("T")
 
 
 # ------------------------------------------------------------------------------------------------- degradations
-
-
-@torch.no_grad()
-def round_trip(vae: Any, pictures: Tensor, noise: Tensor | float = 0.0) -> Tensor:
-    """Return `pictures` (batch, rgb, height, width) as the autoencoder gives them back, with `noise` in their latents."""
-    latents = vae.encode(pictures.contiguous(memory_format=torch.channels_last)).latent_dist.mean
-    return vae.decode(latents + noise).sample.float().clamp(-1, 1)
 
 
 def degrade(pictures: Tensor, vae: Any, share: float, seed: int, step: int) -> Tensor:
@@ -169,15 +172,16 @@ def train_oracle(
     out: Path,
     recipe: OracleRecipe,
     *,
-    vae: Any,
+    pipe: Any,
     device: str | torch.device = "cpu",
     font: Path | None = None,
     report: Report = lambda *_: None,
     save_every: int = 200,
 ) -> Path:
-    """Train an oracle for pictures that the autoencoder `vae` decodes, into `out`, and return the file of its weights.
+    """Train an oracle for what the emoji model's pipeline `pipe` draws, into `out`, and return the file of its weights.
 
-    `out/work` holds the state of the run; a run found there goes on where it stopped.
+    `out/work` holds the state of the run and the pool of redrawn scenes; a run found there goes on where it stopped. The
+    pipeline is moved to `device`, in float32.
 
     Raises `TrainingError` when the font is missing, the device cannot be used, or `out/work` belongs to another recipe.
     """
@@ -185,24 +189,33 @@ def train_oracle(
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
     check_recipe(work / "recipe.json", recipe)
-    vae = networks.prepare_for_training(vae, device).eval().requires_grad_(False)
+    pipe.to(device)
+    for part in (pipe.vae, pipe.text_encoder, pipe.unet):
+        part.float().eval().requires_grad_(False)
+    vae = networks.prepare_for_training(pipe.vae, device)
+    numbers, latents = _redraw_scenes(work, recipe, pipe, font, report)
     torch.manual_seed(recipe.seed)
     network: OracleNetwork = networks.prepare_for_training(OracleNetwork(), device)
     state = State(work / "oracle-state.safetensors", network, recipe.averaging)
     state.load()
 
     def loss_of(step: int) -> Tensor:
-        scenes, drawn = batches(step)
-        pictures = degrade(from_pixels(drawn).to(device), vae, recipe.round_trips, recipe.seed, step)
+        scenes, drawn, chosen = batches(step)
+        with torch.autocast(device.type, torch.bfloat16):
+            redrawn = from_latents(vae, latents[chosen].to(device))
+        share = recipe.round_trips * recipe.batch / len(drawn)
+        fresh = degrade(from_pixels(drawn).to(device), vae, share, recipe.seed, step)
+        # the pool's are decoded; their seed is another one, or they would be bent as the first of the fresh ones are
+        pictures = torch.cat([fresh, degrade(redrawn, vae, 0.0, recipe.seed + _REDRAWN_STREAM, step)])
         with torch.autocast(device.type, torch.bfloat16):
             answer = network(pictures.contiguous(memory_format=torch.channels_last))
         parts = loss_parts(answer, Truth(scenes, device))
         return parts["focal"] + parts["colour"] + 0.25 * parts["box"]
 
-    with _ahead(partial(_batch, recipe, font)) as batches:
+    with _ahead(partial(_batch, recipe, font, numbers)) as batches:
         optimise("oracle", network, state, loss_of, recipe.rate, recipe.steps, recipe.warm_up, report, save_every, recipe.flat)
     network.load_state_dict(state.average)
-    thresholds = calibrate(network, vae, recipe, font)
+    thresholds = calibrate(network, pipe, recipe, font)
     # what is added rather than multiplied is small, and the variances of the norms span more than fp16 holds
     weights = {k: v.half() if v.ndim > 1 else v for k, v in network.state_dict().items()}
     facts = {"noun_threshold": f"{thresholds.noun:g}", "blend_threshold": f"{thresholds.blend:g}"}
@@ -212,10 +225,36 @@ def train_oracle(
     return out / ORACLE_FILE
 
 
-def _batch(recipe: OracleRecipe, font: Path, step: int) -> tuple[list[Scene], np.ndarray]:
-    first = step * recipe.batch
-    scenes = [learning_scene(recipe.seed, i) for i in range(first, first + recipe.batch)]
-    return scenes, draw_all(scenes, recipe.seed, first, font)
+def _redraw_scenes(work: Path, recipe: OracleRecipe, pipe: Any, font: Path, report: Report) -> tuple[np.ndarray, Tensor]:
+    """Return the pool, made or read: numbers of scenes, and their latents (scene, channel, height, width) in float16.
+
+    Scenes whose blend the model has made a thing of are not in it.
+    """
+    path = work / "redrawn.safetensors"
+    if not path.exists():
+        seed = recipe.seed + _REDRAWN_STREAM
+        numbers, kept = [], []
+        for first in range(0, recipe.redrawn, _CHUNK):
+            last = min(first + _CHUNK, recipe.redrawn)
+            scenes = [learning_scene(seed, i) for i in range(first, last)]
+            latents = redraw(pipe, from_pixels(draw_all(scenes, seed, first, font)), scenes, seed, first)
+            right = torch.tensor(outlasted(from_latents(pipe.vae, latents), scenes, seed, first, font))
+            numbers.append(torch.arange(first, last)[right])
+            kept.append(latents.cpu()[right])
+            report("redrawn", last, recipe.redrawn, None)
+        save_tensors({"numbers": torch.cat(numbers), "latents": torch.cat(kept)}, path)
+    pool = load_file(path)
+    return pool["numbers"].numpy(), pool["latents"]
+
+
+def _batch(recipe: OracleRecipe, font: Path, pool: np.ndarray, step: int) -> tuple[list[Scene], np.ndarray, np.ndarray]:
+    """Return the scenes of a batch, pictures of the first of them, which are fresh, and where in `pool` the others are."""
+    again = round(recipe.redrawings * recipe.batch)
+    first, last = step * (recipe.batch - again), (step + 1) * (recipe.batch - again)
+    scenes = [learning_scene(recipe.seed, i) for i in range(first, last)]
+    chosen = np.random.default_rng([recipe.seed, 15, step]).integers(len(pool), size=again)
+    redrawn = [learning_scene(recipe.seed + _REDRAWN_STREAM, int(i)) for i in pool[chosen]]
+    return [*scenes, *redrawn], draw_all(scenes, recipe.seed, first, font), chosen
 
 
 @contextmanager
@@ -235,8 +274,8 @@ def _ahead(make: Callable[[int], T]) -> Iterator[Callable[[int], T]]:
 # -------------------------------------------------------------------------------------------------- calibration
 
 
-def calibrate(network: OracleNetwork, vae: Any, recipe: OracleRecipe, font: Path) -> Thresholds:
-    """Return the thresholds that suit scenes of another stream, half of them clean and half decoded.
+def calibrate(network: OracleNetwork, pipe: Any, recipe: OracleRecipe, font: Path) -> Thresholds:
+    """Return the thresholds that suit scenes of another stream, a third of them clean, a third decoded, a third redrawn.
 
     The nouns' is the one with which most is right, in scenes of things and of blends. The blends' is the lowest that takes
     no more than `FALSE_ALARMS` of the scenes of things for holding one.
@@ -245,17 +284,17 @@ def calibrate(network: OracleNetwork, vae: Any, recipe: OracleRecipe, font: Path
     numbers = range(recipe.calibration)
     plain: list[Scene] = [sample_scene(seed, i, EVERY_PAIR) for i in numbers]
     blended = [blend_scene(seed, i) for i in numbers]
-    answers = [_answer(network, vae, scenes, seed, font) for scenes in (plain, blended)]
+    seen = [_answer(network, pipe, scenes, seed, font) for scenes in (plain, blended)]
 
     def presence(noun: float) -> float:
         total = Tally()
-        for scenes, answer in zip((plain, blended), answers, strict=True):
+        for scenes, answer in seen:
             for scene, finding in zip(scenes, decode(answer, Thresholds(noun, 0.5)), strict=True):
                 total += Tally.of([item for item in scene if isinstance(item, Thing)], finding)
         return total.presence
 
     def false_alarms(blend: float) -> float:
-        return sum(bool(f.blends) for f in decode(answers[0], Thresholds(noun, blend))) / len(plain)
+        return sum(bool(f.blends) for f in decode(seen[0][1], Thresholds(noun, blend))) / len(plain)
 
     noun = max((round(0.05 * i, 2) for i in range(3, 17)), key=presence)
     blends = [round(0.025 * i, 3) for i in range(8, 39)]
@@ -263,16 +302,24 @@ def calibrate(network: OracleNetwork, vae: Any, recipe: OracleRecipe, font: Path
 
 
 @torch.no_grad()
-def _answer(network: OracleNetwork, vae: Any, scenes: Sequence[Scene], seed: int, font: Path) -> Answer:
-    """Return what `network` answers for pictures of `scenes`, every other one after a round trip."""
+def _answer(network: OracleNetwork, pipe: Any, scenes: Sequence[Scene], seed: int, font: Path) -> tuple[list[Scene], Answer]:
+    """Return those of `scenes` whose blends are blends, see `outlasted`, and what `network` answers for their pictures.
+
+    Of three pictures the second is one after a round trip, the third one redrawn.
+    """
     device = next(network.parameters()).device
     network.eval()
+    kept: list[Scene] = []
     answers = []
-    for first in range(0, len(scenes), 32):
-        pictures = from_pixels(draw_all(scenes[first : first + 32], seed, first, font)).to(device)
-        pictures[1::2] = round_trip(vae, pictures[1::2])
-        answers.append(network(pictures.contiguous(memory_format=torch.channels_last)))
-    return Answer(*(torch.cat(parts).cpu() for parts in zip(*answers, strict=True)))
+    for first in range(0, len(scenes), 3 * _CHUNK):
+        some = scenes[first : first + 3 * _CHUNK]
+        pictures = from_pixels(draw_all(some, seed, first, font)).to(device)
+        pictures[1::3] = round_trip(pipe.vae, pictures[1::3])
+        pictures[2::3] = from_latents(pipe.vae, redraw(pipe, pictures[2::3], some[2::3], seed, first))
+        right = outlasted(pictures, some, seed, first, font)
+        kept += compress(some, right)
+        answers.append(network(pictures[right].contiguous(memory_format=torch.channels_last)))
+    return kept, Answer(*(torch.cat(parts).cpu() for parts in zip(*answers, strict=True)))
 
 
 @dataclass(frozen=True)

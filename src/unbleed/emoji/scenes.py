@@ -6,7 +6,7 @@ A scene is a pure function of a seed and an index, so any scene can be made agai
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -99,6 +99,25 @@ def _place(count: int, sides: tuple[float, float], rng: np.random.Generator) -> 
 
 def _apart(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
+def as_told(things: tuple[Thing, ...], rng: np.random.Generator, swapped: float, unseen: float) -> tuple[Thing, ...]:
+    """Return the things that a careless caption of the scene speaks of, as captions of the web do.
+
+    With probability `swapped` the colours of a scene of several things go round by one; with probability `unseen` a scene
+    of one thing is said to hold another too, never one that makes a held-out pair.
+    """
+    if len(things) == 1:
+        if unseen and rng.random() < unseen:
+            there = things[0]
+            others = [noun for noun in NOUNS if noun != there.noun and frozenset((noun, there.noun)) not in _HELD_OUT]
+            noun = str(rng.choice(others))
+            colour = str(rng.choice(COLOURS)) if rng.random() < 0.6 else None
+            return there, replace(there, noun=noun, colour=colour)
+    elif swapped and rng.random() < swapped:
+        colours = [thing.colour for thing in things]
+        return tuple(replace(thing, colour=c) for thing, c in zip(things, [*colours[1:], colours[0]], strict=True))
+    return things
 
 
 def draw_scene(things: tuple[Thing, ...], size: int, rng: np.random.Generator, font: Path) -> np.ndarray:

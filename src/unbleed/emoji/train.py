@@ -16,9 +16,19 @@ from torch import Tensor, nn
 
 from ..errors import TrainingError
 from . import networks
-from .scenes import VARIED, Mixture, Thing, caption, draw_scene, sample_scene
+from .scenes import VARIED, Mixture, Thing, as_told, caption, draw_scene, sample_scene
 from .sprites import find_font
 from .training import Report, State, check_device, check_recipe, normal_noise, optimise, save_tensors
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the denoiser is shown until step `until`. What it sees decides how it fails."""
+
+    until: int
+    shares: tuple[float, ...]  # how often one, two, three things
+    swapped: float = 0.0  # share of the captions of several things in which the colours go to the wrong ones
+    unseen: float = 0.0  # share of the captions of one thing that name a second, which is not there
 
 
 @dataclass(frozen=True)
@@ -32,21 +42,47 @@ class Recipe:
     kl_weight: float = 1e-3
     scenes: int = 32_000  # encoded once, then seen several times
     mixture: Mixture = field(default_factory=Mixture)  # of the scenes that are encoded
-    shares: tuple[float, ...] = (0.50, 0.45, 0.05)  # how often the denoiser sees one, two, three things
-    steps: int = 8000
+    # words are learnt sooner where one thing is to be named; then it learns to compose; then, while the rate falls, it sees
+    # what the web is like: mostly one thing, and captions that cannot be trusted
+    stages: tuple[Stage, ...] = (
+        Stage(2000, (1.0, 0.0, 0.0)),
+        Stage(5600, (0.50, 0.45, 0.05)),
+        Stage(7200, (0.75, 0.22, 0.03), swapped=0.5, unseen=0.25),
+    )
     batch: int = 32
     rate: float = 6e-4
-    flat: float = 0.7  # share of the denoiser's steps before its rate begins to fall
     warm_up: int = 200  # steps over which the rate rises, in both stages
     averaging: float = 0.999  # decay of the running average of the weights
     no_caption: float = 0.1  # share of captions left empty, for classifier-free guidance
-    singles_steps: int = 2000  # scenes of one entity alone at first: words are learnt sooner where one thing is to be named
+
+    @property
+    def steps(self) -> int:
+        return self.stages[-1].until
+
+    @property
+    def flat(self) -> float:
+        """Share of the denoiser's steps before its rate falls: all stages but the last."""
+        return self.stages[-2].until / self.steps
+
+    def stage_at(self, step: int) -> Stage:
+        return next(stage for stage in self.stages if step < stage.until)
 
 
 PRESETS = {
     "release": Recipe(),
-    "quick": Recipe(autoencoder_steps=1500, scenes=12_000, steps=1600, singles_steps=800),
-    "smoke": Recipe(autoencoder_steps=4, autoencoder_batch=4, scenes=64, steps=4, batch=4, singles_steps=2, averaging=0.5),
+    "quick": Recipe(
+        autoencoder_steps=1500,
+        scenes=12_000,
+        stages=(Stage(600, (1.0, 0.0, 0.0)), Stage(1100, (0.50, 0.45, 0.05)), Stage(1600, (0.75, 0.22, 0.03), 0.5, 0.25)),
+    ),
+    "smoke": Recipe(
+        autoencoder_steps=4,
+        autoencoder_batch=4,
+        scenes=64,
+        stages=(Stage(2, (1.0, 0.0, 0.0)), Stage(4, (0.5, 0.4, 0.1), 0.5, 0.5)),
+        batch=4,
+        averaging=0.5,
+    ),
 }
 
 
@@ -239,14 +275,17 @@ def _train_denoiser(work: Path, recipe: Recipe, latents: Tensor, device: torch.d
     scheduler: Any = networks.scheduler()
     times = scheduler.config.num_train_timesteps
     scenes = [sample_scene(recipe.seed, i, recipe.mixture) for i in range(recipe.scenes)]
-    by_count = [[i for i, things in enumerate(scenes) if len(things) == n + 1] for n in range(len(recipe.shares))]
+    by_count = [[i for i, things in enumerate(scenes) if len(things) == n + 1] for n in range(len(recipe.mixture.shares))]
 
     def loss_of(step: int) -> Tensor:
         rng = np.random.default_rng([recipe.seed, 3, step])
-        shares = (1.0, *[0.0] * (len(by_count) - 1)) if step < recipe.singles_steps else recipe.shares
-        counts = rng.choice(len(by_count), size=recipe.batch, p=shares)
+        stage = recipe.stage_at(step)
+        counts = rng.choice(len(by_count), size=recipe.batch, p=stage.shares)
         chosen = np.array([by_count[n][rng.integers(len(by_count[n]))] for n in counts])
-        texts = ["" if rng.random() < recipe.no_caption else caption(scenes[i], rng) for i in chosen]
+        texts = [
+            "" if rng.random() < recipe.no_caption else caption(as_told(scenes[i], rng, stage.swapped, stage.unseen), rng)
+            for i in chosen
+        ]
         ids = vocabulary(
             texts, padding="max_length", truncation=True, max_length=networks.TOKENS, return_tensors="pt"
         ).input_ids

@@ -64,14 +64,20 @@ def renormalise(maps: Tensor, groups: TokenGroups, kept: Kept = "auto", temperat
 
 
 def excite(
-    maps: Tensor, groups: TokenGroups, *, kept: Kept = "auto", sigma: float = 0.5, pieces: Literal["sum", "last"] = "sum"
+    maps: Tensor,
+    groups: TokenGroups,
+    *,
+    kept: Kept = "auto",
+    temperature: float = 100.0,
+    sigma: float = 0.5,
+    pieces: Literal["sum", "last"] = "sum",
 ) -> Tensor:
     """Return L, (batch,), for raw maps (batch, token, height, width); 0 for an image without entities.
 
     A noun of several pieces: `"sum"` adds its pieces' maps (the probability of the word), `"last"` takes the last piece.
     """
     noun = groups.noun if pieces == "sum" else _last_piece(groups.noun)
-    probability = renormalise(maps, groups, kept)  # (batch, token, height, width)
+    probability = renormalise(maps, groups, kept, temperature)  # (batch, token, height, width)
     words = torch.einsum("ethw,et->ehw", probability[groups.entity_image], noun.to(probability.dtype))
     peak = smooth(words, sigma).amax(dim=(-2, -1))  # (entity,)
     neglect = (1 - peak).clamp(min=0)
@@ -90,11 +96,13 @@ class ExciteLoss(Loss):
     """See `excite`."""
 
     kept: Kept = "auto"
+    temperature: float = 100.0
     sigma: float = 0.5
     pieces: Literal["sum", "last"] = "sum"
 
     def terms(self, maps: Tensor, groups: TokenGroups) -> dict[str, Tensor]:
-        return {"excite": excite(maps, groups, kept=self.kept, sigma=self.sigma, pieces=self.pieces)}
+        value = excite(maps, groups, kept=self.kept, temperature=self.temperature, sigma=self.sigma, pieces=self.pieces)
+        return {"excite": value}
 
     def concerns(self, groups: TokenGroups) -> Tensor:
         return any_per_image(groups, groups.entity_image)

@@ -10,6 +10,8 @@ Where the defaults come from (the authors' code, 50 steps; where paper and code 
 - `stop=0.5`: steps 0 to 24 of 50.
 - `thresholds`: refinement at steps 0, 10 and 20 until every entity's peak has reached 0.05, 0.5, 0.8, at most 20 times.
 - `sigma=0.5`: the smoothing's nominal width, see `unbleed.losses.excite` for its true one.
+- `temperature=100`: the factor in the softmax over tokens. Where one token draws much of the attention everywhere, as an
+  article does in a small model, 100 leaves nothing of the others, and no gradient.
 - `kept="auto"`: the tokens that share in the softmax, by how the tokenizer pads (SD 1 or SD 2).
 
 Ours, not the paper's: the entities come from the prompt instead of a list of token numbers; a noun of several pieces
@@ -47,16 +49,24 @@ class AttendAndExcite(Method):
     thresholds: Mapping[float, float] = field(default_factory=lambda: {0.0: 0.05, 0.2: 0.5, 0.4: 0.8})
     max_refinements: int = 20
     sigma: float = 0.5
+    temperature: float = 100.0
     kept: Kept = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.sigma < 0:
             raise MethodError(f"sigma of {self.name} is {self.sigma}; expected 0 (no smoothing) or more")
+        if self.temperature <= 0:
+            raise MethodError(f"temperature of {self.name} is {self.temperature}; expected a number above 0")
 
     @property
     def loss(self) -> ExciteLoss:
-        return ExciteLoss(kept=self.kept, sigma=self.sigma, pieces="last" if self.parity == "paper" else "sum")
+        return ExciteLoss(
+            kept=self.kept,
+            temperature=self.temperature,
+            sigma=self.sigma,
+            pieces="last" if self.parity == "paper" else "sum",
+        )
 
     @property
     def schedule(self) -> Schedule:
