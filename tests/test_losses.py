@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from unbleed.losses import BindingLoss, ExciteLoss, Loss, TokenGroups
-from unbleed.losses.excite import smooth, smoothing_taps
 from unbleed.losses.groups import group_tokens
+from unbleed.losses.maps import smooth, smoothing_taps
 from unbleed.prompt import PromptTokens
 
 Shape = tuple[tuple[int, tuple[int, ...]], ...]  # per entity: how many pieces its noun has, and each of its modifiers

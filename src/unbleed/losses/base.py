@@ -66,3 +66,19 @@ def any_per_image(groups: TokenGroups, image: Tensor) -> Tensor:
     named = torch.zeros(groups.images, dtype=torch.bool, device=image.device)
     named[image] = True
     return named
+
+
+def sum_per_image(values: Tensor, image: Tensor, images: int) -> Tensor:
+    """Return (batch,): the sum of `values` (item,) over the items of each image; 0 where it has none."""
+    return values.new_zeros(images).index_add(0, image, values)
+
+
+def mean_per_image(values: Tensor, image: Tensor, images: int) -> Tensor:
+    """Return (batch,): the mean of `values` (item,) over the items of each image; 0 where it has none."""
+    count = torch.bincount(image, minlength=images).clamp(min=1)
+    return sum_per_image(values, image, images) / count
+
+
+def worst_per_image(values: Tensor, image: Tensor, images: int) -> Tensor:
+    """Return (batch,): the largest of `values` (item,), which are 0 or more, of each image; 0 where it has none."""
+    return values.new_zeros(images).scatter_reduce(0, image, values, reduce="amax", include_self=True)

@@ -16,51 +16,15 @@ Two facts of the authors' code that the paper does not tell and that the publish
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .base import Loss, any_per_image
+from .base import Loss, any_per_image, worst_per_image
 from .groups import TokenGroups
-
-Kept = Literal["auto", "padding", "words"]
-
-
-def smoothing_taps(sigma: float, size: int = 3, **like: object) -> Tensor:
-    """Return the one-dimensional taps of the authors' Gaussian, summing to 1; the true deviation is sqrt(2) sigma."""
-    offset = torch.arange(size, **like) - (size - 1) / 2  # type: ignore[arg-type]
-    taps = torch.exp(-((offset / (2 * sigma)) ** 2))
-    return taps / taps.sum()
-
-
-def smooth(maps: Tensor, sigma: float) -> Tensor:
-    """Return maps (..., height, width) smoothed by the 3x3 kernel, edges reflected; sigma 0 leaves them."""
-    if sigma == 0 or min(maps.shape[-2:]) < 2:  # a map of one row has nothing to reflect
-        return maps
-    taps = smoothing_taps(sigma, dtype=maps.dtype, device=maps.device)
-    flat = maps.reshape(-1, 1, *maps.shape[-2:])
-    padded = F.pad(flat, (1, 1, 1, 1), mode="reflect")
-    return F.conv2d(padded, torch.outer(taps, taps)[None, None]).reshape(maps.shape)
-
-
-def renormalise(maps: Tensor, groups: TokenGroups, kept: Kept = "auto", temperature: float = 100.0) -> Tensor:
-    """Return Z(A), (batch, token, height, width): the softmax over the kept tokens, 0 at the others.
-
-    `kept="padding"` drops the start token and the last position only; `"words"` keeps the prompt's own pieces only;
-    `"auto"` chooses the first where padding repeats the end token (SD 1), the second where it does not (SD 2).
-    """
-    position = torch.arange(groups.tokens, device=maps.device)
-    all_but_ends = ((position > 0) & (position < groups.tokens - 1)).expand_as(groups.prompt)
-    if kept == "auto":
-        mask = torch.where(groups.padded_with_end[:, None], all_but_ends, groups.prompt)
-    else:
-        mask = all_but_ends if kept == "padding" else groups.prompt
-    logits = (temperature * maps).masked_fill(~mask[:, :, None, None], -math.inf)
-    return logits.softmax(dim=1)
+from .maps import Kept, renormalise, smooth, word_maps
 
 
 def excite(
@@ -78,11 +42,8 @@ def excite(
     """
     noun = groups.noun if pieces == "sum" else _last_piece(groups.noun)
     probability = renormalise(maps, groups, kept, temperature)  # (batch, token, height, width)
-    words = torch.einsum("ethw,et->ehw", probability[groups.entity_image], noun.to(probability.dtype))
-    peak = smooth(words, sigma).amax(dim=(-2, -1))  # (entity,)
-    neglect = (1 - peak).clamp(min=0)
-    worst = neglect.new_zeros(groups.images)
-    return worst.scatter_reduce(0, groups.entity_image, neglect, reduce="amax", include_self=True)
+    peak = smooth(word_maps(probability, noun, groups.entity_image), sigma).amax(dim=(-2, -1))  # (entity,)
+    return worst_per_image((1 - peak).clamp(min=0), groups.entity_image, groups.images)
 
 
 def _last_piece(words: Tensor) -> Tensor:

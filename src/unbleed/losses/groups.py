@@ -38,6 +38,13 @@ class TokenGroups:
             self.noun.new_zeros(self.noun.shape, dtype=torch.long).index_add(0, self.modifier_entity, self.modifier.long()) > 0
         )
 
+    @property
+    def entity_pairs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Every two entities of one image once: first and second entity, and their image, each long (pair,)."""
+        same = self.entity_image[:, None] == self.entity_image[None, :]
+        first, second = torch.triu(same, diagonal=1).nonzero(as_tuple=True)
+        return first, second, self.entity_image[first]
+
     def select(self, rows: Sequence[int]) -> TokenGroups:
         """Return the groups of the images `rows` alone, in that order."""
         device = self.prompt.device

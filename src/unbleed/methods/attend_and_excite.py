@@ -9,7 +9,7 @@ Where the defaults come from (the authors' code, 50 steps; where paper and code 
   that it falls to 10.
 - `stop=0.5`: steps 0 to 24 of 50.
 - `thresholds`: refinement at steps 0, 10 and 20 until every entity's peak has reached 0.05, 0.5, 0.8, at most 20 times.
-- `sigma=0.5`: the smoothing's nominal width, see `unbleed.losses.excite` for its true one.
+- `sigma=0.5`: the smoothing's nominal width, see `unbleed.losses.maps` for its true one.
 - `temperature=100`: the factor in the softmax over tokens. Where one token draws much of the attention everywhere, as an
   article does in a small model, 100 leaves nothing of the others, and no gradient.
 - `kept="auto"`: the tokens that share in the softmax, by how the tokenizer pads (SD 1 or SD 2).
@@ -32,7 +32,8 @@ from typing import ClassVar
 from ..errors import MethodError
 from ..guidance.method import Method
 from ..guidance.schedule import Schedule
-from ..losses.excite import ExciteLoss, Kept
+from ..losses.excite import ExciteLoss
+from ..losses.maps import Kept
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,71 @@
+"""What the losses make of attention maps before they compare them. Pure functions; maps are (..., height, width)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .groups import TokenGroups
+
+Kept = Literal["auto", "padding", "words"]
+
+
+def smoothing_taps(sigma: float, size: int = 3, **like: object) -> Tensor:
+    """Return the one-dimensional taps of the authors' Gaussian, summing to 1; the true deviation is sqrt(2) sigma."""
+    offset = torch.arange(size, **like) - (size - 1) / 2  # type: ignore[arg-type]
+    taps = torch.exp(-((offset / (2 * sigma)) ** 2))
+    return taps / taps.sum()
+
+
+def smooth(maps: Tensor, sigma: float) -> Tensor:
+    """Return maps (..., height, width) smoothed by the 3x3 kernel, edges reflected; sigma 0 leaves them."""
+    if sigma == 0 or min(maps.shape[-2:]) < 2:  # a map of one row has nothing to reflect
+        return maps
+    taps = smoothing_taps(sigma, dtype=maps.dtype, device=maps.device)
+    flat = maps.reshape(-1, 1, *maps.shape[-2:])
+    padded = F.pad(flat, (1, 1, 1, 1), mode="reflect")
+    return F.conv2d(padded, torch.outer(taps, taps)[None, None]).reshape(maps.shape)
+
+
+def renormalise(maps: Tensor, groups: TokenGroups, kept: Kept = "auto", temperature: float = 100.0) -> Tensor:
+    """Return Z(A), (batch, token, height, width): the softmax over the kept tokens, 0 at the others.
+
+    `kept="padding"` drops the start token and the last position only; `"words"` keeps the prompt's own pieces only;
+    `"auto"` chooses the first where padding repeats the end token (SD 1), the second where it does not (SD 2).
+    """
+    position = torch.arange(groups.tokens, device=maps.device)
+    all_but_ends = ((position > 0) & (position < groups.tokens - 1)).expand_as(groups.prompt)
+    if kept == "auto":
+        mask = torch.where(groups.padded_with_end[:, None], all_but_ends, groups.prompt)
+    else:
+        mask = all_but_ends if kept == "padding" else groups.prompt
+    logits = (temperature * maps).masked_fill(~mask[:, :, None, None], -math.inf)
+    return logits.softmax(dim=1)
+
+
+def word_maps(maps: Tensor, words: Tensor, image: Tensor) -> Tensor:
+    """Return the maps of words, (word, height, width): the sum of the maps of a word's pieces.
+
+    `maps` (batch, token, height, width); `words` bool (word, token), such as `TokenGroups.noun`; `image` long (word,).
+    """
+    return torch.einsum("wthv,wt->whv", maps[image], words.to(maps.dtype))
+
+
+def distributions(maps: Tensor, floor: float = 1e-8) -> Tensor:
+    """Return maps (..., height, width) as distributions over places: 0 or more, and 1 in all.
+
+    `floor` is added first, so that a map of nothing is even, and no place is impossible.
+    """
+    lifted = maps + floor
+    return lifted / lifted.sum(dim=(-2, -1), keepdim=True)
+
+
+def min_max(maps: Tensor, floor: float = 1e-8) -> Tensor:
+    """Return maps (..., height, width) stretched to [0, 1], each by itself; an even map becomes 0."""
+    low = maps.amin(dim=(-2, -1), keepdim=True)
+    high = maps.amax(dim=(-2, -1), keepdim=True)
+    return (maps - low) / (high - low + floor)
