@@ -22,6 +22,7 @@ from torch import Tensor
 
 from .base import Loss, any_per_image
 from .groups import TokenGroups
+from .maps import in_single
 
 
 def distances(maps: Tensor, floor: float = 1e-8) -> Tensor:
@@ -45,8 +46,7 @@ def binding(maps: Tensor, groups: TokenGroups, *, include_entities: bool = False
     `include_entities` gives entities without modifiers the negative term.
     """
     precision = maps.dtype
-    if precision in (torch.float16, torch.bfloat16):
-        maps = maps.float()  # the floor is nothing in half precision
+    maps = in_single(maps)
     # only the prompt's own tokens matter: a padding token that underflows somewhere must not spoil the gradient
     maps = torch.where(groups.prompt[:, :, None, None], maps, torch.ones_like(maps))
     modifier, noun, outside, image = _pairs(groups, include_entities)

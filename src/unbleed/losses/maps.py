@@ -14,6 +14,21 @@ from .groups import TokenGroups
 Kept = Literal["auto", "padding", "words"]
 
 
+def in_single(maps: Tensor) -> Tensor:
+    """Return maps in single precision if they were in half: a floor, or one of many places, is nothing in half precision.
+
+    Their gradient stays in the range of half: its slope at a place that nothing attends to is 1 / floor, more than
+    float16 can hold.
+    """
+    if maps.dtype not in (torch.float16, torch.bfloat16):
+        return maps
+    single = maps.float()
+    if single.requires_grad:
+        largest = torch.finfo(maps.dtype).max
+        single.register_hook(lambda gradient: gradient.clamp(-largest, largest))
+    return single
+
+
 def smoothing_taps(sigma: float, size: int = 3, **like: object) -> Tensor:
     """Return the one-dimensional taps of the authors' Gaussian, summing to 1; the true deviation is sqrt(2) sigma."""
     offset = torch.arange(size, **like) - (size - 1) / 2  # type: ignore[arg-type]

@@ -1,0 +1,80 @@
+"""CONFORM: the words of one entity attract each other's maps and repel those of the other entities.
+
+Meral et al. 2024, arXiv 2312.06059. The contrastive loss NT-Xent over words: an embedding v_k is the map of a word, a noun
+or a modifier, smoothed and flattened, and its label is its entity. With `before`, the maps of the step before, every word
+has a second embedding of the same label, without gradient. For one image, with s_kl = cos(v_k, v_l) / temperature,
+
+    N(a)    = the embeddings of another label than a's
+    l(a, b) = - log( exp s_ab / (exp s_ab + sum over n in N(a) of exp s_an) )
+    L       = mean of l(a, b) over all ordered pairs (a, b) of different embeddings of one label
+
+So every embedding, of this step or of the one before, is an anchor, a positive and a negative; the other positives of an
+anchor are not in its denominator. This is what the library that the authors use computes (NTXentLoss of
+pytorch-metric-learning).
+
+From the authors' notebook: raw maps (no softmax over tokens), smoothing, temperature 0.5 (the function's default is 0.07).
+Their pipeline's other setting, here `normalise=True`, renormalises the maps over tokens as `excite` does; it scales the
+stored maps of the step before in place at every call, a bug that is not repeated. Where the first group has one word they
+take another loss, a contrastive one with margins. Ours: NT-Xent always; an entity of a single word without `before` has
+nothing to attract, but stands in the denominators of the others; and an embedding is a word, the sum of its pieces (theirs
+is a piece).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .base import mean_per_image
+from .groups import TokenGroups
+from .maps import Kept, renormalise, smooth, word_maps
+
+
+def contrast(
+    maps: Tensor,
+    groups: TokenGroups,
+    before: Tensor | None = None,
+    *,
+    temperature: float = 0.5,
+    normalise: bool = False,
+    sigma: float = 0.5,
+    kept: Kept = "auto",
+    sharpness: float = 100.0,
+) -> Tensor:
+    """Return L, (batch,), for raw maps (batch, token, height, width); 0 or more.
+
+    `before` are the raw maps of the step before, of the same shape; they get no gradient. An image with fewer than two
+    entities, or with no two embeddings of one entity, has 0. `kept` and `sharpness`, the temperature of the softmax over
+    tokens, matter with `normalise=True` only.
+    """
+    words = torch.cat([groups.noun, groups.modifier])
+    entity = torch.cat([torch.arange(len(groups.noun), device=words.device), groups.modifier_entity])
+    steps = [maps] if before is None else [maps, before.detach()]
+    embeddings = []
+    for step in steps:
+        step = step.to(torch.promote_types(maps.dtype, torch.float32))
+        source = renormalise(step, groups, kept, sharpness) if normalise else step
+        embeddings.append(directions(smooth(word_maps(source, words, groups.entity_image[entity]), sigma)))
+    entity = entity.repeat(len(steps))
+    image = groups.entity_image[entity]
+    direction = torch.cat(embeddings)  # (embedding, place)
+    similarity = direction @ direction.mT / temperature
+
+    same = entity[:, None] == entity[None, :]
+    negative = ~same & (image[:, None] == image[None, :])
+    contrasted = negative.any(dim=1)
+    # an anchor without negatives is in no pair; its row is emptied, since the gradient of log 0 would not be finite
+    against = torch.where(contrasted[:, None], similarity.masked_fill(~negative, -torch.inf), 0).logsumexp(dim=1)
+    itself = torch.eye(len(same), dtype=torch.bool, device=same.device)
+    anchor, positive = (same & ~itself & contrasted[:, None]).nonzero(as_tuple=True)
+    loss = F.softplus(against[anchor] - similarity[anchor, positive])
+    return mean_per_image(loss, image[anchor], groups.images).to(maps.dtype)
+
+
+def directions(maps: Tensor, floor: float = 1e-4) -> Tensor:
+    """Return maps (..., height, width) as vectors of length 1, (..., place), whose products are cosines.
+
+    A map shorter than `floor` is divided by that: a map of nothing stays 0, and its gradient finite in half precision.
+    """
+    return F.normalize(maps.flatten(-2), dim=-1, eps=floor)

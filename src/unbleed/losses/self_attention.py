@@ -1,0 +1,156 @@
+"""InitNO and Self-Cross: entities must not share what their places attend to within the image.
+
+InitNO: Guo et al. 2024, arXiv 2404.04650. Self-Cross: Qiu et al. 2024, arXiv 2411.18936. With X_s the smoothed map of
+Attend-and-Excite (see `excite`) and P the self-attention, P[q, k] from place q to place k,
+
+    response   = max_s max(0, 1 - max_xy X_s)                         the loss of `excite`
+    conflict   = mean_{s<r} sum_xy min(S_s, S_r) / sum_xy (S_s + S_r)  S_s = G * P[arg max X_s]
+    stray      = sum_s max of X_s outside C_s, where it exceeds the least X_s inside C_s
+    self-cross = mean_{s!=r} sum_xy min(R_r, X_s)                      R_s = G * sum_q in O_s of X_s[q] P[q], sum 1
+
+O_s are the places above Otsu's threshold of X_s, and C_s their connected part that holds the arg-max. Places, thresholds
+and parts are constants for the gradient, so that `conflict` has a gradient for the self-attention alone.
+
+From the authors' codes:
+
+- while the response is above 0.5, an arg-max means little and `conflict` and `self_cross` are 0. InitNO does so while it
+  looks for the initial noise only: when it denoises, the conflict always counts (here `gate=1`).
+- `stray`, their "clean" loss, has the condition on the least value inside, which the paper does not tell; without it an
+  entity in one piece would be pushed down at the rim of its own part. Corners do not connect.
+- Self-Cross makes X_s in the minimum sum to 1 where the grid is larger than 16x16, and leaves it below.
+
+Ours: they find Otsu's threshold for values rounded to 1/255, and a place that equals the rounded threshold counts as
+above; here the bins lie between the least and the largest value of the map, and the rounding does not move a place. They
+take one token of an entity, here its pieces are summed.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..errors import CaptureError
+from .base import mean_per_image, sum_per_image, worst_per_image
+from .components import component, side_by_side
+from .groups import TokenGroups
+from .maps import Kept, in_single, renormalise, smooth, word_maps
+
+
+def otsu(maps: Tensor, bins: int = 256) -> Tensor:
+    """Return thresholds, (map,), for maps (map, height, width): the split of largest variance between its two sides.
+
+    A threshold is the largest value of the lower side: what is above it, `maps > threshold`, is the upper side, and an
+    even map has none. Without gradient.
+    """
+    flat = maps.detach().flatten(1)  # (map, place)
+    low, high = flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True)
+    stretched = (flat - low) / (high - low).clamp(min=torch.finfo(flat.dtype).tiny)
+    level = (stretched * bins).long().clamp(max=bins - 1)
+    count = flat.new_zeros(len(flat), bins).scatter_add(1, level, torch.ones_like(flat))
+    below = count.cumsum(dim=1)  # places at this level or lower
+    mass = (count * torch.arange(bins, dtype=flat.dtype, device=flat.device)).cumsum(dim=1)
+    above = below[:, -1:] - below
+    difference = mass / below - (mass[:, -1:] - mass) / above.clamp(min=1)  # the lowest level is never without a place
+    split = (below * above * difference**2).argmax(dim=1, keepdim=True)
+    return torch.where(level <= split, flat, low).amax(dim=1)
+
+
+def conflict(
+    maps: Tensor,
+    self_maps: Tensor,
+    groups: TokenGroups,
+    *,
+    gate: float = 0.5,
+    kept: Kept = "auto",
+    temperature: float = 100.0,
+    sigma: float = 0.5,
+) -> Tensor:
+    """Return InitNO's self-attention conflict, (batch,), in [0, 0.5], for raw maps (batch, token, height, width).
+
+    `self_maps` (batch, place, place) on the same grid: each row is what one place attends to, and sums to 1. The value is
+    0 for an image whose response is above `gate`, or which has fewer than two entities.
+    """
+    _check_grid(maps, self_maps)
+    entities, open_ = _responses(maps, groups, gate, kept, temperature, sigma)
+    place = entities.detach().flatten(1).argmax(dim=1)
+    rows = in_single(self_maps[groups.entity_image, place]).unflatten(1, entities.shape[1:])
+    rows = smooth(rows, sigma)  # (entity, height, width)
+    first, second, image = groups.entity_pairs
+    shared = torch.minimum(rows[first], rows[second]).sum(dim=(-2, -1))
+    total = (rows[first] + rows[second]).sum(dim=(-2, -1))  # about 2
+    value = mean_per_image(shared / total.clamp(min=1e-3), image, groups.images)
+    return torch.where(open_, value, torch.zeros_like(value)).to(maps.dtype)
+
+
+def stray(maps: Tensor, groups: TokenGroups, *, kept: Kept = "auto", temperature: float = 100.0, sigma: float = 0.5) -> Tensor:
+    """Return InitNO's clean loss, (batch,), at most 1 per entity, for raw maps (batch, token, height, width)."""
+    entities, _ = _responses(maps, groups, 1.0, kept, temperature, sigma)
+    fixed = entities.detach()
+    own = component(_upper_side(fixed), fixed.flatten(1).argmax(dim=1), diagonal=False)
+    least = fixed.masked_fill(~own, torch.inf).amin(dim=(-2, -1))
+    outside = torch.where(own, torch.zeros_like(entities), entities).amax(dim=(-2, -1))  # (entity,)
+    counted = torch.where(outside > least, outside, torch.zeros_like(outside))
+    return sum_per_image(counted, groups.entity_image, groups.images).to(maps.dtype)
+
+
+def self_cross(
+    maps: Tensor,
+    self_maps: Tensor,
+    groups: TokenGroups,
+    *,
+    gate: float = 0.5,
+    normalise: Literal["auto", "always", "never"] = "auto",
+    kept: Kept = "auto",
+    temperature: float = 100.0,
+    sigma: float = 0.5,
+) -> Tensor:
+    """Return Self-Cross, (batch,), in [0, 1], for raw maps (batch, token, height, width).
+
+    `self_maps` (batch, place, place) on the same grid: each row is what one place attends to, and sums to 1. The value is
+    0 for an image whose response is above `gate`, or which has fewer than two entities. `normalise`: whether X_s sums
+    to 1 where it meets R_r; "auto" does so on grids of more than 16x16 places.
+    """
+    _check_grid(maps, self_maps)
+    entities, open_ = _responses(maps, groups, gate, kept, temperature, sigma)
+    weight = torch.where(_upper_side(entities.detach()), entities, torch.zeros_like(entities)).flatten(1)
+    beside, slot = side_by_side(weight, groups.entity_image, groups.images)  # (batch, slot, place)
+    # in slots, so that the self-attention of an image is not copied for each of its entities
+    reached = (beside @ in_single(self_maps).to(beside.dtype))[groups.entity_image, slot]
+    reached = _sum_to_one(smooth(reached.unflatten(1, entities.shape[1:]), sigma))  # (entity, height, width)
+    if normalise == "always" or (normalise == "auto" and weight.shape[1] > 16 * 16):
+        entities = _sum_to_one(entities)
+    first, second, image = groups.entity_pairs
+    attended, attending = torch.cat([first, second]), torch.cat([second, first])
+    shared = torch.minimum(reached[attending], entities[attended]).sum(dim=(-2, -1))  # (ordered pair,)
+    value = mean_per_image(shared, image.repeat(2), groups.images)
+    return torch.where(open_, value, torch.zeros_like(value)).to(maps.dtype)
+
+
+def _responses(
+    maps: Tensor, groups: TokenGroups, gate: float, kept: Kept, temperature: float, sigma: float
+) -> tuple[Tensor, Tensor]:
+    """Return X, (entity, height, width), in full precision, and bool (batch,): whether the response is within `gate`."""
+    probability = renormalise(in_single(maps), groups, kept, temperature)
+    entities = smooth(word_maps(probability, groups.noun, groups.entity_image), sigma)
+    neglect = (1 - entities.detach().amax(dim=(-2, -1))).clamp(min=0)
+    return entities, worst_per_image(neglect, groups.entity_image, groups.images) <= gate
+
+
+def _upper_side(maps: Tensor) -> Tensor:
+    return maps > otsu(maps)[:, None, None]
+
+
+def _sum_to_one(maps: Tensor) -> Tensor:
+    return maps / maps.sum(dim=(-2, -1), keepdim=True).clamp(min=1e-4)
+
+
+def _check_grid(maps: Tensor, self_maps: Tensor) -> None:
+    images, _, height, width = maps.shape
+    expected = (images, height * width, height * width)
+    if tuple(self_maps.shape) != expected:
+        raise CaptureError(
+            f"self-attention of shape {tuple(self_maps.shape)} does not fit cross-attention of {images} images on a grid of "
+            f"{height}x{width}: expected {expected}, so capture both at the same resolution"
+        )

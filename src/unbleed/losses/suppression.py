@@ -1,0 +1,109 @@
+"""Suppress-to-Impress: an entity's attention is even over its object, exclusive to it, and low everywhere else.
+
+A RECONSTRUCTION, inspired by the project page of Suppress-to-Impress (Glanceyes, 2023, "on-going"; no paper, no arXiv
+number). The page has no method, only the aim: suppress what is not in focus, without a mask, instead of raising maxima as
+Attend-and-Excite does, because even activation over an object and activation that belongs to one entity alone are said
+to go with quality. Its unfinished code contradicts the aim (it needs masks of every object, and its inner loop moves maps
+instead of the latent), so that nothing is taken from it. All formulas and settings below are ours. With X_s the smoothed
+map of Attend-and-Excite (see `excite`) and its focus
+
+    F_s = places where X_s > 0.5 max X_s and X_s > X_r for all other entities r of the image
+
+    outside     = sum_s mean of X_s over the places outside F_s
+    evenness    = sum_s variance of X_s in F_s / (mean of X_s in F_s)^2
+    exclusivity = sum_{s<r} sum_xy min(X_s, X_r) / sum_xy (X_s + X_r)
+    intensity   = sum_s max(0, 1 - mean of the k largest X_s in F_s)
+
+Without the last term no attention at all would be the best. The focus is a constant for the gradient. A place where
+entities tie is in no focus. An entity without focus has no evenness, and its intensity is that of its k largest places
+anywhere: it is the neglected one, which intensity is there for. With more than two entities the pairs are summed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .base import sum_per_image
+from .groups import TokenGroups
+from .localization import differentiate
+from .maps import Kept, in_single, renormalise, smooth, word_maps
+
+
+class Suppression(NamedTuple):
+    """The parts of the loss with their weights, each (batch,) and 0 or more; the loss is their sum."""
+
+    outside: Tensor  # at most the weight per entity
+    evenness: Tensor
+    exclusivity: Tensor  # at most half the weight per pair of entities
+    intensity: Tensor  # at most 1 per entity
+
+
+def focus(entities: Tensor, groups: TokenGroups, *, level: float = 0.5) -> Tensor:
+    """Return F, bool (entity, height, width), without gradient; no two of an image overlap.
+
+    `entities` (entity, height, width), 0 or more, in the order of `groups.noun`; `level` is the share of an entity's
+    highest value that a place must exceed.
+    """
+    entities = entities.detach()
+    high = entities > level * entities.amax(dim=(-2, -1), keepdim=True)
+    return high & (differentiate(entities, groups) > 0)
+
+
+def suppression(
+    maps: Tensor,
+    groups: TokenGroups,
+    *,
+    level: float = 0.5,
+    k: int = 8,
+    weight_outside: float = 1.0,
+    weight_evenness: float = 1.0,
+    weight_exclusivity: float = 1.0,
+    kept: Kept = "auto",
+    temperature: float = 100.0,
+    sigma: float = 0.5,
+) -> Suppression:
+    """Return the parts of the loss, each (batch,), for raw maps (batch, token, height, width).
+
+    `k` places are meant for a grid of 16x16; a focus of fewer places counts with what it has.
+    """
+    precision = maps.dtype
+    probability = renormalise(in_single(maps), groups, kept, temperature)
+    entities = smooth(word_maps(probability, groups.noun, groups.entity_image), sigma)  # (entity, height, width)
+    inside = focus(entities, groups, level=level)
+    first, second, pair_image = groups.entity_pairs
+
+    def per_image(values: Tensor, image: Tensor, weight: float) -> Tensor:
+        return (weight * sum_per_image(values, image, groups.images)).to(precision)
+
+    return Suppression(
+        outside=per_image(_mean(entities, ~inside), groups.entity_image, weight_outside),
+        evenness=per_image(_unevenness(entities, inside), groups.entity_image, weight_evenness),
+        exclusivity=per_image(_overlap(entities[first], entities[second]), pair_image, weight_exclusivity),
+        intensity=per_image((1 - _mean_of_largest(entities, inside, k)).clamp(min=0), groups.entity_image, 1.0),
+    )
+
+
+def _mean(maps: Tensor, where: Tensor) -> Tensor:
+    """Return (map,): the mean over the places `where`, bool (map, height, width); 0 if there are none."""
+    return torch.where(where, maps, torch.zeros_like(maps)).sum(dim=(-2, -1)) / where.sum(dim=(-2, -1)).clamp(min=1)
+
+
+def _unevenness(maps: Tensor, where: Tensor) -> Tensor:
+    # divided before squaring: the square of a small mean would underflow
+    ratio = maps / _mean(maps, where).clamp(min=1e-8)[:, None, None]
+    return _mean((ratio - 1) ** 2, where)
+
+
+def _overlap(one: Tensor, other: Tensor) -> Tensor:
+    return torch.minimum(one, other).sum(dim=(-2, -1)) / (one + other).sum(dim=(-2, -1)).clamp(min=1e-8)
+
+
+def _mean_of_largest(maps: Tensor, where: Tensor, k: int) -> Tensor:
+    anywhere = where | ~where.any(dim=-1, keepdim=True).any(dim=-2, keepdim=True)
+    flat = maps.masked_fill(~anywhere, -1).flatten(1)  # no map is below 0
+    largest = flat.topk(min(k, flat.shape[1]), dim=1).values
+    found = largest >= 0
+    return torch.where(found, largest, torch.zeros_like(largest)).sum(dim=1) / found.sum(dim=1).clamp(min=1)
