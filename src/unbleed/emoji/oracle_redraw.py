@@ -23,7 +23,7 @@ from .scenes import Thing
 # if things were redrawn more boldly.
 _STRENGTHS = (0.1, 0.3)  # share of a whole drawing's steps, another one for each chunk
 _DENOISING_STEPS = 3
-_GUIDANCE_SCALE = 4.0  # as the model draws
+_GUIDANCE_SCALE = 4.0  # about as the model draws
 _OUTLASTED = 0.75  # a blend still is one while its distance from itself is below this share of that from its things
 
 

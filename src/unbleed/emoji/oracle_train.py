@@ -30,7 +30,7 @@ from . import networks
 from .findings import Finding
 from .oracle import BLEND, GRID, LOOKS, ORACLE_FILE, SIDE, Answer, OracleNetwork, Thresholds, decode, from_pixels
 from .oracle_redraw import from_latents, outlasted, redraw, round_trip
-from .oracle_scenes import EVERY_PAIR, Scene, blend_scene, draw_all, learning_scene
+from .oracle_scenes import EVERY_PAIR, Blend, Scene, blend_scene, draw_all, learning_scene
 from .scenes import Thing, sample_scene
 from .sprites import NOUNS, find_font
 from .training import Report, State, check_device, check_recipe, optimise, save_tensors
@@ -58,7 +58,7 @@ ORACLE_PRESETS = {
     "smoke": OracleRecipe(steps=4, batch=4, warm_up=1, averaging=0.5, redrawn=8, calibration=8),
 }
 
-FALSE_ALARMS = 0.01  # share of the calibration scenes in which a blend may be seen though there is none
+BLENDS_FOUND = 0.9  # share of the calibration's blends that must be seen
 _CALIBRATION_STREAM = 1_000_003  # added to the seed: scenes that were never learnt from
 _REDRAWN_STREAM = 3_000_003  # likewise: scenes of the pool (2_000_003 is the evaluation's)
 
@@ -277,28 +277,23 @@ def _ahead(make: Callable[[int], T]) -> Iterator[Callable[[int], T]]:
 def calibrate(network: OracleNetwork, pipe: Any, recipe: OracleRecipe, font: Path) -> Thresholds:
     """Return the thresholds that suit scenes of another stream, a third of them clean, a third decoded, a third redrawn.
 
-    The nouns' is the one with which most is right, in scenes of things and of blends. The blends' is the lowest that takes
-    no more than `FALSE_ALARMS` of the scenes of things for holding one.
+    Of all that find `BLENDS_FOUND` of the blends, those with which most is right in scenes of things; of equals the highest.
     """
     seed = recipe.seed + _CALIBRATION_STREAM
     numbers = range(recipe.calibration)
     plain: list[Scene] = [sample_scene(seed, i, EVERY_PAIR) for i in numbers]
-    blended = [blend_scene(seed, i) for i in numbers]
-    seen = [_answer(network, pipe, scenes, seed, font) for scenes in (plain, blended)]
+    things, blends = (_answer(network, pipe, scenes, seed, font) for scenes in (plain, [blend_scene(seed, i) for i in numbers]))
 
-    def presence(noun: float) -> float:
-        total = Tally()
-        for scenes, answer in seen:
-            for scene, finding in zip(scenes, decode(answer, Thresholds(noun, 0.5)), strict=True):
-                total += Tally.of([item for item in scene if isinstance(item, Thing)], finding)
-        return total.presence
+    def rates(thresholds: Thresholds) -> tuple[bool, float]:
+        """Return whether enough blends are found, and the share of the things that is right."""
+        there = [sum(isinstance(item, Blend) and not item.is_one_noun for item in scene) for scene in blends[0]]
+        found = [min(len(f.blends), n) for f, n in zip(decode(blends[1], thresholds), there, strict=True)]
+        seen = zip(things[0], decode(things[1], thresholds), strict=True)
+        total = sum((Tally.of([i for i in scene if isinstance(i, Thing)], finding) for scene, finding in seen), Tally())
+        return sum(found) >= BLENDS_FOUND * sum(there), total.presence
 
-    def false_alarms(blend: float) -> float:
-        return sum(bool(f.blends) for f in decode(seen[0][1], Thresholds(noun, blend))) / len(plain)
-
-    noun = max((round(0.05 * i, 2) for i in range(3, 17)), key=presence)
-    blends = [round(0.025 * i, 3) for i in range(8, 39)]
-    return Thresholds(noun, next((blend for blend in blends if false_alarms(blend) <= FALSE_ALARMS), blends[-1]))
+    grid = [Thresholds(round(0.1 * noun, 1), round(0.1 * blend, 1)) for noun in range(2, 8) for blend in range(2, 9)]
+    return max(grid, key=lambda thresholds: (*rates(thresholds), thresholds))
 
 
 @torch.no_grad()
