@@ -148,7 +148,7 @@ def test_contenders_mean_what_their_labels_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "error", "message"),
     [
-        ("none,synjen", MethodError, "did you mean syngen?"),
+        ("none,synjen", MethodError, "did you mean syngen"),
         ("none,none", BenchError, "none named twice"),
         ("none,,syngen", BenchError, "empty place"),
         ("", BenchError, "empty place"),
@@ -581,7 +581,7 @@ def test_a_run_from_the_command_line(command: Any, painter: Painter, out: Path) 
     ("arguments", "message"),
     [
         (["emoji-couples"], "known: emoji-single"),
-        (["emoji-pairs", "--methods", "synjen"], "did you mean syngen?"),
+        (["emoji-pairs", "--methods", "synjen"], "did you mean syngen"),
         (["emoji-pairs", "--limit", "0"], "expected at least 1"),
         (["emoji-pairs", "--seeds", "0"], "expected 1 to 1000"),
         (["emoji-pairs", "--batch-size", "0"], "expected at least 1"),

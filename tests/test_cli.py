@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unbleed import cli
+from unbleed import METHODS, cli
 from unbleed.cli import draw, emoji, look  # noqa: F401  (they add the commands)
 from unbleed.generation import read_recipe
 
@@ -63,9 +63,22 @@ def test_parse_takes_the_users_word(run: Any) -> None:
 def test_methods_lists_all(run: Any) -> None:
     _, out, _ = run("methods", "--json")
     listed = {m["name"]: m for m in json.loads(out)["methods"]}
-    assert set(listed) == {"none", "attend-and-excite", "syngen"}
+    assert set(listed) == set(METHODS)
+    assert all(m["paper"] and m["summary"] for m in listed.values())
+    assert listed["initno"]["needs"] == ["gradient", "parser", "self-attention"]
+    assert {name for name, m in listed.items() if m["reconstruction"]} == {"ela", "suppress"}
     assert listed["syngen"]["year"] == 2023
     assert listed["attend-and-excite"]["settings"]["thresholds"] == {"0.0": 0.05, "0.2": 0.5, "0.4": 0.8}
+
+
+def test_methods_tells_where_settings_come_from(run: Any) -> None:
+    _, out, _ = run("methods", "syngen + 0.5*overlap-iou", "--json")
+    settings = {row["name"]: row for row in json.loads(out)["settings"]}
+    assert settings["step_size"]["default"] == 20
+    assert "authors' code" in settings["overlap-iou.stop"]["source"]
+    code, table, _ = run("methods", "syngen")
+    assert code == 0
+    assert "authors' code" in table
 
 
 # ------------------------------------------------------------------------------------------------------ drawing
@@ -148,7 +161,7 @@ def test_a_prompt_without_entities_runs_unguided_with_a_warning(run: Any, out: P
     [
         (["generate", "  "], "the prompt is empty"),
         (["generate"], "no prompt"),
-        (["generate", PROMPT, "--method", "synjen"], "did you mean syngen?"),
+        (["generate", PROMPT, "--method", "synjen"], "did you mean syngen"),
         (["generate", PROMPT, "--set", "step_sise=3"], "did you mean step_size"),
         (["generate", PROMPT, "--set", "step_size"], "expected NAME=VALUE"),
         (["generate", PROMPT, "--set", "step_size=big"], "expected a number"),

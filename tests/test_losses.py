@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unbleed.losses import BindingLoss, ExciteLoss, Loss, TokenGroups
+from unbleed.losses import BindingLoss, ExciteLoss, Loss, Seen, TokenGroups
 from unbleed.losses.groups import group_tokens
 from unbleed.losses.maps import smooth, smoothing_taps
 from unbleed.prompt import PromptTokens
@@ -239,7 +239,7 @@ def test_binding_is_its_formula(shape: Shape, grid: tuple[int, int], include_ent
     maps, tokens = maps_of(grid=grid), tokens_of(shape)
     positive, negative, slope = slow_binding(maps[0].tolist(), tokens, include_entities=include_entities)
     loss = BindingLoss(include_entities=include_entities)
-    terms = loss.terms(maps, group_tokens([tokens]))
+    terms = loss.terms(Seen(maps), group_tokens([tokens]))
     assert_same(terms["positive"], [positive])
     assert_same(terms["negative"], [negative])
     value, gradient = value_and_gradient(loss, maps, tokens)
@@ -259,7 +259,7 @@ def test_an_entity_that_is_the_whole_prompt_has_no_negative_term() -> None:
     tokens = replace(tokens_of(()), entities=(((2,), ((1,),)),), end=3)
     maps = maps_of(grid=(6, 9))
     positive, _, slope = slow_binding(maps[0].tolist(), tokens, include_entities=False)
-    terms = BindingLoss().terms(maps, group_tokens([tokens]))
+    terms = BindingLoss().terms(Seen(maps), group_tokens([tokens]))
     assert_same(terms["positive"], [positive])
     assert_same(terms["negative"], [0.0])
     assert_same(value_and_gradient(BindingLoss(), maps, tokens)[1].flatten(2), [slope])
@@ -376,8 +376,8 @@ def test_losses_add_up() -> None:
     tokens = [tokens_of(SHAPES["two"]), tokens_of(SHAPES["four"])]
     maps, groups = maps_of(images=2, grid=(6, 9)), group_tokens(tokens)
     loss = ExciteLoss() + 0.5 * BindingLoss()
-    parts = loss.terms(maps, groups)
-    own = BindingLoss().terms(maps, groups)
+    parts = loss.terms(Seen(maps), groups)
+    own = BindingLoss().terms(Seen(maps), groups)
     assert list(parts) == ["excite", "positive", "negative"]
     assert_same(parts["excite"], ExciteLoss()(maps, groups))
     assert_same(parts["positive"], 0.5 * own["positive"])
@@ -390,7 +390,7 @@ def test_losses_add_up() -> None:
 def test_terms_of_one_name_stay_apart() -> None:
     maps, groups = maps_of(grid=(6, 9)), group_tokens([tokens_of(SHAPES["four"])])
     loss = ExciteLoss() + 3 * ExciteLoss(pieces="last") + ExciteLoss()
-    assert list(loss.terms(maps, groups)) == ["excite", "excite'", "excite''"]
+    assert list(loss.terms(Seen(maps), groups)) == ["excite", "excite'", "excite''"]
     assert_same(loss(maps, groups), 2 * ExciteLoss()(maps, groups) + 3 * ExciteLoss(pieces="last")(maps, groups))
 
 

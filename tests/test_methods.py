@@ -13,15 +13,14 @@ import pytest
 
 import unbleed
 from unbleed.errors import MethodError
-from unbleed.guidance import Method, Schedule
-from unbleed.guidance.method import LossMethod
-from unbleed.losses import BindingLoss, ExciteLoss, Loss
-from unbleed.methods import METHODS, AttendAndExcite, NoGuidance, SynGen, method_from
+from unbleed.guidance import BaseMethod, Method, PaperMethod, Refinement, Schedule
+from unbleed.losses import BindingLoss, ExciteLoss, OverlapLoss
+from unbleed.methods import METHODS, AttendAndExcite, NoGuidance, OverlapIoU, StructureDiffusion, SynGen, method_from, names_in
 
 every_method = pytest.mark.parametrize("name", METHODS)
 
 
-def changed(kind: type[Method]) -> Method:
+def changed(kind: type[PaperMethod]) -> PaperMethod:
     """A method of which every setting that is a number or a switch differs from its default."""
     settings: dict[str, Any] = {"parity": "paper"}
     for field in fields(kind):
@@ -55,11 +54,14 @@ def test_settings_survive_json(name: str) -> None:
 
 
 @every_method
-def test_every_method_has_a_loss_and_a_schedule(name: str) -> None:
+def test_every_method_has_parts(name: str) -> None:
     for method in (METHODS[name](), changed(METHODS[name])):
-        assert (method.loss is None) == (name == "none")
-        assert method.loss is None or isinstance(method.loss, Loss)
-        assert isinstance(method.schedule, Schedule)
+        parts = method.parts()
+        assert parts.name == name
+        assert (parts.parity, parts.resolution) == (method.parity, method.resolution)
+        acts = parts.loss or parts.edits or parts.noise
+        assert bool(acts) == (name != "none")
+        assert parts.loss or not parts.schedule.refine
 
 
 @every_method
@@ -68,17 +70,24 @@ def test_every_method_names_its_source(name: str) -> None:
     text = sys.modules[kind.__module__].__doc__ or ""
     numbers = re.findall(r"arXiv (\d{4}\.\d{5})", text)
     assert kind.paper
-    if name != "none":
-        assert numbers
+    if name == "none":
+        return
+    assert 2021 <= kind.year <= 2030
+    if numbers:
         assert f"arXiv {numbers[0]}" in kind.paper
-        assert 2021 <= kind.year <= 2030
+    else:  # no preprint is known
+        assert name in ("syngen-entropy", "ela", "suppress")
+    assert kind.reconstruction == ("RECONSTRUCTION" in text)
 
 
 @every_method
-def test_method_modules_have_settings_in_their_words(name: str) -> None:
-    own = {field.name for field in fields(METHODS[name])} - {field.name for field in fields(Method)}
-    text = sys.modules[METHODS[name].__module__].__doc__ or ""
-    assert {setting for setting in own if setting not in text} <= {"max_refinements", "floor"}
+def test_every_setting_tells_its_source(name: str) -> None:
+    rows = METHODS[name]().describe()
+    assert [row.name for row in rows] == [field.name for field in fields(METHODS[name])]
+    assert all(row.source and row.value == row.default for row in rows)
+    other = {row.name for row in changed(METHODS[name]).describe() if row.value != row.default}
+    words = {"resolution", "layers", "direction", "limit", "kept", "sign", "form", "distance", "mode"}  # not changed above
+    assert other == {field.name for field in fields(METHODS[name])} - words
 
 
 def test_some_settings_can_be_changed() -> None:
@@ -94,9 +103,9 @@ def test_a_method_is_taken_as_it_is() -> None:
 def test_a_bare_loss_becomes_a_method() -> None:
     loss = ExciteLoss() + 0.5 * BindingLoss()
     method = method_from(loss)
-    assert method == LossMethod(own_loss=loss)
-    assert method.loss is loss
-    assert method.schedule == Schedule()
+    assert method == Method(loss)
+    assert method.parts().loss is loss
+    assert method.parts().schedule == Schedule()
     assert "BindingLoss" in json.loads(json.dumps(method.settings()))["loss"]
 
 
@@ -120,7 +129,7 @@ def test_an_unknown_method_is_told_the_nearest(given: str, hint: str) -> None:
     [
         ("step-size", "did you mean step_size?"),
         ("flor", "did you mean floor?"),
-        ("@@@", "known: parity, resolution, step_size, stop, include_entities, floor"),
+        ("@@@", "known: parity, resolution, layers, direction, limit, step_size, stop, include_entities, floor"),
     ],
 )
 def test_an_unknown_setting_is_told_the_nearest(given: str, hint: str) -> None:
@@ -130,20 +139,77 @@ def test_an_unknown_setting_is_told_the_nearest(given: str, hint: str) -> None:
 
 
 def test_attend_and_excite_has_the_settings_of_its_authors() -> None:
-    schedule = AttendAndExcite().schedule
+    parts = AttendAndExcite().parts()
+    schedule = parts.schedule
     assert [i for i in range(50) if schedule.guides(i, 50)] == list(range(25))
-    found = {i: target for i in range(50) if (target := schedule.target_at(i, 50)) is not None}
-    assert found == pytest.approx({0: 0.95, 10: 0.5, 20: 0.2})
-    assert (schedule.step_size, schedule.final_scale, schedule.max_refinements) == (20.0, 0.5, 20)
-    assert AttendAndExcite().loss == ExciteLoss(kept="auto", sigma=0.5, pieces="sum")
-    assert AttendAndExcite(parity="paper").loss == ExciteLoss(kept="auto", sigma=0.5, pieces="last")
+    found = {i: refinement for i in range(50) if (refinement := schedule.refinement_at(i, 50))}
+    assert {i: refinement.target for i, refinement in found.items()} == pytest.approx({0: 0.95, 10: 0.5, 20: 0.2})
+    assert {refinement.most for refinement in found.values()} == {20}
+    assert (schedule.step_size, schedule.final_scale) == (20.0, 0.5)
+    assert parts.loss == ExciteLoss(kept="auto", sigma=0.5, pieces="sum")
+    assert AttendAndExcite(parity="paper").parts().loss == ExciteLoss(kept="auto", sigma=0.5, pieces="last")
 
 
 def test_syngen_has_the_settings_of_its_authors() -> None:
-    assert SynGen().schedule == Schedule(start=0.0, stop=0.5, step_size=20.0, final_scale=1.0, refine={})
-    assert SynGen().loss == BindingLoss(include_entities=False, floor=1e-8)
-    assert SynGen(parity="paper").loss == BindingLoss(include_entities=False, floor=0.0)
+    parts = SynGen().parts()
+    assert parts.schedule == Schedule(start=0.0, stop=0.5, step_size=20.0, final_scale=1.0, refine={})
+    assert parts.loss == BindingLoss(include_entities=False, floor=1e-8)
+    assert SynGen(parity="paper").parts().loss == BindingLoss(include_entities=False, floor=0.0)
 
 
 def test_no_guidance_has_no_loss() -> None:
-    assert NoGuidance().loss is None
+    assert NoGuidance().parts().loss is None
+
+
+# ---------------------------------------------------------------------------------------------------- compositions
+
+
+def test_a_sum_in_words_is_the_sum_of_objects() -> None:
+    named = method_from("syngen + 0.5*overlap-iou", {"step_size": 10.0, "overlap-iou.floor": 1e-6})
+    assert named == SynGen(step_size=10.0) + 0.5 * OverlapIoU(floor=1e-6)
+    assert named.name == "syngen + 0.5*overlap-iou"
+    assert names_in("syngen+0.5 * overlap-iou") == ["syngen", "overlap-iou"]
+    parts = named.parts()
+    assert parts.loss == BindingLoss() + 0.5 * OverlapLoss("iou", floor=1e-6)
+    assert parts.schedule == SynGen(step_size=10.0).parts().schedule
+
+
+def test_a_sum_survives_json() -> None:
+    method = method_from("syngen + 0.5*overlap-iou + structure-diffusion", {"step_size": 10.0, "overlap-iou.floor": 1e-6})
+    assert method_from(method.name, json.loads(json.dumps(method.settings()))) == method
+    assert len(method.parts().edits) == 1
+
+
+def test_the_leader_is_the_first_with_a_loss() -> None:
+    method: BaseMethod = StructureDiffusion() + OverlapIoU(step_size=7.0, parity="paper")
+    assert method.parts().schedule.step_size == 7.0
+    assert method.parts().parity == "paper"
+
+
+def test_refinement_adds_up() -> None:
+    both = (method_from("initno") + OverlapIoU()).parts()
+    assert both.loss == method_from("initno").parts().loss + OverlapLoss("iou")  # type: ignore[operator]
+    assert both.refinement == method_from("initno").parts().refinement + OverlapLoss("iou")  # type: ignore[operator]
+    assert both.noise == method_from("initno").parts().noise
+    assert isinstance(both.schedule.refine[0.2], Refinement)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("syngen + 0.5*overlap", "did you mean overlap-"),
+        ("syngen + x*overlap-iou", '"x" is no weight'),
+        ("syngen + ", "there is no method"),
+        ("syngen + syngen", "names a method twice"),
+        ("0.5*structure-diffusion", "has no loss that the weight 0.5 could weigh"),
+        ("initno + self-cross", "look for the first noise"),
+    ],
+)
+def test_impossible_sums_are_refused(text: str, message: str) -> None:
+    with pytest.raises(MethodError, match=re.escape(message)):
+        method_from(text)
+
+
+def test_a_setting_of_another_method_is_refused() -> None:
+    with pytest.raises(MethodError, match="is no setting of syngen"):
+        method_from("syngen + overlap-iou", {"ela.tau": 0.3})

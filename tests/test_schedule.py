@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 
 from unbleed.errors import MethodError
-from unbleed.guidance.schedule import Schedule
+from unbleed.guidance.schedule import Refinement, Schedule
 
-PAPER = Schedule(stop=0.5, step_size=20.0, final_scale=0.5, refine={0.0: 0.95, 0.2: 0.5, 0.4: 0.2})
+TARGETS = {0.0: 0.95, 0.2: 0.5, 0.4: 0.2}
+PAPER = Schedule(stop=0.5, step_size=20.0, final_scale=0.5, refine={at: Refinement(loss) for at, loss in TARGETS.items()})
 
 
 def guided(schedule: Schedule, steps: int) -> list[int]:
     return [index for index in range(steps) if schedule.guides(index, steps)]
 
 
-def targets(schedule: Schedule, steps: int) -> dict[int, float]:
-    return {i: target for i in range(steps) if (target := schedule.target_at(i, steps)) is not None}
+def targets(schedule: Schedule, steps: int) -> dict[int, object]:
+    return {i: found.target for i in range(steps) if (found := schedule.refinement_at(i, steps))}
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_rounding_moves_no_window() -> None:
         for index in range(steps):
             share = index / steps
             assert guided(Schedule(stop=share), steps) == list(range(index))
-            assert targets(Schedule(refine={share: 0.5}), steps) == {index: 0.5}
+            assert targets(Schedule(refine={share: Refinement(0.5)}), steps) == {index: 0.5}
 
 
 @pytest.mark.parametrize("steps", [50, 25, 30, 7, 2, 1])
@@ -78,8 +79,8 @@ def test_a_window_of_all_and_one_of_none() -> None:
         ({"start": -0.1}, "start is -0.1; it is a share of the run, from 0 to 1"),
         ({"stop": 25}, "stop is 25; it is a share of the run, from 0 to 1"),
         ({"stop": math.nan}, "stop is nan; it is a share of the run, from 0 to 1"),
-        ({"refine": {0.0: 0.95, 10: 0.5}}, "refine at 10 is 10; it is a share of the run, from 0 to 1"),
-        ({"max_refinements": -1}, "max_refinements is -1; expected 0 or more"),
+        ({"refine": {0.0: Refinement(0.95), 10: Refinement(0.5)}}, "refine at 10 is 10; it is a share of the run, from 0 to 1"),
+        ({"refine": {0.2: Refinement(0.5, -1)}}, "at most -1 refinements at 0.2; expected 0 or more"),
         ({"step_size": math.inf}, "step_size is inf; expected a finite number"),
         ({"step_size": math.nan}, "step_size is nan; expected a finite number"),
         ({"final_scale": -1}, "final_scale is -1; expected a number from 0 on"),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from unbleed.guidance.schedule import Refinement
 from unbleed.guidance.update import Evaluation, update
 
 STEP = 0.1
@@ -77,7 +78,7 @@ def transcribed(latent: Tensor, steepness: float, target: float | None, most: in
 @pytest.mark.parametrize("target", [None, 3.0, 1.0, 0.3, 0.0])
 def test_each_image_goes_the_way_of_the_authors(target: float | None, most: int) -> None:
     latents = start()
-    outcome = update(latents, Toy(), step_size=STEP, target=target, max_refinements=most)
+    outcome = update(latents, Toy(), step_size=STEP, refinement=None if target is None else Refinement(target, most))
     for image, steepness in enumerate(STEEPNESS):
         expected, losses = transcribed(latents[image], steepness, target, most)
         assert torch.equal(outcome.latents[image], expected)
@@ -87,21 +88,21 @@ def test_each_image_goes_the_way_of_the_authors(target: float | None, most: int)
 
 
 def test_images_need_refinements_of_their_own() -> None:
-    outcome = update(start(), Toy(), step_size=STEP, target=0.4)
+    outcome = update(start(), Toy(), step_size=STEP, refinement=Refinement(0.4))
     assert len(set(outcome.refinements)) == 4  # or the comparison above would show little
     assert outcome.refinements[3] == 0
 
 
 def test_the_update_that_was_good_enough_is_still_made() -> None:
     latents = start()[:1]
-    outcome = update(latents, Toy(), step_size=STEP, target=1.0)
+    outcome = update(latents, Toy(), step_size=STEP, refinement=Refinement(1.0))
     reached = next(i for i, loss in enumerate(outcome.losses[0]) if loss <= 1.0)
     assert outcome.refinements == [reached + 1]
 
 
 def test_images_that_are_done_are_not_measured_again() -> None:
     toy = Toy()
-    outcome = update(start(), toy, step_size=STEP, target=1.0)
+    outcome = update(start(), toy, step_size=STEP, refinement=Refinement(1.0))
     assert toy.calls[0] == [0, 1, 2, 3]
     for image in range(4):
         assert sum(image in rows for rows in toy.calls[1:]) == outcome.refinements[image]
@@ -111,7 +112,7 @@ def test_images_that_are_done_are_not_measured_again() -> None:
 def test_no_refinements_means_one_plain_step() -> None:
     latents = start()
     toy = Toy()
-    refined = update(latents, toy, step_size=STEP, target=0.0, max_refinements=0)
+    refined = update(latents, toy, step_size=STEP, refinement=Refinement(0.0, 0))
     assert toy.calls == [[0, 1, 2, 3]]
     assert refined.refinements == [0] * 4
     assert torch.equal(refined.latents, update(latents, Toy(), step_size=STEP).latents)
@@ -120,13 +121,13 @@ def test_no_refinements_means_one_plain_step() -> None:
 def test_the_given_latents_stay_as_they_are() -> None:
     latents = start()
     kept = latents.clone()
-    update(latents, Toy(), step_size=STEP, target=0.3)
+    update(latents, Toy(), step_size=STEP, refinement=Refinement(0.3))
     assert torch.equal(latents, kept)
 
 
 def test_the_last_evaluation_is_what_is_reported() -> None:
     latents = start()
-    outcome = update(latents, Toy(), step_size=STEP, target=1.0)
+    outcome = update(latents, Toy(), step_size=STEP, refinement=Refinement(1.0))
     for image in range(4):
         last = outcome.losses[image][-1]
         assert outcome.terms[image] == pytest.approx({"near": last / 4, "far": 3 * last / 4})
@@ -146,8 +147,8 @@ def test_an_image_that_is_not_finite_keeps_its_latents(what: str, when: int) -> 
         return (wrong, 0.0) if what.endswith("loss") else (0.0, wrong)
 
     latents = start()
-    outcome = update(latents, Toy(spoil), step_size=STEP, target=0.3)
-    clean = update(latents, Toy(), step_size=STEP, target=0.3)
+    outcome = update(latents, Toy(spoil), step_size=STEP, refinement=Refinement(0.3))
+    clean = update(latents, Toy(), step_size=STEP, refinement=Refinement(0.3))
     assert outcome.skipped == [True, False, False, False]
     assert torch.equal(outcome.latents[0], latents[0])
     assert torch.equal(outcome.latents[1:], clean.latents[1:])
@@ -158,7 +159,7 @@ def test_an_image_that_is_not_finite_keeps_its_latents(what: str, when: int) -> 
 
 def test_a_batch_of_which_nothing_is_finite_stays_where_it_is() -> None:
     latents = start()
-    outcome = update(latents, Toy(lambda row, time: (float("nan"), 0.0)), step_size=STEP, target=0.3)
+    outcome = update(latents, Toy(lambda row, time: (float("nan"), 0.0)), step_size=STEP, refinement=Refinement(0.3))
     assert outcome.skipped == [True] * 4
     assert torch.equal(outcome.latents, latents)
 
@@ -168,7 +169,7 @@ def test_latents_keep_their_precision(dtype: torch.dtype) -> None:
     def evaluate(latents: Tensor, rows: Sequence[int]) -> Evaluation:  # the gradient may be more precise
         return Toy()(latents.float(), rows)
 
-    outcome = update(start(dtype=dtype), evaluate, step_size=STEP, target=1.0)
+    outcome = update(start(dtype=dtype), evaluate, step_size=STEP, refinement=Refinement(1.0))
     assert outcome.latents.dtype == dtype
     assert outcome.latents.isfinite().all()
     assert outcome.skipped == [False] * 4

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from .emoji import WEIGHTS
 from .errors import ModelError
 from .guidance.attach import Entities, attach
-from .guidance.method import Method
+from .guidance.method import BaseMethod
 from .guidance.run import Run
 from .losses import Loss
 from .methods import method_from
@@ -22,7 +22,7 @@ from .methods import method_from
 @contextmanager
 def guide(
     pipe: Any,
-    method: str | Method | Loss = "attend-and-excite",
+    method: str | BaseMethod | Loss = "attend-and-excite",
     *,
     entities: Entities = None,
     prompts: Sequence[str] | None = None,

@@ -1,7 +1,7 @@
 """The settings that suit a model: sampling, and one table of method settings, read from `unbleed.json` beside its weights.
 
 A method is named by a label: `syngen` with the model's own settings, `syngen@paper` with its paper's, and either with some
-changed, as in `syngen:step_size=5:stop=0.8`.
+changed, as in `syngen:step_size=5:stop=0.8`. A sum of methods stands in place of a name, as in `syngen + 0.5*overlap-iou`.
 
 A method's own defaults are its paper's, found on Stable Diffusion. A model of another scale wants other step sizes; whoever
 has measured them for a model writes them into its folder, and they are used wherever the model is named.
@@ -17,8 +17,8 @@ from typing import Any
 
 from .emoji import WEIGHTS
 from .errors import MethodError, ModelError
-from .guidance.method import Method
-from .methods import method_from
+from .guidance.method import BaseMethod
+from .methods import method_from, names_in
 
 FILE_NAME = "unbleed.json"
 
@@ -54,7 +54,7 @@ def settings_of(model: str | Path) -> ModelSettings:
     return settings
 
 
-def method_of(label: str, model: str | Path, changes: Mapping[str, Any] | None = None) -> Method:
+def method_of(label: str, model: str | Path, changes: Mapping[str, Any] | None = None) -> BaseMethod:
     """Return the method that `label` (NAME, NAME@paper, NAME:SETTING=VALUE:...) means for a model, with `changes` on top.
 
     >>> method_of("syngen@paper", "emoji").settings()["step_size"]
@@ -68,7 +68,11 @@ def method_of(label: str, model: str | Path, changes: Mapping[str, Any] | None =
     name, at, variant = base.partition("@")
     if at and variant != "paper":
         raise MethodError(f'"{label}" is no method; expected NAME, NAME@paper or NAME:SETTING=VALUE')
-    own = {} if at else settings_of(model).methods.get(name, {})
+    own: dict[str, Any] = {}
+    if not at:
+        suited = settings_of(model).methods
+        for number, part in enumerate(names_in(name)):
+            own |= {f"{part}.{key}" if number else key: value for key, value in suited.get(part, {}).items()}
     return method_from(name, {**own, **read_settings(settings), **(changes or {})})
 
 

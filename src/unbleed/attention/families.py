@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
 from ..errors import ModelError
+
+Part = Literal["all", "down", "mid", "up"]
+"""Of a denoiser: which of its blocks are meant."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,11 @@ class TextLayers:
 
     names: tuple[str, ...]  # in running order
     factor: int  # side of the latents over side of the grid
+
+    @property
+    def self_names(self) -> tuple[str, ...]:
+        """The modules beside them in which the same places attend to each other."""
+        return tuple(name.removesuffix("attn2") + "attn1" for name in self.names)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Return (height, width) of the maps for latents of `height` x `width`; each halving rounds up."""
@@ -31,36 +39,48 @@ class TextLayers:
 class Family:
     """One kind of denoiser. `layers` looks at the denoiser, since sizes differ within a family.
 
-    Its second argument is the side of the grid at the model's own picture size; None takes the family's default.
+    Its second argument is the side of the grid at the model's own picture size, None for the family's default; its third
+    keeps the layers of one part.
     """
 
     name: str
     denoiser_class: str
     pipeline_attribute: str  # where the pipeline keeps the denoiser
-    layers: Callable[[nn.Module, int | None], TextLayers]
+    layers: Callable[[nn.Module, int | None, Part], TextLayers]
     reason: str  # why these layers by default
 
 
-def _unet_layers(unet: Any, resolution: int | None) -> TextLayers:
+def _unet_layers(unet: Any, resolution: int | None = None, part: Part = "all") -> TextLayers:
     """Return the text layers of one level in running order: down, middle (when it is of the level), up."""
     kinds = unet.config.down_block_types
     last = len(kinds) - 1
     names = [name for name, _ in unet.named_modules() if name.endswith(".attn2")]
 
-    def of_level(level: int) -> tuple[str, ...]:
-        blocks = [f"down_blocks.{level}.", *(["mid_block."] if level == last else []), f"up_blocks.{last - level}."]
-        return tuple(name for block in blocks for name in names if name.startswith(block))
+    def of_level(level: int) -> dict[str, list[str]]:
+        blocks = {
+            "down": f"down_blocks.{level}.",
+            **({"mid": "mid_block."} if level == last else {}),
+            "up": f"up_blocks.{last - level}.",
+        }
+        found = {own: [name for name in names if name.startswith(block)] for own, block in blocks.items()}
+        return {own: layers for own, layers in found.items() if layers}
 
     looking = [level for level, kind in enumerate(kinds) if kind.startswith("CrossAttn")]
-    if resolution is None:
-        return TextLayers(of_level(looking[-1]), 2 ** looking[-1]) if looking else TextLayers((), 1)
     sides = {-(-unet.config.sample_size // 2**level): level for level in range(last + 1) if of_level(level)}
-    if resolution not in sides:
+    if not looking:
+        return TextLayers((), 1)
+    if resolution is not None and resolution not in sides:
         raise ModelError(
             f"this denoiser has no text attention at {resolution}x{resolution}; at its own picture size it has "
             f"{', '.join(f'{side}x{side}' for side in sides)}"
         )
-    return TextLayers(of_level(sides[resolution]), 2 ** sides[resolution])
+    level = looking[-1] if resolution is None else sides[resolution]
+    parts = of_level(level)
+    if part != "all" and part not in parts:
+        raise ModelError(
+            f'this denoiser has no text attention in its "{part}" part at that resolution; it has some in: {", ".join(parts)}'
+        )
+    return TextLayers(tuple(name for own in parts if part in ("all", own) for name in parts[own]), 2**level)
 
 
 FAMILIES = (
@@ -82,7 +102,7 @@ def family_of(denoiser: nn.Module) -> Family:
     kinds = {cls.__name__ for cls in type(denoiser).__mro__}
     for family in FAMILIES:
         if family.denoiser_class in kinds:
-            if not family.layers(denoiser, None).names:
+            if not family.layers(denoiser, None, "all").names:
                 raise ModelError(f"this {family.denoiser_class} has no attention to text; a text-conditioned model is needed")
             return family
     known = ", ".join(f.denoiser_class for f in FAMILIES)

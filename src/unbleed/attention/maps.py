@@ -46,3 +46,15 @@ def average_maps(captures: Iterable[Capture], grid: tuple[int, int]) -> Tensor:
     if total is None:
         raise CaptureError("no attention was captured, so there are no maps")
     return rearrange(total / heads, "b (h w) t -> b t h w", h=height, w=width)
+
+
+def average_self_maps(captures: Iterable[Capture]) -> Tensor:
+    """Return self-attention, (batch, place, place): the mean over all heads of all layers; each row sums to 1."""
+    total, heads = None, 0
+    for capture in captures:
+        summed = attention(capture).sum(dim=1)
+        total = summed if total is None else total + summed
+        heads += capture.query.shape[1]
+    if total is None:
+        raise CaptureError("no self-attention was captured, so there are no maps")
+    return total / heads

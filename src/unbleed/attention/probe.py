@@ -38,11 +38,14 @@ class _Enough(BaseException):
 
 
 class AttentionProbe:
-    """Runs a denoiser as far as the last of the layers `names` and returns what their attention saw."""
+    """Runs a denoiser as far as the last of the layers `names` and returns what their attention saw.
 
-    def __init__(self, denoiser: nn.Module, names: Sequence[str]) -> None:
+    `names` are in running order; `more` are further layers, that run before the last of them.
+    """
+
+    def __init__(self, denoiser: nn.Module, names: Sequence[str], more: Sequence[str] = ()) -> None:
         self.denoiser = denoiser
-        self.modules = {name: denoiser.get_submodule(name) for name in names}
+        self.modules = {name: denoiser.get_submodule(name) for name in (*more, *names)}
 
     def __call__(self, run: Callable[[], Any]) -> dict[str, Capture]:
         """Return the capture of every layer, in running order, after calling `run` (which calls the denoiser).

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import BenchError
+from ..methods import METHODS
 from ..model_settings import method_of
 
 MAX_DRAWS = 99
@@ -30,11 +31,11 @@ class Contender:
 
 
 def contenders_from(labels: Sequence[str], model: str) -> tuple[Contender, ...]:
-    """Return what `labels` (a method's, or best-of-N) mean for a model.
+    """Return what `labels` (a method's, best-of-N, or "all" for every method) mean for a model.
 
     Raises `MethodError` for a method or setting that does not exist, `BenchError` for a label that stands twice.
     """
-    labels = [label.strip() for label in labels]
+    labels = [name for label in labels for name in (METHODS if label.strip() == "all" else [label.strip()])]
     if not labels or not all(labels):
         raise BenchError(f'"{",".join(labels)}" has an empty place; expected names with single commas, as in none,syngen')
     twice = sorted({label for label in labels if labels.count(label) > 1})

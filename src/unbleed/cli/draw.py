@@ -26,10 +26,11 @@ from .common import (
 )
 
 MethodName = Annotated[
-    str, typer.Option(help="NAME (settings for the model) or NAME@paper (its paper's); unbleed methods lists them.")
+    str,
+    typer.Option(help="NAME (settings for the model), NAME@paper (its paper's) or a sum, as in 'syngen + 0.5*overlap-iou'."),
 ]
 Steps = Annotated[int | None, typer.Option(help="Denoising steps [emoji: 30, else 50].")]
-Scale = Annotated[float | None, typer.Option("--guidance-scale", help="Classifier-free guidance [emoji: 5, else 7.5].")]
+Scale = Annotated[float | None, typer.Option("--guidance-scale", help="Classifier-free guidance [emoji: 3, else 7.5].")]
 Height = Annotated[int | None, typer.Option(help="Pixels, a multiple of 8 [the model's own].")]
 Width = Annotated[int | None, typer.Option(help="Pixels, a multiple of 8 [the model's own].")]
 
@@ -101,7 +102,9 @@ def generate(
 
     def path_of(kind: str, drawn: generation.Recipe) -> Path:
         """Return where to write: never over a picture of another recipe, unless the user named that very file."""
-        return out if single else generation.free_name(folder / f"{slug(drawn.prompt)}-{kind}-seed{drawn.seed}.png", drawn)
+        return (
+            out if single else generation.free_name(folder / f"{slug(drawn.prompt)}-{slug(kind)}-seed{drawn.seed}.png", drawn)
+        )
 
     console = Console(stderr=True, highlight=False)
     images: list[dict[str, Any]] = []

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from . import app
@@ -95,20 +95,36 @@ def _tokenizer(model: str) -> Any:
 
 
 @app.command()
-def methods(json: AsJson = False) -> None:
-    """List every method, its paper, and what it needs."""
-    from ..methods import METHODS
+def methods(
+    name: Annotated[
+        str | None, typer.Argument(help="One method, or a sum of them: its settings and where they come from.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """List every method, its paper, and what it needs; or every setting of one."""
+    from ..methods import METHODS, method_from
 
+    console = Console(highlight=False)
+    if name is not None:
+        parameters = method_from(name).describe()
+        if json:
+            print_json({"name": method_from(name).name, "settings": [row._asdict() for row in parameters]})
+            return
+        table = Table("setting", "default", "where it comes from", box=None, pad_edge=False)
+        for row in parameters:
+            table.add_row(row.name, _written(row.default), Text(row.source))
+        console.print(table)
+        return
     rows = []
-    for name, kind in METHODS.items():
+    for label, kind in METHODS.items():
         method = kind()
         rows.append(
             {
-                "name": name,
+                "name": label,
                 "paper": kind.paper,
                 "year": kind.year or None,
-                "summary": (kind.__doc__ or "").strip().splitlines()[0].split(" Settings:")[0],
-                "needs": ["gradient", "parser"] if method.loss is not None else [],
+                "summary": (kind.__doc__ or "").strip().splitlines()[0],
+                "needs": list(method.needs),
                 "reconstruction": kind.reconstruction,
                 "settings": method.settings(),
             }
@@ -116,7 +132,12 @@ def methods(json: AsJson = False) -> None:
     if json:
         print_json({"methods": rows})
         return
-    table = Table("method", "what it does", "paper", "needs", box=None, pad_edge=False)
+    table = Table(Column("method", no_wrap=True), "year", "what it does", "paper", "needs", box=None, pad_edge=False)
     for row in rows:
-        table.add_row(row["name"], row["summary"], row["paper"], ", ".join(row["needs"]) or "-")
-    Console(highlight=False).print(table)
+        paper = f"{row['paper']} (a reconstruction)" if row["reconstruction"] else row["paper"]
+        table.add_row(row["name"], str(row["year"] or "-"), row["summary"], paper, ", ".join(row["needs"]) or "-")
+    console.print(table)
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)

@@ -1,9 +1,29 @@
 """The act of guidance: when, how far, and how it attaches to a pipeline."""
 
 from .attach import attach
-from .method import Method
-from .run import Run, Step, StepMaps
-from .schedule import Schedule
-from .update import Evaluation, Outcome, update
+from .edit import Edit
+from .method import BaseMethod, Composition, Method, PaperMethod
+from .noise import NoiseSearch
+from .run import FirstNoise, Run, Step, StepMaps
+from .schedule import Refinement, Schedule
+from .update import Descent, Evaluation, Outcome, update
 
-__all__ = ["Evaluation", "Method", "Outcome", "Run", "Schedule", "Step", "StepMaps", "attach", "update"]
+__all__ = [
+    "BaseMethod",
+    "Composition",
+    "Descent",
+    "Edit",
+    "Evaluation",
+    "FirstNoise",
+    "Method",
+    "NoiseSearch",
+    "Outcome",
+    "PaperMethod",
+    "Refinement",
+    "Run",
+    "Schedule",
+    "Step",
+    "StepMaps",
+    "attach",
+    "update",
+]

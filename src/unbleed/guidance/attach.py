@@ -19,15 +19,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..attention import AttentionProbe, average_maps, family_of
+from ..attention import AttentionProbe, average_maps, average_self_maps, family_of
 from ..attention.families import denoiser_of
 from ..attention.probe import native_processors
 from ..errors import ModelError, PromptError, UnbleedWarning
+from ..losses import Loss, Seen
 from ..losses.groups import TokenGroups, group_tokens
 from ..prompt import Parsed, PromptTokens, locate, parse
 from .call import DenoiserCall
-from .method import Method
-from .run import Run, Step, StepMaps
+from .edit import Opened, Rows, Scene
+from .method import BaseMethod
+from .noise import search_noise
+from .run import FirstNoise, Run, Step, StepMaps
 from .update import Evaluation, update
 
 Entities = str | Sequence[str | None] | None
@@ -36,7 +39,7 @@ Entities = str | Sequence[str | None] | None
 @contextmanager
 def attach(
     pipe: Any,
-    method: Method,
+    method: BaseMethod,
     *,
     entities: Entities = None,
     prompts: Sequence[str] | None = None,
@@ -55,6 +58,10 @@ def attach(
             _replace(undo, owner, "_unbleed_session", session)
         _replace(undo, pipe, "encode_prompt", session.watch_prompts(pipe.encode_prompt))
         undo.callback(denoiser.register_forward_pre_hook(session.on_denoise, with_kwargs=True).remove)
+        if session.method.edits:
+            hook = denoiser.register_forward_hook(session.on_denoised, with_kwargs=True, always_call=True)
+            undo.callback(hook.remove)
+        undo.callback(session.around.close)
         for weight in [p for p in denoiser.parameters() if p.requires_grad]:
             weight.requires_grad_(False)  # the graph holds no activations for gradients that nobody wants
             undo.callback(weight.requires_grad_, True)
@@ -99,22 +106,27 @@ class _Session:
         self,
         pipe: Any,
         denoiser: nn.Module,
-        method: Method,
+        method: BaseMethod,
         run: Run,
         entities: Entities,
         prompts: Sequence[str] | None,
         record_maps: bool,
     ) -> None:
-        self.pipe, self.denoiser, self.method, self.run = pipe, denoiser, method, run
+        self.pipe, self.denoiser, self.method, self.run = pipe, denoiser, method.parts(), run
         self.entities, self.given_prompts, self.record_maps = entities, prompts, record_maps
-        self.loss, self.schedule = method.loss, method.schedule
-        self.layers = family_of(denoiser).layers(denoiser, method.resolution)
-        self.probe = AttentionProbe(denoiser, self.layers.names)
+        self.loss, self.schedule, self.noise = self.method.loss, self.method.schedule, self.method.noise
+        losses = [loss for loss in (self.loss, self.method.refinement, self.noise and self.noise.loss) if loss]
+        self.remembers = any(loss.remembers for loss in losses)
+        self.layers = family_of(denoiser).layers(denoiser, self.method.resolution, self.method.layers)
+        self.self_names = self.layers.self_names if any(loss.reads_self_attention for loss in losses) else ()
+        self.probe = AttentionProbe(denoiser, self.layers.names, self.self_names)
         self.scheduler: Any = None
         self.scheduler_shims = ExitStack()
+        self.around = ExitStack()  # what edits hold open while the denoiser runs
         self.evaluating = False
         self.call = -1
         self.groups: TokenGroups | None = None
+        self.opened: list[Opened] = []
         self._begin_denoising()
 
     # ------------------------------------------------------------------------------------------------ prompts
@@ -125,13 +137,30 @@ class _Session:
 
         @functools.wraps(encode_prompt)
         def watched(*args: Any, **kwargs: Any) -> Any:
-            named = signature.bind(*args, **kwargs).arguments
-            self._begin_call(named.get("prompt"), named.get("prompt_embeds"), named.get("num_images_per_prompt") or 1)
+            bound = signature.bind(*args, **kwargs)
+
+            def encode(texts: Sequence[str]) -> Tensor:
+                """Encode other texts as the pipeline was told to encode its prompts."""
+                alone = {"prompt": list(texts), "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
+                named = [p.name for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+                without = dict.fromkeys(name for name in named if "embeds" in name or "negative" in name)
+                chosen = {**bound.arguments, **without, **alone}
+                with torch.no_grad():
+                    return encode_prompt(**{name: chosen[name] for name in named if name in chosen})[0]
+
+            named = bound.arguments
+            self._begin_call(named.get("prompt"), named.get("prompt_embeds"), named.get("num_images_per_prompt") or 1, encode)
             return encode_prompt(*args, **kwargs)
 
         return watched
 
-    def _begin_call(self, prompt: str | Sequence[str] | None, embeddings: Tensor | None, images_per_prompt: int) -> None:
+    def _begin_call(
+        self,
+        prompt: str | Sequence[str] | None,
+        embeddings: Tensor | None,
+        images_per_prompt: int,
+        encode: Callable[[Sequence[str]], Tensor],
+    ) -> None:
         self.call += 1
         self.hold_scheduler()
         self._begin_denoising()
@@ -153,11 +182,24 @@ class _Session:
         self.run.tokens += located
         with torch.inference_mode(False):  # these take part in gradients
             groups = group_tokens([tokens for tokens in located for _ in range(images_per_prompt)])
-        self.concerned = self.loss.concerns(groups).tolist() if self.loss else [False] * groups.images
         self.groups = groups
-        if self.loss:
+        self.concerned = self._rows_of(self.loss, groups)
+        self.searched = self._rows_of(self.noise.loss if self.noise else None, groups)
+
+        def per_image(values: list[Any]) -> list[Any]:
+            return [value for value in values for _ in range(images_per_prompt)]
+
+        scene = Scene(self.pipe, self.denoiser, per_image(parsed), per_image(located), groups, encode, self.layers.names)
+        self.opened = [edit.open(scene) for edit in self.method.edits]
+        if self.loss or self.noise:
             for index, (one, tokens) in enumerate(zip(parsed, located, strict=True)):
-                self._warn_about(one, tokens, self.concerned[index * images_per_prompt])
+                first = index * images_per_prompt
+                self._warn_about(one, tokens, first in self.concerned or first in self.searched)
+
+    @staticmethod
+    def _rows_of(loss: Loss | None, groups: TokenGroups) -> list[int]:
+        """Return the images that `loss` has something to say about."""
+        return loss.concerns(groups).nonzero().flatten().tolist() if loss else []
 
     def _overrides(self, count: int) -> list[str | None]:
         if self.entities is None or isinstance(self.entities, str):
@@ -207,6 +249,9 @@ class _Session:
         self.fresh = True  # the next denoiser call is the first of its step
         self.raw: Tensor | None = None  # the latents before the scheduler scaled them
         self.corrected: Tensor | None = None
+        self.before: Tensor | None = None  # maps at the end of the last step, for losses that remember
+        self.share = 0.0  # of the run that is over
+        self.from_noise = True  # the run begins with the scheduler's first level
         self.timesteps: list[float] = []
         self.seen: list[float] = []  # noise levels that have had their guidance, in order
 
@@ -247,6 +292,7 @@ class _Session:
             levels = scheduler.timesteps.tolist()
             self.timesteps = levels if self.method.parity == "paper" else list(dict.fromkeys(levels))
             first = self.timesteps.index(timestep) if timestep in self.timesteps else 0
+            self.from_noise = first == 0
             self.timesteps = self.timesteps[first:]
         inner = not getattr(scheduler, "state_in_first_order", True)
         if self.method.parity != "paper" and (inner or timestep in self.seen):
@@ -270,9 +316,40 @@ class _Session:
             self.fresh = False
             with torch.inference_mode(False):  # whatever the user wrapped the pipeline in
                 self._guide(call)
+        self.around.close()
+        for opened in self.opened:
+            self.around.enter_context(opened.around(self._rows(call)))
         if self.corrected is None:
             return None
         return call.with_latents(self.scale(self.corrected, call.timestep))
+
+    def on_denoised(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        """The hook behind the denoiser, of methods that edit: let the edits change what was predicted."""
+        if self.evaluating:
+            return None
+        self.around.close()
+        if output is None or self.groups is None:  # the denoiser failed
+            return None
+        call = DenoiserCall(args, kwargs, self.groups.images, getattr(self.pipe, "do_classifier_free_guidance", None))
+        prediction = output[0]
+
+        def denoise(embeddings: Tensor, images: Sequence[int]) -> Tensor:
+            other = call.with_embeddings(embeddings, images)
+            self.evaluating = True
+            try:
+                return self.denoiser(*other[0], **{**other[1], "return_dict": False})[0]
+            finally:
+                self.evaluating = False
+
+        for opened in self.opened:
+            prediction = opened.after(prediction, self._rows(call), denoise)
+        if isinstance(output, tuple):
+            return (prediction, *output[1:])
+        output.sample = prediction
+        return output
+
+    def _rows(self, call: DenoiserCall) -> Rows:
+        return Rows(call.conditional.start, tuple(range(call.conditional.stop - call.conditional.start)), self.share)
 
     def _guide(self, call: DenoiserCall) -> None:
         position = self._position(call.time)
@@ -284,33 +361,61 @@ class _Session:
         else:
             latents = call.sample[call.conditional]
         latents = latents.detach().float()  # refinement adds up small updates: not in half precision
-        rows = [row for row, wanted in enumerate(self.concerned) if wanted]
-        if rows and self.schedule.guides(index, asked):
-            size, target = self.schedule.step_size_at(index, steps), self.schedule.target_at(index, asked)
-            latents = self._update(call, latents, rows, index, size, target)
-        if self.record_maps:
+        self.share = index / steps
+        if index == 0 and self.noise and self.searched:
+            latents = self._search_noise(call, latents)
+        if self.concerned and self.schedule.guides(index, asked):
+            latents = self._update(call, latents, index, steps, asked)
+        if self.record_maps or self.remembers:
             with torch.no_grad(), native_processors(self.probe.modules.values()):
-                maps = self._maps(call, latents, list(range(len(latents))))
-            self.run.maps.append(StepMaps(self.call, index, call.time, maps.cpu()))
+                maps = self._see(call, latents, list(range(len(latents)))).maps
+            self.before = maps
+            if self.record_maps:
+                self.run.maps.append(StepMaps(self.call, index, call.time, maps.cpu()))
 
-    def _update(
-        self, call: DenoiserCall, latents: Tensor, rows: list[int], index: int, step_size: float, target: float | None
-    ) -> Tensor:
-        """Move the images `rows` of `latents`, set them as the step's corrected latents, and note what happened."""
-        assert self.loss is not None
+    def _search_noise(self, call: DenoiserCall, latents: Tensor) -> Tensor:
+        """Return the latents with better noise, set them as the step's corrected latents, and note what happened."""
+        assert self.noise is not None
         assert self.groups is not None
-        begun = time.perf_counter()
-        concerned = self.groups.to(latents.device).select(rows)
+        if not self.from_noise:
+            raise ModelError(
+                f"{self.method.name} looks for better first noise, but this run begins in the middle of the scheduler's "
+                "levels, as image-to-image does; take a method without noise search"
+            )
+        loss, rows, sigma = self.noise.loss, self.searched, float(getattr(self.scheduler, "init_noise_sigma", 1.0))
+        groups = self.groups.to(latents.device).select(rows)
 
         def evaluate(part: Tensor, of: Sequence[int]) -> Evaluation:
-            return self._evaluate(call, part, [rows[i] for i in of], concerned.select(of))
+            found = self._evaluate(call, part * sigma, [rows[i] for i in of], groups.select(of), loss)
+            return Evaluation(found.loss, found.terms, found.gradient * sigma)
+
+        noise, outcomes = search_noise(latents[rows] / sigma, evaluate, self.noise)
+        own = latents
+        latents = latents.clone()
+        latents[rows] = noise * sigma
+        self.corrected = latents
+        for row, outcome in zip(rows, outcomes, strict=True):
+            self.run.noises.append(FirstNoise(self.call, row, (own[row] / sigma).cpu(), (latents[row] / sigma).cpu(), outcome))
+        return latents
+
+    def _update(self, call: DenoiserCall, latents: Tensor, index: int, steps: int, asked: int) -> Tensor:
+        """Move the images that the loss concerns, set them as the step's corrected latents, and note what happened."""
+        assert self.groups is not None
+        begun = time.perf_counter()
+        rows = self.concerned
+        groups = self.groups.to(latents.device).select(rows)
+        refinement = self.schedule.refinement_at(index, asked)
+        loss = self.method.refinement if refinement and self.method.refinement else self.loss
+
+        def evaluate(part: Tensor, of: Sequence[int]) -> Evaluation:
+            return self._evaluate(call, part, [rows[i] for i in of], groups.select(of), loss)
 
         outcome = update(
             latents[rows],
             evaluate,
-            step_size=step_size,
-            target=target,
-            max_refinements=self.schedule.max_refinements,
+            step_size=self.schedule.step_size_at(index, steps),
+            descent=self.method.descent,
+            refinement=refinement,
         )
         latents = latents.clone()
         latents[rows] = outcome.latents
@@ -341,23 +446,38 @@ class _Session:
             )
         return latents
 
-    def _evaluate(self, call: DenoiserCall, latents: Tensor, rows: Sequence[int], groups: TokenGroups) -> Evaluation:
-        """Return loss and gradient at `latents` of the images `rows`. The sum over images has the images' own gradients."""
-        assert self.loss is not None
+    def _evaluate(
+        self, call: DenoiserCall, latents: Tensor, rows: Sequence[int], groups: TokenGroups, of: Loss | None
+    ) -> Evaluation:
+        """Return the loss `of` and its gradient at `latents` of the images `rows`; the sum has the gradients of each."""
+        assert of is not None
         with torch.enable_grad(), native_processors(self.probe.modules.values()):
             z = latents.detach().clone().requires_grad_(True)
-            terms = self.loss.terms(self._maps(call, z, rows), groups)
+            terms = of.terms(self._see(call, z, rows), groups)
             loss = torch.stack(list(terms.values())).sum(dim=0)
-            (gradient,) = torch.autograd.grad(loss.sum(), z)
+            # a loss on the step before has nothing to say at the first
+            gradient = torch.autograd.grad(loss.sum(), z)[0] if loss.requires_grad else torch.zeros_like(z)
         return Evaluation(loss.detach(), {name: term.detach() for name, term in terms.items()}, gradient)
 
-    def _maps(self, call: DenoiserCall, latents: Tensor, rows: Sequence[int]) -> Tensor:
-        """Return the maps (batch, token, height, width) of the images `rows` at `latents`, text-conditioned."""
+    def _see(self, call: DenoiserCall, latents: Tensor, rows: Sequence[int]) -> Seen:
+        """Return the attention of the images `rows` at `latents`, text-conditioned."""
         x = latents if self.method.parity == "paper" else self.scale(latents, call.timestep)
         args, kwargs = call.conditional_rows(x, rows)
+
+        def denoise() -> None:
+            with ExitStack() as around:  # inside the probe, so that it reads what the edits make
+                for opened in self.opened:
+                    around.enter_context(opened.around(Rows(0, tuple(rows), self.share)))
+                self.denoiser(*args, **kwargs)
+
         self.evaluating = True
         try:
-            captures = self.probe(lambda: self.denoiser(*args, **kwargs))
+            captures = self.probe(denoise)
         finally:
             self.evaluating = False
-        return average_maps(captures.values(), self.layers.grid(*latents.shape[-2:]))
+        return Seen(
+            maps=average_maps((captures[name] for name in self.layers.names), self.layers.grid(*latents.shape[-2:])),
+            self_maps=average_self_maps(captures[name] for name in self.self_names) if self.self_names else None,
+            before=None if self.before is None else self.before[list(rows)],
+            share=self.share,
+        )

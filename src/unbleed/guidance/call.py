@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ..errors import ModelError
 
+_EMBEDDINGS = 2  # place of the text embeddings among a UNet's positional arguments
+
 
 class DenoiserCall:
     """One call of the denoiser, and which of its rows are the text-conditioned ones."""
@@ -40,6 +42,15 @@ class DenoiserCall:
         """Return the whole call on other latents, the same for every copy of an image."""
         sample = self._with_other_channels(torch.cat([latents] * self.copies), self.sample)
         return self._replace_sample(self.args, self.kwargs, sample)
+
+    def with_embeddings(self, embeddings: Tensor, rows: Sequence[int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the call cut to the conditional rows of the images `rows`, on other embeddings of text, one per image."""
+        index = [self.conditional.start + row for row in rows]
+        args = _take(self.args, index, len(self.sample))
+        kwargs = _take(self.kwargs, index, len(self.sample))
+        if len(args) > _EMBEDDINGS:
+            return (*args[:_EMBEDDINGS], embeddings, *args[_EMBEDDINGS + 1 :]), kwargs
+        return args, {**kwargs, "encoder_hidden_states": embeddings}
 
     @staticmethod
     def _with_other_channels(latents: Tensor, sample: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ..prompt import Entity, PromptTokens
+from .noise import NoiseOutcome
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,17 @@ class StepMaps:
     maps: Tensor  # (batch, token, height, width), float32 on the CPU
 
 
+@dataclass(frozen=True)
+class FirstNoise:
+    """The search for better first noise of one image."""
+
+    call: int
+    image: int
+    own: Tensor  # the noise that the pipeline drew, of unit variance, float32 on the CPU
+    used: Tensor  # the noise that the run began with
+    outcome: NoiseOutcome
+
+
 @dataclass
 class Run:
     """Filled while the pipeline runs inside `guide`; the lists over prompts are aligned with each other.
@@ -49,6 +61,7 @@ class Run:
     tokens: list[PromptTokens] = field(default_factory=list)  # where the words stand in the text encoder's sequence
     steps: list[Step] = field(default_factory=list)
     maps: list[StepMaps] = field(default_factory=list)
+    noises: list[FirstNoise] = field(default_factory=list)
 
     @property
     def skipped(self) -> int:

@@ -6,11 +6,43 @@ move while its neighbours are refined, and an image whose gradient is not finite
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+from ..errors import MethodError
+from .schedule import Refinement
+
+Direction = Literal["plain", "unit"]
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How far an image's latents follow its gradient: `step_size` times it, or times it over its root mean square.
+
+    No value of an update has a root mean square over `limit`, in units of the latents.
+    """
+
+    direction: Direction = "plain"
+    limit: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and not self.limit > 0:
+            raise MethodError(f"limit is {self.limit}; expected a number above 0, or none")
+
+    def move(self, gradient: Tensor, step_size: float) -> Tensor:
+        """Return what to subtract from the latents, for gradients (batch, ...)."""
+        axes = tuple(range(1, gradient.ndim))
+        size = gradient.square().mean(dim=axes, keepdim=True).sqrt()
+        tiny = torch.finfo(gradient.dtype).tiny
+        change = step_size * (gradient / size.clamp(min=tiny) if self.direction == "unit" else gradient)
+        if self.limit is None:
+            return change
+        extent = change.square().mean(dim=axes, keepdim=True).sqrt()
+        return change * (self.limit / extent.clamp(min=tiny)).clamp(max=1)
 
 
 @dataclass(frozen=True)
@@ -37,14 +69,22 @@ class Outcome:
     skipped: list[bool]  # the loss or the gradient was not finite
 
 
+PLAIN = Descent()
+
+
 def update(
-    latents: Tensor, evaluate: Evaluate, *, step_size: float, target: float | None = None, max_refinements: int = 20
+    latents: Tensor,
+    evaluate: Evaluate,
+    *,
+    step_size: float,
+    descent: Descent = PLAIN,
+    refinement: Refinement | None = None,
 ) -> Outcome:
     """Return the latents (batch, ...) after one guided step of all images.
 
-    z <- z - step_size * gradient, once. Before that, where `target` is given and an image's loss is above it: updates until
-    the loss is at most `target`, `max_refinements` at most. As in the code of Attend-and-Excite, the update whose loss was
-    measured to be good enough is still made, and the regular one follows. An image of which any loss or gradient is not finite
+    z <- z - step_size * gradient, once. Before that, where there is a `refinement` and an image is above its target: updates
+    until it is not, so many at most. As in the code of Attend-and-Excite, the update whose loss was measured to be good
+    enough is still made, and the regular one follows. An image of which any loss or gradient is not finite
     keeps the latents that it came with.
     """
     count = len(latents)
@@ -69,15 +109,20 @@ def update(
             skipped[row] = skipped[row] or not finite
 
     def move(rows: list[int]) -> None:
-        latents[rows] = latents[rows] - step_size * gradient[rows]
+        latents[rows] = latents[rows] - descent.move(gradient[rows], step_size)
+
+    def is_above(row: int, target: float | Mapping[str, float]) -> bool:
+        if isinstance(target, Mapping):
+            return any(terms[row].get(name, 0.0) > most for name, most in target.items())
+        return losses[row][-1] > target
 
     measure(list(range(count)))
-    if target is not None:
-        active = [row for row in range(count) if not skipped[row] and losses[row][-1] > target]
-        for _ in range(max_refinements):
+    if refinement is not None:
+        active = [row for row in range(count) if not skipped[row] and is_above(row, refinement.target)]
+        for _ in range(refinement.most):
             if not active:
                 break
-            above = [losses[row][-1] > target for row in active]
+            above = [is_above(row, refinement.target) for row in active]
             move(active)
             for row in active:
                 refinements[row] += 1

@@ -1,8 +1,39 @@
 """Losses on attention maps: pure functions of (maps, groups), one value per image, lower is better."""
 
-from .base import Loss
+from .base import Loss, Seen
 from .binding import BindingLoss, binding
+from .contrast import ContrastLoss
+from .division import DivisionLoss
+from .entropy import EntropyLoss
 from .excite import ExciteLoss, excite
 from .groups import TokenGroups
+from .localization import AnchoringLoss
+from .objects import ObjectLoss
+from .overlap import OverlapLoss
+from .predicates import PredicateLoss
+from .segregation import RetentionLoss, SegregationLoss
+from .self_attention import ConflictLoss, SelfCrossLoss, StrayLoss
+from .suppression import SuppressionLoss
 
-__all__ = ["BindingLoss", "ExciteLoss", "Loss", "TokenGroups", "binding", "excite"]
+__all__ = [
+    "AnchoringLoss",
+    "BindingLoss",
+    "ConflictLoss",
+    "ContrastLoss",
+    "DivisionLoss",
+    "EntropyLoss",
+    "ExciteLoss",
+    "Loss",
+    "ObjectLoss",
+    "OverlapLoss",
+    "PredicateLoss",
+    "RetentionLoss",
+    "Seen",
+    "SegregationLoss",
+    "SelfCrossLoss",
+    "StrayLoss",
+    "SuppressionLoss",
+    "TokenGroups",
+    "binding",
+    "excite",
+]

@@ -4,30 +4,48 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .groups import TokenGroups
+from .maps import Kept
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a loss sees of a batch at one evaluation. All but `maps` is there only for losses that ask for it."""
+
+    maps: Tensor  # averaged attention to the text, (batch, token, height, width), raw: each place sums to 1 over tokens
+    self_maps: Tensor | None = None  # averaged self-attention, (batch, place, place), of the same grid: each row sums to 1
+    before: Tensor | None = None  # `maps` at the end of the step before, without gradient; None at the first guided step
+    share: float = 0.0  # of the run that is over, from 0 to 1
 
 
 class Loss(ABC):
     """A loss with its settings. Losses compose: `ExciteLoss() + 0.5 * BindingLoss()`."""
 
-    @abstractmethod
-    def terms(self, maps: Tensor, groups: TokenGroups) -> dict[str, Tensor]:
-        """Return the loss in parts that add up to it, each of shape (batch,).
+    @property
+    def reads_self_attention(self) -> bool:
+        return False
 
-        `maps` are the averaged attention maps (batch, token, height, width), raw: each place sums to 1 over tokens.
-        """
+    @property
+    def remembers(self) -> bool:
+        """Whether `Seen.before` is wanted, at the price of one more part of a forward per step."""
+        return False
+
+    @abstractmethod
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        """Return the loss in parts that add up to it, each of shape (batch,)."""
 
     @abstractmethod
     def concerns(self, groups: TokenGroups) -> Tensor:
         """Return bool (batch,): where the prompt has something that this loss is about."""
 
-    def __call__(self, maps: Tensor, groups: TokenGroups) -> Tensor:
-        """Return the loss, (batch,)."""
-        return torch.stack(list(self.terms(maps, groups).values())).sum(dim=0)
+    def __call__(self, maps: Tensor, groups: TokenGroups, **more: Any) -> Tensor:
+        """Return the loss, (batch,), for maps (batch, token, height, width); `more` are further fields of `Seen`."""
+        return torch.stack(list(self.terms(Seen(maps, **more), groups).values())).sum(dim=0)
 
     def __add__(self, other: Loss) -> Loss:
         return SumLoss((*_weighted(self), *_weighted(other))) if isinstance(other, Loss) else NotImplemented
@@ -44,10 +62,18 @@ class SumLoss(Loss):
 
     weighted: tuple[tuple[float, Loss], ...]
 
-    def terms(self, maps: Tensor, groups: TokenGroups) -> dict[str, Tensor]:
+    @property
+    def reads_self_attention(self) -> bool:
+        return any(loss.reads_self_attention for _, loss in self.weighted)
+
+    @property
+    def remembers(self) -> bool:
+        return any(loss.remembers for _, loss in self.weighted)
+
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
         parts: dict[str, Tensor] = {}
         for weight, loss in self.weighted:
-            for name, value in loss.terms(maps, groups).items():
+            for name, value in loss.terms(seen, groups).items():
                 while name in parts:
                     name += "'"
                 parts[name] = weight * value
@@ -57,8 +83,31 @@ class SumLoss(Loss):
         return torch.stack([loss.concerns(groups) for _, loss in self.weighted]).any(dim=0)
 
 
+@dataclass(frozen=True)
+class RenormalisingLoss(Loss):
+    """Settings of the losses that read the maps as Attend-and-Excite makes them, see `unbleed.losses.maps`."""
+
+    kept: Kept = "auto"
+    temperature: float = 100.0
+    sigma: float = 0.5
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        return {"kept": self.kept, "temperature": self.temperature, "sigma": self.sigma}
+
+
 def _weighted(loss: Loss) -> tuple[tuple[float, Loss], ...]:
     return loss.weighted if isinstance(loss, SumLoss) else ((1.0, loss),)
+
+
+def has_entities(groups: TokenGroups, least: int = 1) -> Tensor:
+    """Return bool (batch,): where the prompt has at least so many entities."""
+    return torch.bincount(groups.entity_image, minlength=groups.images) >= least
+
+
+def has_modifiers(groups: TokenGroups) -> Tensor:
+    """Return bool (batch,): where the prompt has an entity with a modifier."""
+    return any_per_image(groups, groups.entity_image[groups.modifier_entity])
 
 
 def any_per_image(groups: TokenGroups, image: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .base import Loss, any_per_image
+from .base import Loss, Seen, has_entities, has_modifiers
 from .groups import TokenGroups
 from .maps import in_single
 
@@ -84,10 +84,9 @@ class BindingLoss(Loss):
     include_entities: bool = False
     floor: float = 1e-8
 
-    def terms(self, maps: Tensor, groups: TokenGroups) -> dict[str, Tensor]:
-        positive, negative = binding(maps, groups, include_entities=self.include_entities, floor=self.floor)
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        positive, negative = binding(seen.maps, groups, include_entities=self.include_entities, floor=self.floor)
         return {"positive": positive, "negative": negative}
 
     def concerns(self, groups: TokenGroups) -> Tensor:
-        entities = groups.entity_image if self.include_entities else groups.entity_image[groups.modifier_entity]
-        return any_per_image(groups, entities)
+        return has_entities(groups) if self.include_entities else has_modifiers(groups)

@@ -22,11 +22,13 @@ is a piece).
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import mean_per_image
+from .base import Loss, Seen, has_entities, mean_per_image
 from .groups import TokenGroups
 from .maps import Kept, renormalise, smooth, word_maps
 
@@ -78,3 +80,24 @@ def directions(maps: Tensor, floor: float = 1e-4) -> Tensor:
     A map shorter than `floor` is divided by that: a map of nothing stays 0, and its gradient finite in half precision.
     """
     return F.normalize(maps.flatten(-2), dim=-1, eps=floor)
+
+
+@dataclass(frozen=True)
+class ContrastLoss(Loss):
+    """See `contrast`."""
+
+    temperature: float = 0.5
+    normalise: bool = False
+    sigma: float = 0.5
+    kept: Kept = "auto"
+    sharpness: float = 100.0
+
+    @property
+    def remembers(self) -> bool:
+        return True
+
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        return {"contrast": contrast(seen.maps, groups, seen.before, **asdict(self))}
+
+    def concerns(self, groups: TokenGroups) -> Tensor:
+        return has_entities(groups, 2)

@@ -24,10 +24,13 @@ Written from these formulas alone, not from the authors' code, which is under th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 import torch
 from torch import Tensor
 
-from .base import mean_per_image, worst_per_image
+from .base import RenormalisingLoss, Seen, has_entities, mean_per_image, worst_per_image
 from .groups import TokenGroups
 from .maps import Kept, renormalise, smooth, word_maps
 
@@ -137,3 +140,28 @@ def _largest_per_image(values: Tensor, groups: TokenGroups) -> Tensor:
     lowest = values.new_full((groups.images,), -torch.inf)
     largest = lowest.scatter_reduce(0, groups.entity_image, values, reduce="amax", include_self=True)
     return torch.where(largest.isfinite(), largest, torch.zeros_like(largest))
+
+
+@dataclass(frozen=True)
+class DivisionLoss(RenormalisingLoss):
+    """See `divide_and_bind`; `coefficients` are by the share of the run from which they hold."""
+
+    coefficients: Mapping[float, float] = field(default_factory=lambda: {0.0: 1.0, 0.2: 5.0, 0.4: 10.0})
+    paper_variation: bool = False
+    normalise: bool = False
+
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        begun = [share for share in self.coefficients if share <= seen.share + 1e-9]
+        coefficient = self.coefficients[max(begun)] if begun else 0.0
+        value = divide_and_bind(
+            seen.maps,
+            groups,
+            coefficient=coefficient,
+            paper_variation=self.paper_variation,
+            normalise=self.normalise,
+            **self.reading,
+        )
+        return {"division": value}
+
+    def concerns(self, groups: TokenGroups) -> Tensor:
+        return has_entities(groups)

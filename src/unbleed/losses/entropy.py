@@ -25,12 +25,13 @@ but the outside of the noun counts once.
 from __future__ import annotations
 
 import math
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from .base import sum_per_image
+from .base import Loss, Seen, has_entities, has_modifiers, sum_per_image
 from .binding import _pairs
 from .groups import TokenGroups
 from .maps import distributions, in_single
@@ -76,3 +77,22 @@ def entropy_terms(
 def _mean_of(values: Tensor, chosen: Tensor) -> Tensor:
     """Return (pair,): the mean of `values` (pair, token) over the tokens that bool `chosen` (pair, token) names; 0 of none."""
     return (values * chosen).sum(dim=1) / chosen.sum(dim=1).clamp(min=1)
+
+
+@dataclass(frozen=True)
+class EntropyLoss(Loss):
+    """See `entropy_terms`."""
+
+    weight_pair: float = 0.05
+    weight_outside: float = 0.05
+    sign: Literal["intent", "formula"] = "intent"
+    include_entities: bool = False
+    normalised: bool = False
+    floor: float = 1e-8
+
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        pair, outside = entropy_terms(seen.maps, groups, **asdict(self))
+        return {"pair entropy": pair, "outside entropy": outside}
+
+    def concerns(self, groups: TokenGroups) -> Tensor:
+        return has_entities(groups) if self.include_entities else has_modifiers(groups)

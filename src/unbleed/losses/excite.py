@@ -22,7 +22,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .base import Loss, any_per_image, worst_per_image
+from .base import RenormalisingLoss, Seen, has_entities, worst_per_image
 from .groups import TokenGroups
 from .maps import Kept, renormalise, smooth, word_maps
 
@@ -53,17 +53,13 @@ def _last_piece(words: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class ExciteLoss(Loss):
+class ExciteLoss(RenormalisingLoss):
     """See `excite`."""
 
-    kept: Kept = "auto"
-    temperature: float = 100.0
-    sigma: float = 0.5
     pieces: Literal["sum", "last"] = "sum"
 
-    def terms(self, maps: Tensor, groups: TokenGroups) -> dict[str, Tensor]:
-        value = excite(maps, groups, kept=self.kept, temperature=self.temperature, sigma=self.sigma, pieces=self.pieces)
-        return {"excite": value}
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        return {"excite": excite(seen.maps, groups, **self.reading, pieces=self.pieces)}
 
     def concerns(self, groups: TokenGroups) -> Tensor:
-        return any_per_image(groups, groups.entity_image)
+        return has_entities(groups)

@@ -20,12 +20,13 @@ gradient flows; the second term then sharpens it everywhere, since the highest p
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .base import sum_per_image
+from .base import Loss, Seen, has_entities, sum_per_image
 from .components import component, side_by_side
 from .groups import TokenGroups
 from .maps import in_single, min_max, smooth, word_maps
@@ -92,3 +93,18 @@ def _regions(entities: Tensor, groups: TokenGroups, tau: float) -> Tensor:
     ahead = differentiate(entities, groups)
     peak, place = ahead.flatten(1).max(dim=1)
     return component(ahead > tau * peak[:, None, None], place)
+
+
+@dataclass(frozen=True)
+class AnchoringLoss(Loss):
+    """See `anchoring`; regions are found anew at every evaluation."""
+
+    tau: float = 0.4
+    weight_outside: float = 1.0
+    sigma: float = 0.5
+
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        return anchoring(seen.maps, groups, tau=self.tau, weight_outside=self.weight_outside, sigma=self.sigma)._asdict()
+
+    def concerns(self, groups: TokenGroups) -> Tensor:
+        return has_entities(groups)

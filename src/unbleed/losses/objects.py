@@ -18,12 +18,13 @@ intensity of a noun is that of its pieces' sum (theirs is that of its first piec
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from .base import sum_per_image
+from .base import RenormalisingLoss, Seen, has_entities, sum_per_image
 from .binding import _furthest_piece, _pairs, distances
 from .contrast import directions
 from .groups import TokenGroups
@@ -73,3 +74,20 @@ def _cosine_distances(maps: Tensor) -> Tensor:
     """Return 1 - cos of all pairs of tokens, (batch, token, token), for maps (batch, token, height, width)."""
     direction = directions(maps)
     return 1 - direction @ direction.mT
+
+
+@dataclass(frozen=True)
+class ObjectLoss(RenormalisingLoss):
+    """See the module; `weight_intensity` is lambda."""
+
+    distance: Literal["cosine", "kl"] = "cosine"
+    weight_intensity: float = 0.5
+    floor: float = 1e-8
+
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        positive, negative = object_binding(seen.maps, groups, distance=self.distance, floor=self.floor)
+        intense = self.weight_intensity * intensity(seen.maps, groups, **self.reading)
+        return {"positive": positive, "negative": negative, "intensity": intense}
+
+    def concerns(self, groups: TokenGroups) -> Tensor:
+        return has_entities(groups)

@@ -26,10 +26,13 @@ slope: the gradient there is 0. The scales 10 and 12.5 were made for grids of 16
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from torch import Tensor
 
-from .base import mean_per_image, sum_per_image
+from .base import Loss, Seen, has_entities, mean_per_image, sum_per_image
 from .groups import TokenGroups
 from .maps import distributions, in_single, word_maps
 
@@ -156,3 +159,21 @@ def _threes(groups: TokenGroups) -> tuple[Tensor, Tensor]:
     """Return the entities of the images that have exactly three, long (three, 3), and their image, long (three,)."""
     rows = _has_three(groups)[groups.entity_image].nonzero().view(-1, 3)  # the entities of an image stand together
     return rows, groups.entity_image[rows[:, 0]]
+
+
+Overlap = Literal["iou", "com", "kl", "cc"]
+_OVERLAPS = {"iou": iou, "com": centre_distance, "kl": divergence, "cc": compactness}
+
+
+@dataclass(frozen=True)
+class OverlapLoss(Loss):
+    """`iou`, `centre_distance` ("com"), `divergence` ("kl") or `compactness` ("cc")."""
+
+    kind: Overlap = "iou"
+    floor: float = 1e-8
+
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        return {f"overlap {self.kind}": _OVERLAPS[self.kind](seen.maps, groups, floor=self.floor)}
+
+    def concerns(self, groups: TokenGroups) -> Tensor:
+        return has_entities(groups, 2)

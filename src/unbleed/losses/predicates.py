@@ -23,12 +23,13 @@ Stretched maps do not see how much attention a word has: only existence works ag
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from .base import mean_per_image
+from .base import Loss, Seen, has_entities, mean_per_image
 from .groups import TokenGroups
 from .maps import Kept, min_max, renormalise, word_maps
 
@@ -111,3 +112,27 @@ def _implication(first: Tensor, second: Tensor, floor: float) -> Tensor:
 def _log(truth: Tensor, floor: float) -> Tensor:
     """Return the logarithm of truths in [0, 1], lifted off 0; rounding may have left that range."""
     return (floor + (1 - floor) * truth.clamp(0, 1)).log()
+
+
+@dataclass(frozen=True)
+class PredicateLoss(Loss):
+    """A weighted sum of `existence`, `correspondence` and `leakage`, with the weights of the authors' code."""
+
+    weight_existence: float = 0.1
+    weight_correspondence: float = 1.0
+    weight_leakage: float = 0.3
+    form: Literal["code", "paper"] = "code"
+    kept: Kept = "auto"
+    temperature: float = 100.0
+    floor: float = 1e-4
+
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        reading = {"kept": self.kept, "temperature": self.temperature, "floor": self.floor}
+        return {
+            "existence": self.weight_existence * existence(seen.maps, groups, form=self.form, **reading),
+            "correspondence": self.weight_correspondence * correspondence(seen.maps, groups, floor=self.floor),
+            "leakage": self.weight_leakage * leakage(seen.maps, groups, floor=self.floor),
+        }
+
+    def concerns(self, groups: TokenGroups) -> Tensor:
+        return has_entities(groups)

@@ -17,10 +17,12 @@ retention is the constant 1.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from .base import sum_per_image
+from .base import RenormalisingLoss, Seen, has_entities, sum_per_image
 from .groups import TokenGroups
 from .maps import Kept, in_single, min_max, renormalise, smooth, word_maps
 
@@ -69,3 +71,33 @@ def _shared(a: Tensor, b: Tensor) -> Tensor:
     """Return what two maps (..., height, width) share, (...): the sum of the smaller over the sum of both."""
     both = (a + b).sum(dim=(-2, -1))
     return torch.minimum(a, b).sum(dim=(-2, -1)) / both.clamp(min=1e-8)  # both can underflow to 0 everywhere
+
+
+@dataclass(frozen=True)
+class SegregationLoss(RenormalisingLoss):
+    """See `segregation`."""
+
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        return {"segregation": segregation(seen.maps, groups, **self.reading)}
+
+    def concerns(self, groups: TokenGroups) -> Tensor:
+        return has_entities(groups, 2)
+
+
+@dataclass(frozen=True)
+class RetentionLoss(RenormalisingLoss):
+    """See `retention`; 0 in the first step, which has none before it."""
+
+    threshold: float = 0.5
+
+    @property
+    def remembers(self) -> bool:
+        return True
+
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        if seen.before is None:
+            return {"retention": seen.maps.new_zeros(groups.images)}
+        return {"retention": retention(seen.maps, groups, seen.before, threshold=self.threshold, **self.reading)}
+
+    def concerns(self, groups: TokenGroups) -> Tensor:
+        return has_entities(groups)

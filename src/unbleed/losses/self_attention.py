@@ -26,13 +26,14 @@ take one token of an entity, here its pieces are summed.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ..errors import CaptureError
-from .base import mean_per_image, sum_per_image, worst_per_image
+from .base import RenormalisingLoss, Seen, has_entities, mean_per_image, sum_per_image, worst_per_image
 from .components import component, side_by_side
 from .groups import TokenGroups
 from .maps import Kept, in_single, renormalise, smooth, word_maps
@@ -154,3 +155,56 @@ def _check_grid(maps: Tensor, self_maps: Tensor) -> None:
             f"self-attention of shape {tuple(self_maps.shape)} does not fit cross-attention of {images} images on a grid of "
             f"{height}x{width}: expected {expected}, so capture both at the same resolution"
         )
+
+
+@dataclass(frozen=True)
+class ConflictLoss(RenormalisingLoss):
+    """See `conflict`."""
+
+    gate: float = 0.5
+
+    @property
+    def reads_self_attention(self) -> bool:
+        return True
+
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        return {"conflict": conflict(seen.maps, _self_maps(seen), groups, gate=self.gate, **self.reading)}
+
+    def concerns(self, groups: TokenGroups) -> Tensor:
+        return has_entities(groups, 2)
+
+
+@dataclass(frozen=True)
+class StrayLoss(RenormalisingLoss):
+    """See `stray`."""
+
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        return {"stray": stray(seen.maps, groups, **self.reading)}
+
+    def concerns(self, groups: TokenGroups) -> Tensor:
+        return has_entities(groups)
+
+
+@dataclass(frozen=True)
+class SelfCrossLoss(RenormalisingLoss):
+    """See `self_cross`."""
+
+    gate: float = 0.5
+    normalise: Literal["auto", "always", "never"] = "auto"
+
+    @property
+    def reads_self_attention(self) -> bool:
+        return True
+
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        value = self_cross(seen.maps, _self_maps(seen), groups, gate=self.gate, normalise=self.normalise, **self.reading)
+        return {"self-cross": value}
+
+    def concerns(self, groups: TokenGroups) -> Tensor:
+        return has_entities(groups, 2)
+
+
+def _self_maps(seen: Seen) -> Tensor:
+    if seen.self_maps is None:
+        raise CaptureError("a loss on self-attention was given none; say self_maps=...")
+    return seen.self_maps

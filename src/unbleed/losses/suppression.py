@@ -21,12 +21,13 @@ anywhere: it is the neglected one, which intensity is there for. With more than 
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .base import sum_per_image
+from .base import RenormalisingLoss, Seen, has_entities, sum_per_image
 from .groups import TokenGroups
 from .localization import differentiate
 from .maps import Kept, in_single, renormalise, smooth, word_maps
@@ -107,3 +108,20 @@ def _mean_of_largest(maps: Tensor, where: Tensor, k: int) -> Tensor:
     largest = flat.topk(min(k, flat.shape[1]), dim=1).values
     found = largest >= 0
     return torch.where(found, largest, torch.zeros_like(largest)).sum(dim=1) / found.sum(dim=1).clamp(min=1)
+
+
+@dataclass(frozen=True)
+class SuppressionLoss(RenormalisingLoss):
+    """See `suppression`."""
+
+    level: float = 0.5
+    k: int = 8
+    weight_outside: float = 1.0
+    weight_evenness: float = 1.0
+    weight_exclusivity: float = 1.0
+
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        return suppression(seen.maps, groups, **asdict(self))._asdict()
+
+    def concerns(self, groups: TokenGroups) -> Tensor:
+        return has_entities(groups)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..guidance.method import Method
+from ..guidance.method import Method, PaperMethod
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoGuidance(Method):
+class NoGuidance(PaperMethod):
     """Leave the latents alone."""
 
     name: ClassVar[str] = "none"
     paper: ClassVar[str] = "the pipeline's own picture"
+
+    def _parts(self) -> Method:
+        return Method()

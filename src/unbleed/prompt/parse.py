@@ -60,6 +60,11 @@ def split(prompt: str) -> list[Span]:
     return [Span(m.start(), m.end(), m.group()) for m in _WORD.finditer(prompt)]
 
 
+def is_determiner(word: Span) -> bool:
+    """Return whether `word` is an article or stands like one."""
+    return word.text.lower() in _DETERMINERS
+
+
 def _template_phrases(words: list[Span]) -> list[list[Span]]:
     """Return the noun phrases: runs of words between separators, without determiners."""
     phrases: list[list[Span]] = []

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import PromptError
 from .entities import Entity, Parsed, Span
 from .parse import split
+from .phrases import noun_phrases
 
 Positions = tuple[int, ...]
 
@@ -27,6 +28,7 @@ class PromptTokens:
     words: tuple[tuple[str, Positions], ...]  # every word and sign of the prompt, as far as the encoder reads
     end: int  # position of the first end token; the prompt's own pieces are 1 .. end-1
     padded_with_end: bool  # SD 1 pads with the end token, SD 2 with "!"
+    phrases: tuple[tuple[str, Positions], ...] = ()  # noun phrases, see `noun_phrases`, as far as the encoder reads
 
 
 def locate(parsed: Parsed, tokenizer: Any) -> PromptTokens:
@@ -71,6 +73,7 @@ def locate(parsed: Parsed, tokenizer: Any) -> PromptTokens:
         kept=kept,
         dropped=dropped,
         words=tuple((span.text, p) for span in split(parsed.prompt) if (p := positions(span))),
+        phrases=tuple((span.text, p) for span in noun_phrases(parsed) if (p := positions(span))),
         end=end,
         padded_with_end=tokenizer.pad_token_id == tokenizer.eos_token_id,
     )

@@ -1,0 +1,61 @@
+"""Composable Diffusion: the predictions for the single concepts of a prompt add up.
+
+Liu et al., ECCV 2022, arXiv 2206.01714, equation 11: with e_u the unconditional prediction and e_k that for concept k,
+
+    e = e_u + sum over k of w_k (e_k - e_u)
+
+The pipeline has its own classifier-free guidance, e = e_u + w (e_c - e_u), so what stands for its conditional prediction is
+e_c = e_u + sum over k of (w_k / w) (e_k - e_u). Concepts are the prompt's entities, each with its article; a prompt without
+entities is left as it is. One run of the denoiser more per concept and step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import ModelError
+from ..guidance.edit import Edit, Opened, Rows, Scene
+from ..prompt import Entity, PromptTokens
+
+
+@dataclass(frozen=True)
+class ComposeEdit(Edit):
+    """`weight` is w_k / w, the same for every concept."""
+
+    weight: float = 1.0
+
+    def open(self, scene: Scene) -> Opened:
+        concepts = [
+            [_phrase(tokens, entity, noun[0]) for entity, (noun, _) in zip(tokens.kept, tokens.entities, strict=True)]
+            for tokens in scene.tokens
+        ]
+        texts = sorted({text for own in concepts for text in own})
+        encoded = dict(zip(texts, scene.encode(texts), strict=True)) if texts else {}
+        return _Composed([[encoded[text] for text in own] for own in concepts], self.weight)
+
+
+def _phrase(tokens: PromptTokens, entity: Entity, noun: int) -> str:
+    """Return the shortest noun phrase around the place of a noun, or the entity's own words."""
+    return min((text for text, places in tokens.phrases if noun in places), key=len, default=str(entity))
+
+
+class _Composed(Opened):
+    def __init__(self, concepts: list[list[Tensor]], weight: float) -> None:
+        self.concepts, self.weight = concepts, weight
+
+    def after(self, prediction: Tensor, rows: Rows, denoise: Callable[[Tensor, Sequence[int]], Tensor]) -> Tensor:
+        if rows.first == 0:
+            raise ModelError("composable adds to the unconditional prediction; call the pipeline with a guidance_scale above 1")
+        plain = prediction[: rows.first]  # unconditional, one per image
+        composed = plain.clone()
+        for number in range(max((len(own) for own in self.concepts), default=0)):
+            images = [image for image in rows.images if number < len(self.concepts[image])]
+            own = denoise(torch.stack([self.concepts[image][number] for image in images]), images)
+            composed[images] += self.weight * (own - plain[images])
+        without = [image for image in rows.images if not self.concepts[image]]
+        composed[without] = prediction[rows.slice][without]
+        return torch.cat([plain, composed])

@@ -1,0 +1,69 @@
+"""What a method may change inside the denoiser while it runs, without a gradient to the latents.
+
+An `Edit` holds settings. For each call of the pipeline it opens, knowing the prompts, and what it opens is asked at every
+run of the denoiser, in the guidance's own evaluations too.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..losses.groups import TokenGroups
+from ..prompt import Parsed, PromptTokens
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What an edit may know of a call of the pipeline. The lists have one item per image."""
+
+    pipe: Any
+    denoiser: nn.Module
+    parsed: list[Parsed]
+    tokens: list[PromptTokens]
+    groups: TokenGroups
+    encode: Callable[[Sequence[str]], Tensor]  # texts to embeddings (text, token, channel), as the pipeline makes them
+    layers: tuple[str, ...]  # the text layers that the method reads
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The text-conditioned rows of one run of the denoiser: `first` to the last of the batch, one for each of `images`."""
+
+    first: int
+    images: tuple[int, ...]
+    share: float  # of the run that is over, from 0 to 1
+
+    @property
+    def slice(self) -> slice:
+        return slice(self.first, self.first + len(self.images))
+
+
+class Opened(ABC):  # noqa: B024 (both hooks are optional)
+    """An edit at work in one call of the pipeline."""
+
+    def around(self, rows: Rows) -> AbstractContextManager[Any]:
+        """Return the context in which the denoiser runs."""
+        del rows
+        return nullcontext()
+
+    def after(self, prediction: Tensor, rows: Rows, denoise: Callable[[Tensor, Sequence[int]], Tensor]) -> Tensor:
+        """Return what the denoiser is to have predicted, (row, ...), instead of `prediction`.
+
+        `denoise(embeddings, images)` runs it for the latents of `images` on other embeddings, (image, token, channel).
+        """
+        del rows, denoise
+        return prediction
+
+
+class Edit(ABC):
+    """Settings of a change inside the denoiser."""
+
+    @abstractmethod
+    def open(self, scene: Scene) -> Opened:
+        """Return the edit at work on the prompts of `scene`. Raises `ModelError` or `PromptError` where it cannot be."""

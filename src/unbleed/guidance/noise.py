@@ -1,0 +1,138 @@
+"""The search for a better first noise: InitNO, Guo et al., CVPR 2024, arXiv 2404.04650, section 3 of its method.
+
+The noise z of an image becomes mu + sigma z, and mu and log sigma^2, one value of each per value of z, follow the gradient
+of a loss by Adam. After each step they are drawn back until the Kullback-Leibler divergence of N(mu, sigma^2) from
+N(0, 1), the mean over values, is at most a limit. Rounds that end without reaching the targets are followed by others from
+fresh noise, and at the end the best round goes on.
+
+Ours: the fresh noise is drawn from a seed made of the image's own first noise, so that an image depends on nothing beside
+it; mu and log sigma^2 are drawn back by scaling, the shortest way for small values, where the authors descend the divergence.
+
+Pure but for the `evaluate` that is handed in. Images never touch each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..errors import MethodError
+from ..losses import Loss
+from .update import Evaluate
+
+
+@dataclass(frozen=True)
+class NoiseSearch:
+    """`targets` are of the parts of `loss`, by name; an image is done when all its parts are at most theirs."""
+
+    loss: Loss
+    targets: Mapping[str, float] = field(default_factory=dict)
+    rounds: int = 5  # 1 keeps to the image's own noise
+    steps: int = 10  # of a round
+    last_steps: int = 50  # of the best round, where none reached the targets
+    rate: float = 1e-2  # of Adam
+    divergence: float = 1e-3  # the limit, in nats per value
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.rounds <= 100 or self.steps < 1 or self.last_steps < 0:
+            raise MethodError(
+                f"a noise search of {self.rounds} rounds of {self.steps} steps and {self.last_steps} last ones; "
+                "expected 1 to 100, 1 or more, 0 or more"
+            )
+        if not (self.rate > 0 and self.divergence > 0):
+            raise MethodError(f"rate {self.rate} and divergence {self.divergence} of a noise search; expected both above 0")
+
+
+@dataclass(frozen=True)
+class NoiseOutcome:
+    """What the search did to one image."""
+
+    losses: list[float]  # at every evaluation, in order
+    rounds: int  # that were begun: 1 if the image's own noise was kept to
+    reached: bool  # the targets
+    terms: dict[str, float]  # of the noise that was taken
+
+
+class _Normal:
+    """mu and log sigma^2 of one noise, and Adam's moments of both."""
+
+    def __init__(self, noise: Tensor) -> None:
+        self.noise = noise
+        self.place = torch.zeros(2, *noise.shape, dtype=noise.dtype, device=noise.device)  # mu, log sigma^2
+        self.first, self.second, self.count = torch.zeros_like(self.place), torch.zeros_like(self.place), 0
+
+    def value(self) -> Tensor:
+        mu, log_variance = self.place
+        return mu + (log_variance / 2).exp() * self.noise
+
+    def descend(self, gradient: Tensor, search: NoiseSearch) -> None:
+        """Follow the gradient of the loss by `value()`; moments 0.9 and 0.999, epsilon 1e-3 as the authors'."""
+        deviation = (self.place[1] / 2).exp()
+        slope = torch.stack([gradient, gradient * self.noise * deviation / 2])
+        self.count += 1
+        self.first = 0.9 * self.first + 0.1 * slope
+        self.second = 0.999 * self.second + 0.001 * slope**2
+        mean, square = self.first / (1 - 0.9**self.count), self.second / (1 - 0.999**self.count)
+        self.place = self.place - search.rate * mean / (square.sqrt() + 1e-3)
+        while (divergence := self.divergence()) > search.divergence:
+            self.place = self.place * (0.99 * (search.divergence / divergence) ** 0.5)
+
+    def divergence(self) -> float:
+        """KL(N(mu, sigma^2) || N(0, 1)), the mean over values."""
+        mu, log_variance = self.place
+        return float((mu**2 + log_variance.exp() - 1 - log_variance).mean() / 2)
+
+
+def search_noise(noise: Tensor, evaluate: Evaluate, search: NoiseSearch) -> tuple[Tensor, list[NoiseOutcome]]:
+    """Return noise (batch, ...) of unit variance in place of `noise`, and what was done to each image.
+
+    An image whose loss or gradient is not finite keeps its own noise.
+    """
+    count = len(noise)
+    losses: list[list[float]] = [[] for _ in range(count)]
+    best: list[tuple[float, Tensor, dict[str, float]]] = [(torch.inf, noise[row], {}) for row in range(count)]
+    good: list[_Normal] = []  # the normal of the best value, to go on with
+    reached, failed, rounds = [False] * count, [False] * count, [0] * count
+
+    def walk(normals: dict[int, _Normal], steps: int) -> None:
+        """Let the images of `normals` descend until they reach the targets, `steps` times at most."""
+        for _ in range(steps):
+            rows = [row for row in normals if not (reached[row] or failed[row])]
+            if not rows:
+                return
+            found = evaluate(torch.stack([normals[row].value() for row in rows]), rows)
+            figures = {name: values.tolist() for name, values in found.terms.items()}
+            for at, (row, loss) in enumerate(zip(rows, found.loss.tolist(), strict=True)):
+                losses[row].append(loss)
+                terms = {name: values[at] for name, values in figures.items()}
+                slope = found.gradient[at].to(noise.dtype)
+                if not (loss - loss == 0 and bool(slope.isfinite().all())):
+                    failed[row] = True
+                    continue
+                reached[row] = all(terms.get(name, 0.0) <= most for name, most in search.targets.items())
+                if loss < best[row][0] or reached[row]:
+                    best[row] = (loss, normals[row].value(), terms)
+                    good[row] = normals[row]
+                if not reached[row]:
+                    normals[row].descend(slope, search)
+
+    good = [_Normal(noise[row]) for row in range(count)]
+    for number in range(search.rounds):
+        open_ = [row for row in range(count) if not (reached[row] or failed[row])]
+        for row in open_:
+            rounds[row] += 1
+        walk({row: _Normal(noise[row] if number == 0 else _fresh(noise[row], number)) for row in open_}, search.steps)
+    walk({row: good[row] for row in range(count)}, search.last_steps)
+    taken = torch.stack([noise[row] if failed[row] else best[row][1] for row in range(count)])
+    return taken, [NoiseOutcome(losses[row], rounds[row], reached[row], best[row][2]) for row in range(count)]
+
+
+def _fresh(noise: Tensor, number: int) -> Tensor:
+    """Return other noise of the same shape, a function of the image's own noise and the round's number."""
+    digest = hashlib.sha256(noise.float().cpu().contiguous().numpy().tobytes() + bytes([number])).digest()
+    generator = torch.Generator("cpu").manual_seed(int.from_bytes(digest[:7], "big"))
+    return torch.randn(noise.shape, generator=generator).to(noise)
