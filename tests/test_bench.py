@@ -302,7 +302,7 @@ class Painter:
 def painter(monkeypatch: pytest.MonkeyPatch) -> Painter:
     painter = Painter()
     monkeypatch.setattr(runner, "generate", painter.generate)
-    monkeypatch.setattr(runner, "_load", lambda plan: "a pipeline")
+    monkeypatch.setattr(runner, "warm_pipeline", lambda plan: "a pipeline")
     return painter
 
 

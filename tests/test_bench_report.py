@@ -29,7 +29,7 @@ from unbleed.bench.scores import METRICS, score
 from unbleed.bench.statistics import arrange, bootstrap, holm, resample
 from unbleed.bench.store import PictureRow, Store
 from unbleed.bench.suites import Case, Expected, suite
-from unbleed.bench.wording import faults, markdown, percent, points, result, span
+from unbleed.bench.wording import exchanges, faults, markdown, percent, points, result, span
 from unbleed.cli import bench_report  # noqa: F401  (it adds the command)
 from unbleed.emoji.findings import Finding, Sighting
 from unbleed.errors import BenchError
@@ -253,6 +253,19 @@ def test_the_result_says_what_the_data_say(image: Path) -> None:
     three = made("none,syngen,best-of-2", image, none=0.3, syngen=0.7, best_of_2=1.0)
     assert result(three).startswith("syngen draws ")
     assert "is optimistic" in markdown(three)
+
+
+def test_exchanges_add_up_to_the_difference(built: Report, files: dict[str, str]) -> None:
+    texts = exchanges(built)
+    assert [text.split()[0] for text in texts] == ["syngen", "best-of-2"]
+    for text in texts:
+        spoilt, right, mended, wrong = map(int, re.findall(r"\b\d+\b", text.split(" spoils ")[1]))
+        row = next(r for r in built.rows if r.method == text.split()[0] and r.metric == "all_correct")
+        assert right + wrong == row.pictures == 60
+        assert row.difference == pytest.approx((mended - spoilt) / row.pictures)
+        assert text in files["md"]
+        assert html.escape(text) in files["html"]
+    assert exchanges(replace(built, contenders=built.contenders[1:2])) == []
 
 
 # ----------------------------------------------------------------------------------------------------------- files

@@ -16,7 +16,7 @@ from PIL import Image
 from ..errors import BenchError
 from .comparison import Report, Row
 from .scores import METRICS
-from .wording import by_method, cautions, facts, faults, notes, percent, points, result, span, verdict
+from .wording import by_method, cautions, exchanges, facts, faults, notes, percent, points, result, span, verdict
 
 SHEETS = 24  # prompts whose pictures the page shows,
 COLUMNS = 4  # and how many seeds of each
@@ -29,10 +29,10 @@ _MARKERS = "os^Dv*Ph"
 
 def html(report: Report) -> str:
     """Return the report as one HTML document that needs nothing else: pictures, plots and style are inside."""
-    jinja2 = _extra("jinja2")
+    jinja2 = extra("jinja2")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
-    words = (percent, points, span, verdict, faults, result, cautions, facts, notes, by_method, data_uri)
+    words = (percent, points, span, verdict, faults, result, cautions, exchanges, facts, notes, by_method, data_uri)
     return template.render(
         {function.__name__: function for function in words},
         report=report,
@@ -46,7 +46,8 @@ def html(report: Report) -> str:
     )
 
 
-def _extra(name: str) -> Any:
+def extra(name: str) -> Any:
+    """Return a module of the extra `bench`; raise `BenchError` when it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -89,8 +90,10 @@ def data_uri(path: Path) -> str:
 # ------------------------------------------------------------------------------------- plots
 
 # matplotlib is given colours that occur nowhere else; the page says what they are, by day and by night
-_INK, _RULE = "#fe0100", "#fe0200"
-_COLOURS = {_INK: "currentColor", _RULE: "var(--rule)"} | {f"#fe00{n:02x}": f"var(--method-{n})" for n in range(len(SHAPES))}
+INK, _RULE = "#fe0100", "#fe0200"
+PENS = [f"#fe00{n:02x}" for n in range(len(SHAPES))]
+_COLOURS = {INK: "currentColor", _RULE: "var(--rule)"} | {pen: f"var(--method-{n})" for n, pen in enumerate(PENS)}
+_ON_PAPER = {INK: "#1d1e22", _RULE: "#dedbd3"} | dict(zip(PENS, ("#6b6e76", "#0b62a8", "#c2500a", "#0c7d60"), strict=False))
 _WIDTH = 400  # px; a narrow page shrinks a plot to about 340, and its text of 13 px to 11
 
 
@@ -102,7 +105,7 @@ def plots(report: Report) -> dict[str, str]:
     def mark(axes: Any, row: Row, x: Sequence[float], y: Sequence[float]) -> None:
         """Draw an interval from its low end over its mean to its high end."""
         colour, shape = styles[row.method]
-        axes.plot(x, y, _MARKERS[shape] + "-", markevery=[1], color=list(_COLOURS)[2 + colour], markersize=7, linewidth=1.8)
+        axes.plot(x, y, _MARKERS[shape] + "-", markevery=[1], color=PENS[colour], markersize=7, linewidth=1.8)
 
     def over_time(axes: Any) -> None:
         for row in success:
@@ -120,7 +123,7 @@ def plots(report: Report) -> dict[str, str]:
         axes.grid(visible=False, axis="y")
 
     def differences(axes: Any) -> None:
-        axes.axvline(0, color=_INK, linewidth=1)
+        axes.axvline(0, color=INK, linewidth=1)
         marks: dict[str, list[Any]] = {m.name: [] for m in METRICS}
         for row in report.rows:
             if row.difference is not None:
@@ -145,17 +148,31 @@ def plots(report: Report) -> dict[str, str]:
 
 def _svg(title: str, height: int, draw: Callable[[Any], None]) -> Any:
     """Return what `draw` draws as SVG that takes fonts and colours from the page."""
-    matplotlib, figures, markupsafe = _extra("matplotlib"), _extra("matplotlib.figure"), _extra("markupsafe")
-    look = {"axes.edgecolor": _RULE, "axes.labelcolor": _INK, "xtick.color": _RULE, "ytick.color": _RULE, "grid.color": _RULE}
-    look |= {"xtick.labelcolor": _INK, "ytick.labelcolor": _INK, "axes.spines.top": False, "axes.spines.right": False}
+    markupsafe = extra("markupsafe")
+    head = f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{markupsafe.escape(title)}">'
+    return markupsafe.Markup(head + _drawn(title, _WIDTH, height, draw, _COLOURS))
+
+
+def svg_on_paper(title: str, width: int, height: int, draw: Callable[[Any], None]) -> str:
+    """Return what `draw` draws, in `INK` and the first four of `PENS`, as an SVG file on white paper; sizes in pixels."""
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width} {height}" '
+    head += f'width="{width}" height="{height}" font-family="system-ui, sans-serif" role="img">\n'
+    head += f'<title>{extra("markupsafe").escape(title)}</title>\n<rect width="100%" height="100%" fill="#fff"/>\n'
+    return head + _drawn(title, width, height, draw, _ON_PAPER)
+
+
+def _drawn(title: str, width: int, height: int, draw: Callable[[Any], None], colours: Mapping[str, str]) -> str:
+    """Return what `draw` draws as SVG without its head."""
+    matplotlib, figures = extra("matplotlib"), extra("matplotlib.figure")
+    look = {"axes.edgecolor": _RULE, "axes.labelcolor": INK, "xtick.color": _RULE, "ytick.color": _RULE, "grid.color": _RULE}
+    look |= {"xtick.labelcolor": INK, "ytick.labelcolor": INK, "text.color": INK}
+    look |= {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
     look |= {"font.size": 13, "axes.labelsize": 13, "axes.grid": True, "axes.axisbelow": True, "grid.linewidth": 0.8}
     with matplotlib.rc_context({**look, "svg.fonttype": "none", "svg.hashsalt": title}):
-        figure = figures.Figure(figsize=(_WIDTH / 72, height / 72), layout="constrained")
+        figure = figures.Figure(figsize=(width / 72, height / 72), layout="constrained")
         draw(figure.add_subplot())
         stream = io.StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     body = re.sub(r"(?s)^.*?<svg[^>]*>|<metadata>.*?</metadata>", "", stream.getvalue())
     body = re.sub(r' id="[\w.]+_\d+"|font-family:[^;"]*;?', "", body)  # names that plots would share; our own font
-    body = re.sub("|".join(_COLOURS), lambda found: _COLOURS[found[0]], body)
-    head = f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{markupsafe.escape(title)}">'
-    return markupsafe.Markup(head + body)
+    return re.sub("|".join(colours), lambda found: colours[found[0]], body)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
@@ -31,19 +31,23 @@ def write(report: Report, folder: Path) -> dict[str, Path]:
     texts = {
         "report.html": html(report),
         "report.md": markdown(report),
-        "rows.csv": _csv(["group", *(field.name for field in fields(Row))], rows),
-        "pictures.csv": _csv(["prompt", "seed", "method", *(m.name for m in METRICS), "seconds"], pictures),
+        "rows.csv": csv_text(["group", *(field.name for field in fields(Row))], rows),
+        "pictures.csv": csv_text(["prompt", "seed", "method", *(m.name for m in METRICS), "seconds"], pictures),
     }
-    paths = {name.replace(".csv", "").replace("report.", ""): folder / name for name in texts}
+    write_texts(texts, folder)
+    return {name.replace(".csv", "").replace("report.", ""): folder / name for name in texts}
+
+
+def write_texts(texts: Mapping[str, str], folder: Path) -> None:
+    """Write {file name: text} into `folder`; raise `OutputError` when it cannot be written."""
     try:
-        for path, text in zip(paths.values(), texts.values(), strict=True):
-            path.write_text(text, encoding="utf-8", newline="")
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror}; make room, or copy the run elsewhere") from error
-    return paths
 
 
-def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([head, *rows])
     return text.getvalue()

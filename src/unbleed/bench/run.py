@@ -64,21 +64,17 @@ def run(
     begun = time.perf_counter()
     check_counts(seeds, batch_size)
     check_writable(out)
-    own = settings_of(model)
     store = Store(out)
-    plan = Plan(
-        suite=suite,
-        seeds=seeds,
-        contenders=tuple(contenders),
+    plan = plan_for(
+        store,
+        suite,
+        contenders,
         model=model,
-        model_fingerprint=model_fingerprint(model),
-        steps=own.steps if steps is None else steps,
-        guidance_scale=own.guidance_scale if guidance_scale is None else guidance_scale,
-        dtype="float16" if torch.cuda.is_available() else "float32",
-        batch_size=min(seeds, batch_size or _batch_size_before(store)),
-        judge=judge.fingerprint,
-        versions=versions(),
-        machine=machine(),
+        seeds=seeds,
+        judge=judge,
+        batch_size=batch_size,
+        steps=steps,
+        guidance_scale=guidance_scale,
     )
     jobs = plan.jobs()
     pipe: Any = None
@@ -91,7 +87,7 @@ def run(
         report(finished, len(jobs))
         for number, job in enumerate(work, start=1):
             if not store.has_pictures(job):
-                pipe = pipe or _load(plan)  # only now, so that pictures on disk can be judged without it
+                pipe = pipe or warm_pipeline(plan)  # only now, so that pictures on disk can be judged without it
                 try:
                     pictures = list(generate(pipe, job.recipe, job.seeds, batch_size=len(job.seeds)))
                 except MemoryError:
@@ -115,11 +111,41 @@ def run(
     return Outcome(out, sum(len(job.seeds) for job in jobs), drawn, judged, time.perf_counter() - begun)
 
 
+def plan_for(
+    store: Store,
+    suite: Suite,
+    contenders: Sequence[Contender],
+    *,
+    model: str,
+    seeds: int,
+    judge: Judge,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    guidance_scale: float | None = None,
+) -> Plan:
+    """Return the plan of a run on this machine; what is None is the model's, the batches those of the folder's latest run."""
+    own = settings_of(model)
+    return Plan(
+        suite=suite,
+        seeds=seeds,
+        contenders=tuple(contenders),
+        model=model,
+        model_fingerprint=model_fingerprint(model),
+        steps=own.steps if steps is None else steps,
+        guidance_scale=own.guidance_scale if guidance_scale is None else guidance_scale,
+        dtype="float16" if torch.cuda.is_available() else "float32",
+        batch_size=min(seeds, batch_size or _batch_size_before(store)),
+        judge=judge.fingerprint,
+        versions=versions(),
+        machine=machine(),
+    )
+
+
 def _batch_size_before(store: Store) -> int:
-    return store.plan().batch_size if (store.folder / "run.json").exists() else BATCH_SIZE
+    return store.plan().batch_size if store.plan_file.exists() else BATCH_SIZE
 
 
-def _load(plan: Plan) -> Any:
+def warm_pipeline(plan: Plan) -> Any:
     """Return the pipeline, warm: its first forward pays for memory and kernels, and no contender is to be charged with it."""
     pipe = load(plan.model, dtype=getattr(torch, plan.dtype), device=plan.machine["device"])
     pipe.set_progress_bar_config(disable=True)

@@ -56,15 +56,14 @@ class PictureRow:
 
 
 class Store:
-    """The folder. Reading asks for nothing; writing happens in `with store.writing():`, one process at a time."""
+    """The folder. Reading asks for nothing; writing happens in `with store.writing():`, one process at a time.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._rows = _by_job(_whole_lines(self._rows_file)[0], self._rows_file)
+    A study that keeps other rows than a benchmark names other files, so that both may lie in one folder.
+    """
 
-    @property
-    def _rows_file(self) -> Path:
-        return self.folder / "rows.jsonl"
+    def __init__(self, folder: Path, *, plan_file: str = "run.json", rows_file: str = "rows.jsonl") -> None:
+        self.folder, self.plan_file, self.rows_file = folder, folder / plan_file, folder / rows_file
+        self._rows = _by_job(_whole_lines(self.rows_file)[0], self.rows_file)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -88,34 +87,33 @@ class Store:
     def _mend(self) -> None:
         for leftover in self.folder.glob("images/*/.*.tmp"):
             shutil.rmtree(leftover)
-        lines, length = _whole_lines(self._rows_file)
-        if self._rows_file.exists() and self._rows_file.stat().st_size > length:
-            os.truncate(self._rows_file, length)
+        lines, length = _whole_lines(self.rows_file)
+        if self.rows_file.exists() and self.rows_file.stat().st_size > length:
+            os.truncate(self.rows_file, length)
             warnings.warn(
-                f"the last line of {self._rows_file} was torn and is cut off; its picture is judged again",
+                f"the last line of {self.rows_file} was torn and is cut off; its picture is judged again",
                 UnbleedWarning,
                 stacklevel=4,
             )
-        self._rows = _by_job(lines, self._rows_file)
+        self._rows = _by_job(lines, self.rows_file)
 
     # ------------------------------------------------------------------------------------------------- the plan
 
     def keep_plan(self, plan: Plan) -> None:
-        path = self.folder / "run.json"
-        temporary = path.with_name(".run.json.tmp")
-        with _telling(path):
+        temporary = self.plan_file.with_name(f".{self.plan_file.name}.tmp")
+        with _telling(self.plan_file):
             temporary.write_text(json.dumps(plan.to_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-            temporary.replace(path)
+            temporary.replace(self.plan_file)
 
     def plan(self) -> Plan:
         """Return the plan of the latest run; raise `BenchError` where there is none."""
-        path = self.folder / "run.json"
         try:
-            return Plan.from_json(json.loads(path.read_text(encoding="utf-8")))
+            return Plan.from_json(json.loads(self.plan_file.read_text(encoding="utf-8")))
         except FileNotFoundError:
-            raise BenchError(f"{self.folder} has no run.json; expected a folder that unbleed bench run wrote") from None
+            name = self.plan_file.name
+            raise BenchError(f"{self.folder} has no {name}; expected a folder that unbleed bench run wrote") from None
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise BenchError(f"{path} cannot be understood ({error!r}); remove it and run the benchmark again") from error
+            raise BenchError(f"{self.plan_file} cannot be understood ({error!r}); remove it and run again") from error
 
     # --------------------------------------------------------------------------------------------- pictures of jobs
 
@@ -137,8 +135,12 @@ class Store:
 
     # -------------------------------------------------------------------------------------------------- rows of jobs
 
+    def rows_of(self, job: Job, judge: str) -> dict[int, dict[str, Any]]:
+        """Return {seed: row} of the pictures of a job that were judged."""
+        return self._rows.get((job.key, judge), {})
+
     def is_judged(self, job: Job, judge: str) -> bool:
-        return len(self._rows.get((job.key, judge), ())) == len(job.seeds)
+        return len(self.rows_of(job, judge)) == len(job.seeds)
 
     def judge(self, job: Job, judge: Judge) -> int:
         """Let the judge look at a job's pictures, append the rows that were missing, and return how many."""
@@ -149,22 +151,30 @@ class Store:
             images = [_read_image(path) for path in paths]
         except (OSError, ValueError, KeyError) as error:
             raise BenchError(f"{place} is damaged ({error}); remove that folder and run again") from error
-        known = self._rows.setdefault((job.key, judge.fingerprint), {})
+        names = [path.relative_to(self.folder).as_posix() for path in paths]
+        findings = judge.look(images)
+        return self.keep_rows(job, judge.fingerprint, findings, image=names, seconds=seconds)
+
+    def keep_rows(self, job: Job, judge: str, findings: Sequence[Finding], **columns: Sequence[Any]) -> int:
+        """Append the rows of a job's pictures that were missing, in one write, and return how many.
+
+        `findings` and each of `columns`, what else a row is to say, have one value for each seed of the job.
+        """
+        known = self._rows.setdefault((job.key, judge), {})
         new = [
             {
                 "job": job.key,
                 "case": job.recipe.prompt,
                 "seed": seed,
-                "image": path.relative_to(self.folder).as_posix(),
-                "seconds": its_seconds,
-                "judge": judge.fingerprint,
-                "finding": finding.to_json(),
+                **{name: values[place] for name, values in columns.items()},
+                "judge": judge,
+                "finding": findings[place].to_json(),
             }
-            for seed, path, its_seconds, finding in zip(job.seeds, paths, seconds, judge.look(images), strict=True)
+            for place, seed in enumerate(job.seeds)
             if seed not in known
         ]
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in new)
-        with _telling(self._rows_file), self._rows_file.open("ab") as file:
+        with _telling(self.rows_file), self.rows_file.open("ab") as file:
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
@@ -201,7 +211,7 @@ class Store:
             for chunk in plan.chunks():
                 jobs = [plan.job(case, contender, chunk, draw) for draw in range(contender.draws)]
                 for place, number in enumerate(chunk):
-                    rows = [self._rows[job.key, plan.judge][job.seeds[place]] for job in jobs]
+                    rows = [self.rows_of(job, plan.judge)[job.seeds[place]] for job in jobs]
                     findings = [Finding.from_json(row["finding"]) for row in rows]
                     drawn = [(row, finding, score(case, finding)) for row, finding in zip(rows, findings, strict=True)]
                     best, finding, scores = max(drawn, key=lambda one: _merit(one[2]))  # of equals the first

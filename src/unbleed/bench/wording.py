@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from ..emoji.findings import Finding
 from .comparison import SIGNIFICANT, Report, Row
@@ -82,16 +83,20 @@ def result(report: Report) -> str:
 
 def facts(report: Report) -> dict[str, str]:
     """Return the facts of the run, {name: words}."""
-    run = report.run
+    return run_facts(report.run, f"{report.run['pictures']} of {len(report.contenders)} methods")
+
+
+def run_facts(run: Mapping[str, Any], pictures: str) -> dict[str, str]:
+    """Return the facts of any run, {name: words}: of its plan as JSON has it, with date, prompts and prompts_left_out."""
     machine = {name: value for name, value in run["machine"].items() if value is not None}
     return {
         "suite": f"{run['suite']['name']}: {run['suite']['about']}",
         "model": f"{run['model']}, fingerprint {run['model_fingerprint'][:16]}",
         "judge": f"fingerprint {run['judge'][:16]}",
         "date": run["date"],
-        "pictures": f"{run['pictures']} of {len(report.contenders)} methods",
+        "pictures": pictures,
         "prompts": f"{run['prompts']} of {run['prompts'] + run['prompts_left_out']}",
-        "seeds": f"{run['seeds']} per prompt from {run['suite']['first_seed']}, the same for all methods",
+        "seeds": f"{run['seeds']} per prompt from {run['suite']['first_seed']}",
         "sampling": f"{run['steps']} steps, guidance scale {run['guidance_scale']:g}, {run['dtype']}",
         "batches": f"{run['batch_size']} pictures at once",
         "machine": ", ".join(f"{name} {value}" for name, value in machine.items()),
@@ -121,12 +126,32 @@ def notes(report: Report) -> list[str]:
     return texts
 
 
+def exchanges(report: Report) -> list[str]:
+    """Return for each method how many of the baseline's right pictures it spoils, and how many of its wrong ones it mends."""
+    right = {(r.case, r.seed): r.scores["all_correct"] == 1 for r in report.pictures if r.contender == report.baseline}
+    texts = []
+    for label in [c.label for c in report.contenders if c.label != report.baseline]:
+        now = {(r.case, r.seed): r.scores["all_correct"] == 1 for r in report.pictures if r.contender == label}
+        spoilt = [not now[key] for key, was_right in right.items() if was_right]
+        mended = [now[key] for key, was_right in right.items() if not was_right]
+        texts.append(
+            f"{label} spoils {sum(spoilt)} of {len(spoilt)} pictures that {report.baseline} has all-correct, and mends "
+            f"{sum(mended)} of {len(mended)} others."
+        )
+    return texts
+
+
 def cautions(report: Report) -> list[str]:
     """Return what a reader must know before the figures."""
     count, left_out = report.run["prompts"], report.run["prompts_left_out"]
     texts = [f"The run is not finished: {left_out} of {count + left_out} prompts are left out."] if left_out else []
+    return texts + few_prompts(count)
+
+
+def few_prompts(count: int) -> list[str]:
+    """Return the caution that a report of so few prompts needs, if it needs one."""
     few = f"Intervals from fewer than {FEW_PROMPTS} prompts may be too narrow; this report has {count}."
-    return texts + [few] * (count < FEW_PROMPTS)
+    return [few] * (count < FEW_PROMPTS)
 
 
 def markdown(report: Report) -> str:
@@ -139,6 +164,8 @@ def markdown(report: Report) -> str:
         if len(report.contenders) > 1:
             lines += [f"Differences to {report.baseline} in points, with 95 % intervals; ✱ where p < {SIGNIFICANT} after Holm."]
             lines += _table([row for row in rows if row.difference is not None], _difference)
+    if exchanges(report):
+        lines += ["## Mended and spoilt", "", *(f"- {text}" for text in exchanges(report)), ""]
     lines += ["## How this was measured", "", *(f"- {m.title}: {m.about}" for m in METRICS), ""]
     lines += [*(f"- {note}" for note in notes(report)), ""]
     lines += [f"- {name}: {words}" for name, words in facts(report).items() if words]

@@ -1,0 +1,93 @@
+"""Whether guidance lowers what it means to lower: every method's own loss at the end of its window, guided and unguided.
+
+On the embedded model, prompts of the validation suite, four different prompts to a batch, the method's settings for the
+model. The unguided run evaluates the same loss at the same steps and never moves the latents. Only steps up to the end of the
+window are run. Methods without a loss (edits alone) are named and left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+import unbleed
+from unbleed.bench.suites import suite
+from unbleed.guidance import Method
+from unbleed.model_settings import method_of, settings_of
+
+BATCH = 4
+
+
+def last_losses(pipe: Any, parts: Method, prompts: list[str], seeds: list[int]) -> list[float]:
+    """Return the loss of each image at the last guided step of its run."""
+    own = settings_of("emoji")
+    last = max(i for i in range(own.steps) if parts.schedule.guides(i, own.steps))
+
+    def stop(running: Any, step: int, *_: Any) -> dict[str, Any]:
+        running._interrupt = step >= last
+        return {}
+
+    with unbleed.guide(pipe, parts) as run:
+        pipe(
+            prompts,
+            num_inference_steps=own.steps,
+            guidance_scale=own.guidance_scale,
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            output_type="latent",
+            callback_on_step_end=stop,
+        )
+    return [step.losses[0] for image in range(len(prompts)) for step in run.steps if (step.image, step.step) == (image, last)]
+
+
+def unguided(parts: Method) -> Method:
+    """Return the method that evaluates the loss of `parts` and changes nothing."""
+    still = replace(parts.schedule, step_size=0.0, refine={})
+    return replace(parts, schedule=still, refinement=None, noise=None, edits=())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--methods", help="names with commas [all that have a loss]")
+    parser.add_argument("--prompts", type=int, default=16)
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    for name in ("diffusers", "transformers"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    pipe = unbleed.load("emoji")
+    pipe.set_progress_bar_config(disable=True)
+    validation = suite("emoji-validation").head(given.prompts)
+    pairs = [(case.prompt, validation.first_seed + seed) for seed in range(given.seeds) for case in validation.cases]
+    found = []
+    for name in given.methods.split(",") if given.methods else unbleed.METHODS:
+        parts = method_of(name, "emoji").parts()
+        if parts.loss is None:
+            print(f"{name}: no loss", file=sys.stderr)
+            continue
+        before: list[float] = []
+        after: list[float] = []
+        for first in range(0, len(pairs), BATCH):
+            texts, seeds = zip(*pairs[first : first + BATCH], strict=True)
+            before += last_losses(pipe, unguided(parts), list(texts), list(seeds))
+            after += last_losses(pipe, parts, list(texts), list(seeds))
+        lower = sum(a < b for a, b in zip(after, before, strict=True)) / len(after)
+        row = {"method": name, "pairs": len(after), "lower": lower}
+        row |= {"unguided": sum(before) / len(before), "guided": sum(after) / len(after)}
+        found.append(row)
+        print(f"{name}: {lower:.0%} of {len(after)} lower", file=sys.stderr, flush=True)
+    if given.json:
+        print(json.dumps(found, indent=2))
+        return
+    print("method".ljust(22) + "pairs".rjust(8) + "lower".rjust(8) + "unguided".rjust(12) + "guided".rjust(12))
+    for row in found:
+        print(f"{row['method']:22}{row['pairs']:8}{row['lower']:8.0%}{row['unguided']:12.4f}{row['guided']:12.4f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""The files of a study of causes: `causes.md`, `causes.csv` and `causes.svg`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from .causes import QUANTITIES, Causes, Difference, Row, windows
+from .page import INK, PENS, svg_on_paper
+from .report import csv_text, write_texts
+from .wording import few_prompts, percent, run_facts, span
+
+FEW_PICTURES = 20  # of one kind; with fewer the report warns of its intervals
+
+_LINES = dict(zip((quantity.name for quantity in QUANTITIES), (":", "--", "-"), strict=True))
+
+
+def write(causes: Causes, folder: Path) -> dict[str, Path]:
+    """Write the three files, and return {kind: path}.
+
+    Raises `BenchError` when the extra `bench` is not installed, `OutputError` when the folder cannot be written.
+    """
+    head = ["quantity", "step", "share of the run", "auc", "low", "high"]
+    texts = {
+        "causes.md": markdown(causes),
+        "causes.csv": csv_text(head, [astuple(row) for row in causes.rows]),
+        "causes.svg": plot(causes),
+    }
+    write_texts(texts, folder)
+    return {name.removeprefix("causes."): folder / name for name in texts}
+
+
+def result(causes: Causes) -> str:
+    """Return what the means over all steps say, the best first, and before others what is shown to be more than chance."""
+    means = sorted((row for row in causes.rows if row.step == "mean"), key=lambda row: (row.low > 0.5, row.auc), reverse=True)
+    best, second, third = means
+    alike = [row.quantity for row in (second, third) if _ahead(causes, best, row) <= 0]
+    if best.low <= 0.5:
+        words = "None of the three quantities is shown to predict, as its hypothesis says, that an entity goes missing"
+    elif alike:
+        name = best.quantity.capitalize()
+        words = f"{name} predicts that an entity goes missing, but no difference to {' or '.join(alike)} can be shown"
+    else:
+        words = f"{best.quantity.capitalize()} predicts best that an entity goes missing"
+    told = f"{_said(best, '95 % interval ')} for {best.quantity}, {_said(second)} for {second.quantity}"
+    sentence = f"{words}: the AUC of the mean over all steps is {told} and {_said(third)} for {third.quantity}."
+    against = [row.quantity for row in means if row.high < 0.5]
+    return sentence + "".join(f" {name.capitalize()} speaks against its hypothesis." for name in against)
+
+
+def markdown(causes: Causes) -> str:
+    """Return the study as Markdown: the result, the tables, how it was measured, the facts."""
+    run, names = causes.run, list(windows(causes.run["recorded_steps"]))
+    lines = [f"# Why entities go missing: {run['suite']['name']} on {run['model']}", "", result(causes), ""]
+    lines += [text for caution in cautions(causes) for text in (caution, "")]
+    lines += [
+        f"{causes.pictures} pictures, of which {percent(causes.missing)} % miss an entity. Area under the ROC curve (AUC) for "
+        '"an entity is missing", with 95 % intervals: 0.5 is chance, more speaks for the hypothesis, less against it.',
+        "",
+        f"| quantity | hypothesis | {' | '.join(names)} |",
+        "|---|---|" + "---|" * len(names),
+    ]
+    for quantity in QUANTITIES:
+        cells = [_said(row) for row in causes.rows if row.quantity == quantity.name and row.step in names]
+        lines += [f"| {quantity.name} | missing where {'high' if quantity.high else 'low'} | {' | '.join(cells)} |"]
+    lines += ["", "![AUC by step](causes.svg)", "", "Differences of two AUCs, with 95 % intervals.", ""]
+    lines += [f"| difference | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
+    for pair in dict.fromkeys((d.quantity, d.other) for d in causes.differences):
+        cells = [_said_difference(d) for d in causes.differences if (d.quantity, d.other) == pair]
+        lines += [f"| {' − '.join(pair)} | {' | '.join(cells)} |"]
+    lines += ["", "## How this was measured", "", *(f"- {note}" for note in notes(causes)), "", "## The run", ""]
+    return "\n".join([*lines, *(f"- {name}: {words}" for name, words in facts(causes).items())]) + "\n"
+
+
+def cautions(causes: Causes) -> list[str]:
+    """Return what a reader must know before the figures."""
+    lost = round(causes.missing * causes.pictures)
+    kinds = [(lost, "miss an entity"), (causes.pictures - lost, "show every entity")]
+    few = [f"Intervals may be too narrow where few pictures {what}; here {n}." for n, what in kinds if n < FEW_PICTURES]
+    return few_prompts(causes.run["prompts"]) + few
+
+
+def notes(causes: Causes) -> list[str]:
+    """Return how the figures were made, and what they are not."""
+    run = causes.run
+    ends = [(name, sorted({steps[0], steps[-1]})) for name, steps in windows(run["recorded_steps"]).items() if name != "mean"]
+    thirds = [f"{name} {' to '.join(map(str, between))}" for name, between in ends]
+    return [
+        "The question, the three hypotheses and the quantities are those of arXiv 2410.20972. Of a picture's raw maps of its "
+        "nouns, intensity is the mean over places of the weakest; spread the variance of place under a map, the mean over the "
+        "nouns; overlap the sum over places of p1 p2 / (p1 + p2), the mean over pairs of nouns.",
+        "AUC is the chance that of two pictures, one that misses an entity and one that does not, the hypothesis tells by this "
+        "quantity which is which; a tie counts half. The measure is ours; the paper studied Stable Diffusion.",
+        "Pictures were drawn without guidance; the maps are the mean over all heads of all text layers of one grid, for the "
+        f"conditional half, at each step, numbered from 0 ({', '.join(thirds)}). Over several "
+        "steps a quantity is averaged first, picture by picture.",
+        f"Intervals are 95 % percentile intervals of a hierarchical bootstrap of {run['draws']:,} draws: prompts with "
+        "replacement, then seeds within each prompt, the same draw for all quantities and steps. They are not corrected for "
+        "the number of quantities and steps.",
+        "Pictures of all prompts are compared with each other, so a quantity may also predict by what it says of the prompt. "
+        "Whatever predicts need not be the cause.",
+        "An entity is missing where the judge does not see its noun, whatever its colour. The judge is a network and can err.",
+    ]
+
+
+def facts(causes: Causes) -> dict[str, str]:
+    """Return the facts of the run, {name: words}."""
+    pictures = f"{causes.pictures}, {round(causes.missing * causes.pictures)} of them miss an entity"
+    return run_facts(causes.run, pictures) | {"maps": f"{causes.run['grid']} places, {causes.run['recorded_steps']} steps"}
+
+
+def plot(causes: Causes) -> str:
+    """Return the AUC by step as an SVG file: a line with its interval for each quantity, and chance."""
+
+    def draw(axes: Any) -> None:
+        axes.axhline(0.5, color=INK, linewidth=1)
+        for pen, quantity in zip(PENS[1:], QUANTITIES, strict=False):
+            rows = list(_by_step(causes, quantity.name))
+            steps = [row.step for row in rows]
+            label = f"{'high' if quantity.high else 'low'} {quantity.name}"
+            axes.fill_between(steps, [row.low for row in rows], [row.high for row in rows], color=pen, alpha=0.15, linewidth=0)
+            axes.plot(steps, [row.auc for row in rows], _LINES[quantity.name], color=pen, linewidth=2, label=label)
+        axes.set(xlabel="denoising step (0 is noise)", ylabel="AUC for a missing entity (0.5: chance)")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.margins(x=0)
+        axes.figure.legend(loc="outside upper center", ncols=len(QUANTITIES), handlelength=2.5)
+
+    return svg_on_paper("How well each quantity of the maps predicts that an entity goes missing, by step", 640, 400, draw)
+
+
+def _by_step(causes: Causes, quantity: str) -> Iterator[Row]:
+    return (row for row in causes.rows if row.quantity == quantity and row.share is not None)
+
+
+def _ahead(causes: Causes, best: Row, other: Row) -> float:
+    """Return the least, at 95 %, by which the first of two quantities is ahead of the other over all steps."""
+    for d in causes.differences:
+        if d.step == "mean" and {d.quantity, d.other} == {best.quantity, other.quantity}:
+            return d.low if d.quantity == best.quantity else -d.high
+    raise KeyError(best.quantity, other.quantity)
+
+
+def _said(row: Row, before: str = "") -> str:
+    return f"{row.auc:.2f} ({before}{span(row.low, row.high, '{:.2f}'.format)})"
+
+
+def _said_difference(difference: Difference) -> str:
+    return f"{_signed(difference.difference)} ({span(difference.low, difference.high, _signed)})"
+
+
+def _signed(value: float) -> str:
+    """Return a difference with its sign; one that rounds to zero has none."""
+    return "0.00" if abs(value) < 0.005 else f"{value:+.2f}".replace("-", "−")
