@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -115,8 +116,11 @@ def test_attend_and_excite_equals_the_pipeline_of_diffusers(
 # -------------------------------------------------------------------------------------------- parity: own loop
 
 
-def plain_maps(unet: Any, sample: Tensor, t: Tensor, text: Tensor) -> Tensor:
-    """Return the averaged maps of the third level, read by an attention processor that writes its softmax down."""
+def plain_maps(unet: Any, sample: Tensor, t: Tensor, text: Tensor, *, of_text: bool = True) -> Tensor:
+    """Return the averaged maps of the third level, read by an attention processor that writes its softmax down.
+
+    Of self-attention where not `of_text`: then the place that is attended to stands where the token does.
+    """
     seen: list[Tensor] = []
 
     class Writing:
@@ -129,13 +133,13 @@ def plain_maps(unet: Any, sample: Tensor, t: Tensor, text: Tensor) -> Tensor:
                 attn.head_to_batch_dim(part) for part in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
             )
             weights = (query @ key.mT * attn.scale).softmax(dim=-1)  # (batch x head, place, token)
-            if self.wanted and encoder_hidden_states is not None and weights.shape[1] == 64:
+            if self.wanted and (encoder_hidden_states is not None) == of_text and weights.shape[1] == 64:
                 seen.append(weights.unflatten(0, (len(hidden_states), -1)))
             out = attn.batch_to_head_dim(weights @ value)
             return attn.to_out[1](attn.to_out[0](out))
 
     kept = unet.attn_processors
-    unet.set_attn_processor({name: Writing(".attn2." in name) for name in kept})
+    unet.set_attn_processor({name: Writing((".attn2." in name) == of_text) for name in kept})
     try:
         unet(sample, t, encoder_hidden_states=text)
     finally:
@@ -441,6 +445,97 @@ def test_inference_mode_around_the_pipeline(tiny_sd: StableDiffusionPipeline) ->
     with torch.inference_mode():
         found = guided(tiny_sd, method, PROMPTS[0], noise())
     torch.testing.assert_close(found.clone(), guided(tiny_sd, method, PROMPTS[0], noise()), atol=1e-5, rtol=1e-5)
+
+
+# ------------------------------------------------------------------------------------------------ what a loss sees
+
+
+class Noting(unbleed.ExciteLoss):
+    """A loss that reads all there is to read and keeps it."""
+
+    notes: ClassVar[list[unbleed.Seen]] = []
+    reads_self_attention = True
+    remembers = True
+
+    def terms(self, seen: unbleed.Seen, groups: Any) -> dict[str, Tensor]:
+        self.notes.append(
+            replace(seen, maps=seen.maps.detach(), self_maps=None if seen.self_maps is None else seen.self_maps.detach())
+        )
+        return super().terms(seen, groups)
+
+
+@pytest.fixture
+def noting() -> Iterator[Noting]:
+    Noting.notes.clear()
+    yield Noting()
+    Noting.notes.clear()
+
+
+@pytest.mark.parametrize("refined", [False, True])
+def test_a_loss_sees_the_maps_at_the_end_of_the_step_before(
+    tiny_sd: StableDiffusionPipeline, noting: Noting, refined: bool
+) -> None:
+    """Of the images that it concerns, which are the first and the last here; in refinements too, and from guidance on."""
+    refinement = unbleed.Refinement(most=2)
+    schedule = unbleed.Schedule(start=0.2, stop=0.6, refine={0.2: refinement, 0.4: refinement} if refined else {})
+    prompts = [PROMPTS[0], "and", PROMPTS[1]]
+    with (
+        pytest.warns(unbleed.UnbleedWarning, match="runs unguided"),
+        unbleed.guide(tiny_sd, unbleed.Method(noting, schedule), record_maps=True) as run,
+    ):
+        draw(tiny_sd, prompts, noise(3), num_inference_steps=5)
+    recorded = {maps.step: maps.maps for maps in run.maps}
+    evaluations = 3 if refined else 1
+    assert [note.share for note in noting.notes] == [0.2] * evaluations + [0.4] * evaluations
+    for note in noting.notes:
+        assert note.before is not None
+        assert not note.before.requires_grad
+        assert torch.equal(note.before, recorded[round(5 * note.share) - 1][[0, 2]])
+    # at the last evaluation before an update the loss is where the update begins, the record is where it ends
+    assert (noting.notes[-1].maps - recorded[2][[0, 2]]).abs().max() > 1e-6
+
+
+def test_at_the_first_step_there_is_no_step_before(tiny_sd: StableDiffusionPipeline, noting: Noting) -> None:
+    with unbleed.guide(tiny_sd, noting):
+        for _ in range(2):  # nor is it the last of another picture
+            draw(tiny_sd, PROMPTS[0], noise(), num_inference_steps=4)
+    assert [note.before is None for note in noting.notes] == [True, False] * 2
+    assert [note.share for note in noting.notes] == [0.0, 0.25] * 2
+
+
+def test_remembering_costs_one_run_per_step_that_another_guided_one_follows(
+    tiny_sd: StableDiffusionPipeline, noting: Noting
+) -> None:
+    runs = 0
+
+    def count(*_: Any) -> None:
+        nonlocal runs
+        runs += 1
+
+    hook = tiny_sd.unet.register_forward_pre_hook(count)
+    try:
+        method = unbleed.Method(noting, unbleed.Schedule(start=0.3, stop=0.6))
+        guided(tiny_sd, method, PROMPTS[0], noise())
+    finally:
+        hook.remove()
+    assert len(noting.notes) == 3
+    assert all(note.before is not None for note in noting.notes)
+    assert runs == STEPS + 3 + 3  # the pipeline's, the evaluations', and those at the ends of steps 2, 3 and 4
+
+
+def test_self_attention_is_the_explicit_softmax(tiny_sd: StableDiffusionPipeline, noting: Noting) -> None:
+    with unbleed.guide(tiny_sd, noting):
+        draw(tiny_sd, PROMPTS[:2], noise(2), num_inference_steps=2)
+    found = noting.notes[0].self_maps
+    assert found is not None
+    assert found.shape == (2, 64, 64)
+    torch.testing.assert_close(found.sum(dim=-1), torch.ones(2, 64))
+    t = tiny_sd.scheduler.timesteps[0]
+    text = tiny_sd.encode_prompt(PROMPTS[:2], "cpu", 1, False)[0]
+    with torch.no_grad():
+        expected = plain_maps(tiny_sd.unet, noise(2), t, text, of_text=False)
+    torch.testing.assert_close(found, expected.flatten(-2).mT, atol=1e-6, rtol=0)  # from the rows' places to all places
+    assert (found - found.mT).abs().max() > 1e-4  # or rows and columns could be exchanged
 
 
 # ------------------------------------------------------------------------------------------ records and refusals

@@ -14,6 +14,7 @@ from unbleed.emoji.scenes import Mixture, caption, sample_scene
 from unbleed.emoji.sprites import ANIMALS, COLOURS, NOUNS, OBJECTS
 from unbleed.errors import PromptError
 from unbleed.prompt import PromptTokens, locate, parse
+from unbleed.prompt.phrases import noun_phrases, phrases_of
 
 # prompts in the manner of DVMP: colours and adjectives of two kinds of things
 ADJECTIVES = "modern spotted wooden shiny rusty furry sleepy baby tiny star-shaped checkered sliced flying".split()
@@ -342,3 +343,117 @@ def test_a_tokenizer_without_offsets_is_refused() -> None:
 
     with pytest.raises(PromptError, match=r"^SlowTokenizer gives no character offsets; load the fast form"):
         locate(parse("a cat"), SlowTokenizer())
+
+
+# -------------------------------------------------------------------------------------------------------- noun phrases
+
+
+@pytest.mark.parametrize(
+    ("prompt", "phrases"),
+    [
+        ("a red cat and a blue bench", ["a red cat", "a blue bench"]),
+        ("a cat with a red hat and a dog", ["a cat with a red hat", "a cat", "a red hat", "a dog"]),
+        (  # a chain is as long as it goes, from every entity of it on
+            "a cat with a red hat on a bench, a dog",
+            [
+                "a cat with a red hat on a bench",
+                "a cat",
+                "a red hat on a bench",
+                "a red hat",
+                "a bench",
+                "a dog",
+            ],
+        ),
+        ("a red cat on a bench", ["a red cat", "a bench"]),  # the whole prompt is no phrase of itself
+        ("a red cat", []),
+        ("red cat", []),
+        ("cat and dog", []),  # phrases have more than one word
+        ("cat with hat and dog", ["cat with hat"]),
+        ("two cats in the old garden and snow", ["two cats in the old garden", "two cats", "the old garden"]),
+        ("a photo of a red cat and a dog", ["a red cat", "a dog"]),
+        ("a cat next to a dog and a mouse", ["a cat", "a dog", "a mouse"]),  # two words between are no preposition
+        ("a cat and a dog with a cat", ["a cat", "a dog with a cat", "a dog", "a cat"]),
+        ("A Red CAT IN A Box, a dog", ["A Red CAT IN A Box", "A Red CAT", "A Box", "a dog"]),
+        ("a cat sitting on a bench, a dog", ["a cat", "a bench", "a dog"]),
+        ("  a   red\tcat \n and\na dog ", ["a   red\tcat", "a dog"]),
+        ("and", []),
+        ("", []),
+    ],
+)
+def test_noun_phrases(prompt: str, phrases: list[str]) -> None:
+    found = noun_phrases(parse(prompt))
+    assert [span.text for span in found] == phrases
+    assert all(prompt[span.start : span.end] == span.text for span in found)
+
+
+def test_noun_phrases_of_entities_that_the_user_names() -> None:
+    assert [s.text for s in noun_phrases(parse("the cat that met a dog is red, see", "red cat; dog"))] == [
+        "the cat that met a dog is red",
+        "a dog",
+    ]
+    assert [s.text for s in noun_phrases(parse("a cat with a red hat", "hat"))] == []
+    assert [s.text for s in noun_phrases(parse("a cat with a red hat", "red hat"))] == ["a red hat"]
+
+
+def test_no_prompt_has_phrases_that_are_not_in_it(tokenizer: CLIPTokenizer) -> None:
+    rng = random.Random(3)
+    words = "a the and of with in on photo next to , cat red dog - wooden zebra sitting <toy>".split()
+    for _ in range(300):
+        prompt = " ".join(rng.choice(words) for _ in range(rng.randrange(45)))
+        parsed = parse(prompt)
+        spans = noun_phrases(parsed)
+        assert len({(span.start, span.end) for span in spans}) == len(spans)
+        assert all(prompt[span.start : span.end] == span.text and " " in span.text for span in spans)
+        assert spans == sorted(spans, key=lambda span: (span.start, -span.end))
+        assert all(span.text != prompt.strip() for span in spans)
+        assert all(0 < p < locate(parsed, tokenizer).end for _, places in locate(parsed, tokenizer).phrases for p in places)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a cat with a red hat and a dog",
+        "a zebra on two red benches, a dog",
+        "a red t-shirt and a cat's bowl, a cat",
+        "A RED CAT in a café and a ZebrA",
+        "  a   red   zebra, a  4k   monitor",
+        "a red cat & a red cat",
+    ],
+)
+def test_phrases_stand_where_their_own_pieces_do(prompt: str, tokenizer: CLIPTokenizer) -> None:
+    """Piece by piece: an embedding of the phrase alone fits over the prompt's."""
+    tokens = locate(parse(prompt), tokenizer)
+    spans = noun_phrases(parse(prompt))
+    assert [text for text, _ in tokens.phrases] == [span.text for span in spans] != []
+    whole = tokenizer(prompt)["input_ids"]
+    for text, places in tokens.phrases:
+        assert list(places) == list(range(places[0], places[0] + len(places)))
+        own = locate(parse(text), tokenizer)
+        assert [tokens.pieces[p] for p in places] == list(own.pieces[1 : own.end])
+        assert [whole[p] for p in places] == tokenizer(text)["input_ids"][1:-1]
+    assert len({places for _, places in tokens.phrases}) == len(spans)  # equal phrases each have a place of their own
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3])
+def test_a_phrase_that_is_cut_is_left_out(cut: int, tokenizer: CLIPTokenizer) -> None:
+    """From the end: "bow" is one piece, and "with a bow" three."""
+    tail = "dog and a red cat with a bow"
+    room = tokenizer.model_max_length - 2
+    tokens = locate(parse("a " * (room - len(tail.split()) + cut) + tail), tokenizer)
+    texts = [text for text, _ in tokens.phrases]
+    assert texts == ["a dog", *(["a red cat with a bow"] if not cut else []), "a red cat", *(["a bow"] if not cut else [])]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "entities", "expected"),
+    [
+        ("a red cat and a blue bench", None, ["a red cat", "a blue bench"]),
+        ("cat with a red hat and dog", None, ["cat", "a red hat", "dog"]),
+        ("a dog", None, ["a dog"]),
+        ("the cat that met a dog is red", "red cat; dog", ["red cat", "a dog"]),
+        ("a photo of two old cats", None, ["two old cats"]),
+        ("and", None, []),
+    ],
+)
+def test_entities_with_their_articles(prompt: str, entities: str | None, expected: list[str]) -> None:
+    assert phrases_of(parse(prompt, entities)) == expected

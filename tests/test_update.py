@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -9,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from unbleed.errors import MethodError
 from unbleed.guidance.schedule import Refinement
-from unbleed.guidance.update import Evaluation, update
+from unbleed.guidance.update import Descent, Direction, Evaluation, update
 
 STEP = 0.1
 GOAL = torch.linspace(-1, 1, 2 * 3 * 4, dtype=torch.float64).reshape(2, 3, 4)
@@ -173,3 +175,109 @@ def test_latents_keep_their_precision(dtype: torch.dtype) -> None:
     assert outcome.latents.dtype == dtype
     assert outcome.latents.isfinite().all()
     assert outcome.skipped == [False] * 4
+
+
+# ------------------------------------------------------------------------------------------------------------ descent
+
+
+def slow_move(gradient: Tensor, step_size: float, direction: str, limit: float | None) -> Tensor:
+    """What one image's latents change by, with sums over single numbers."""
+    numbers = gradient.double().flatten().tolist()
+
+    def size(values: list[float]) -> float:
+        largest = max(abs(value) for value in values)
+        return largest * math.sqrt(sum((value / largest) ** 2 for value in values) / len(values)) if largest else 0.0
+
+    if direction == "unit":
+        numbers = [value / size(numbers) if size(numbers) else 0.0 for value in numbers]
+    numbers = [step_size * value for value in numbers]
+    if limit is not None and size(numbers) > limit:
+        numbers = [value * limit / size(numbers) for value in numbers]
+    return torch.tensor(numbers, dtype=torch.float64).reshape(gradient.shape)
+
+
+def slopes(dtype: torch.dtype) -> Tensor:
+    """Gradients of all sizes that a loss can have: usual, nothing, one value alone, vanishing and very large."""
+    usual = torch.randn(7, *GOAL.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    usual[1] = 0
+    usual[2] = 0
+    usual[2, 1, 0, 3] = -0.3
+    scale = torch.tensor([1.0, 1.0, 1.0, 1e-24, 1e-30, 1e25, 1e-6], dtype=torch.float64)
+    return (usual * scale[:, None, None, None]).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("limit", [None, 0.05, 10.0])
+@pytest.mark.parametrize("direction", ["plain", "unit"])
+def test_a_move_is_what_it_is_said_to_be(direction: Direction, limit: float | None, dtype: torch.dtype) -> None:
+    gradient = slopes(dtype)
+    moved = Descent(direction, limit).move(gradient, 0.7)
+    assert moved.dtype == dtype
+    for own, change in zip(gradient, moved, strict=True):
+        torch.testing.assert_close(change.double(), slow_move(own, 0.7, direction, limit), atol=0, rtol=1e-5)
+        assert torch.equal(Descent(direction, limit).move(own[None], 0.7)[0], change)  # images do not touch each other
+    sizes = moved.double().square().mean(dim=(1, 2, 3)).sqrt()
+    if direction == "unit":
+        expected = torch.full_like(sizes, 0.7 if limit is None else min(limit, 0.7))
+        expected[1] = 0  # a gradient of nothing leads nowhere
+        torch.testing.assert_close(sizes, expected, atol=0, rtol=1e-5)
+    if limit is not None:
+        assert (sizes <= limit * (1 + 1e-5)).all()
+
+
+def test_a_limit_that_is_not_reached_changes_no_bit() -> None:
+    gradient = slopes(torch.float32)[[0, 1, 2, 6]]
+    assert torch.equal(Descent("plain", 10.0).move(gradient, 0.7), 0.7 * gradient)
+    assert torch.equal(Descent().move(gradient, 0.7), 0.7 * gradient)
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])
+def test_limits_that_make_no_sense_are_refused(limit: float) -> None:
+    with pytest.raises(MethodError, match=r"limit is .*; expected a number above 0, or none"):
+        Descent(limit=limit)
+
+
+@pytest.mark.parametrize("descent", [Descent("unit"), Descent("plain", 0.03), Descent("unit", 0.03)], ids=str)
+def test_every_update_of_a_step_follows_the_descent(descent: Descent) -> None:
+    """Refinements too: the places that are evaluated are the transcription's."""
+    places: dict[int, list[Tensor]] = {}
+    toy = Toy()
+
+    def evaluate(latents: Tensor, rows: Sequence[int]) -> Evaluation:
+        for latent, row in zip(latents, rows, strict=True):
+            places.setdefault(row, []).append(latent.clone())
+        return toy(latents, rows)
+
+    outcome = update(start(), evaluate, step_size=STEP, descent=descent, refinement=Refinement(0.0, 3))
+    assert outcome.refinements == [3, 3, 3, 3]
+    for image, latent in enumerate(start()):
+        for expected in [*places[image], outcome.latents[image]]:
+            torch.testing.assert_close(latent, expected)
+            gradient = loss_and_gradient(latent, STEEPNESS[image])[1]
+            latent = latent - slow_move(gradient, STEP, descent.direction, descent.limit)
+
+
+# ---------------------------------------------------------------------------------------------------- targets of parts
+
+
+@pytest.mark.parametrize(
+    "targets", [{"near": 0.1, "far": 0.6}, {"near": 0.3, "far": 0.1}, {"far": 0.3}, {"near": 5.0}, {}], ids=str
+)
+def test_an_image_is_refined_until_all_parts_are_at_their_targets(targets: dict[str, float]) -> None:
+    """The parts are a quarter and three quarters of the loss, so targets of parts are one of the loss."""
+    whole = min([4 * targets.get("near", math.inf), 4 / 3 * targets.get("far", math.inf)])
+    outcome = update(start(), Toy(), step_size=STEP, refinement=Refinement(targets, 30))
+    expected = update(start(), Toy(), step_size=STEP, refinement=Refinement(whole, 30))
+    assert torch.equal(outcome.latents, expected.latents)
+    assert outcome.losses == expected.losses
+    assert outcome.refinements == expected.refinements
+    for image, terms in enumerate(outcome.terms):
+        if outcome.refinements[image] < 30:
+            assert all(terms[name] <= most for name, most in targets.items())
+    if set(targets) == {"near", "far"}:
+        assert len(set(outcome.refinements)) > 2  # or the comparison above would show little
+
+
+def test_a_target_for_a_part_that_the_loss_does_not_have_is_refused() -> None:
+    with pytest.raises(MethodError, match='target for "fra", but the parts of the loss are near, far'):
+        update(start(), Toy(), step_size=STEP, refinement=Refinement({"near": 9.0, "fra": 0.1}, 30))

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..guidance.edit import Edit, Opened, Rows, Scene
-from ..prompt import Entity, PromptTokens
+from ..prompt.phrases import phrases_of
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,12 @@ class ComposeEdit(Edit):
 
     def open(self, scene: Scene) -> Opened:
         concepts = [
-            [_phrase(tokens, entity, noun[0]) for entity, (noun, _) in zip(tokens.kept, tokens.entities, strict=True)]
-            for tokens in scene.tokens
+            [text for entity, text in zip(parsed.entities, phrases_of(parsed), strict=True) if entity in tokens.kept]
+            for parsed, tokens in zip(scene.parsed, scene.tokens, strict=True)
         ]
         texts = sorted({text for own in concepts for text in own})
         encoded = dict(zip(texts, scene.encode(texts), strict=True)) if texts else {}
         return _Composed([[encoded[text] for text in own] for own in concepts], self.weight)
-
-
-def _phrase(tokens: PromptTokens, entity: Entity, noun: int) -> str:
-    """Return the shortest noun phrase around the place of a noun, or the entity's own words."""
-    return min((text for text, places in tokens.phrases if noun in places), key=len, default=str(entity))
 
 
 class _Composed(Opened):

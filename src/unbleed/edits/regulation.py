@@ -3,7 +3,8 @@
 Zhang et al., ECCV 2024, arXiv 2403.06381; the objective is `unbleed.losses.regulation`. From the authors' code: the weights
 of the Gaussians descend by the plain gradient, the best of all iterations is taken, mixed with that of the step before, and
 fades with the steps; start and end token keep the attention that they had, so that the attention of a place no longer sums to 1
-(`keep_ends=False`: it does). Ours: the weights begin at 0.5, the mean of the authors' random ones, so that pictures repeat.
+(`keep_ends=False`: it does). Ours: the weights begin at 0.5, the mean of the authors' random ones, so that pictures repeat,
+and in the first step, which has none before it, the best is not mixed (the authors mix it with where the weights began).
 """
 
 from __future__ import annotations
@@ -11,16 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from torch.autograd.graph import saved_tensors_hooks
 
-from ..attention.probe import native_processors
 from ..guidance.edit import Edit, Opened, Rows, Scene
 from ..losses.regulation import patterns, regulation
+from .answers import Question, answering
 
 
 def regulated(
@@ -28,12 +27,15 @@ def regulated(
 ) -> Tensor:
     """Return what to add to `logits` (head, place, token) at `targets`, (head, place, target), after so many iterations."""
     heads = len(logits)
-    fixed = logits.detach().float()
-    pattern = patterns(*grid, dtype=fixed.dtype, device=fixed.device).flatten(1)  # (pattern, place)
-    weights = fixed.new_full((heads, len(pattern), len(targets)), 0.5)
-    least, best = fixed.new_full((heads,), torch.inf), fixed.new_zeros(heads, fixed.shape[1], len(targets))
-    index = torch.tensor(targets, device=fixed.device)
-    with torch.enable_grad():
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))  # whatever the user wrapped the pipeline in
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(saved_tensors_hooks(_as_it_is, _as_it_is))  # gradient checkpointing has no part in this graph
+        fixed = logits.detach().float().clone()
+        pattern = patterns(*grid, dtype=fixed.dtype, device=fixed.device).flatten(1)  # (pattern, place)
+        weights = fixed.new_full((heads, len(pattern), len(targets)), 0.5)
+        least, best = fixed.new_full((heads,), torch.inf), fixed.new_zeros(heads, fixed.shape[1], len(targets))
+        index = torch.tensor(targets, device=fixed.device)
         for _ in range(iterations):
             weights.requires_grad_(True)
             added = torch.einsum("px,hpt->hxt", pattern, weights)
@@ -45,6 +47,10 @@ def regulated(
             best = torch.where(better[:, None, None], added.detach(), best)
             weights = weights.detach() - rate * slope
     return best
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,10 @@ class RegulateEdit(Edit):
     fading: float = 0.99  # what is added is worth this to the power of the share of the run times 50
     keep_ends: bool = True
 
+    @property
+    def replaces_attention(self) -> bool:
+        return True
+
     def open(self, scene: Scene) -> Opened:
         return _Regulated(self, scene)
 
@@ -70,82 +80,49 @@ class _Regulated(Opened):
         self.modules = {name: scene.denoiser.get_submodule(name) for name in scene.layers}
         self.targets = [sorted({p for noun, _ in tokens.entities for p in noun}) for tokens in scene.tokens]
         self.ends = [tokens.end for tokens in scene.tokens]
-        self.before: dict[tuple[str, int], tuple[float, Tensor]] = {}  # by layer and image: share of the run, what was added
+        # by layer and image: share of the run at the last run of the denoiser, what was added then, and in the step before;
+        # guidance runs the denoiser several times in a step
+        self.added: dict[tuple[str, int], tuple[float, Tensor | None, Tensor | None]] = {}
 
     @contextmanager
     def around(self, rows: Rows) -> Iterator[None]:
         if rows.share >= self.edit.stop - 1e-9:
             yield
             return
-        with ExitStack() as stack:
-            stack.enter_context(native_processors(self.modules.values()))
-            mode = _Answer(self, rows)
-            for name, module in self.modules.items():
-                stack.callback(module.register_forward_pre_hook(mode.entering(name)).remove)
-                stack.callback(module.register_forward_hook(mode.leaving, always_call=True).remove)
-            stack.enter_context(mode)
+
+        def answer(name: str, asked: Question, own: Tensor) -> Tensor:
+            out = own.clone()
+            for row, image in enumerate(rows.images, start=rows.first):
+                if self.targets[image]:
+                    logits = asked.query[row].float() @ asked.key[row].float().mT * asked.scale
+                    out[row] = self.attention(name, image, rows, logits).to(own.dtype) @ asked.value[row]
+            return out
+
+        with answering(self.modules, answer):
             yield
 
-    def answer(self, name: str, image: int, share: float, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """Return the layer's answer for one image, (head, place, channel), for its Q, K and V (head, ..., channel)."""
-        edit, targets = self.edit, self.targets[image]
-        logits = (query.float() @ key.float().mT * scale).detach()
-        own = logits.softmax(dim=-1)
+    def attention(self, name: str, image: int, rows: Rows, logits: Tensor) -> Tensor:
+        """Return the attention of one layer and image, (head, place, token), for its `logits`.
+
+        What is added has no gradient; the logits that it is added to have theirs, for losses on the layers behind.
+        """
+        edit, targets, share = self.edit, self.targets[image], rows.share
         added = regulated(
             logits,
             targets,
-            _grid(logits.shape[1]),
+            rows.grid,
             iterations=edit.iterations,
             rate=edit.rate,
             share=edit.share,
             quantile=edit.quantile,
         )
-        last, before = self.before.get((name, image), (share, added))
-        if last != share or (name, image) not in self.before:
-            self.before[name, image] = (share, added)
-        mixed = edit.fading ** (50 * share) * (edit.memory * before + (1 - edit.memory) * added)
+        last, latest, before = self.added.get((name, image), (share, None, None))
+        before = before if last == share else latest
+        self.added[name, image] = (share, added, before)
+        mixed = added if before is None else edit.memory * before + (1 - edit.memory) * added
         index = torch.tensor(targets, device=logits.device)
-        attention = logits.index_add(2, index, mixed).softmax(dim=-1)
+        attention = logits.index_add(2, index, edit.fading ** (50 * share) * mixed).softmax(dim=-1)
         if edit.keep_ends:
-            ends = [place for place in (0, self.ends[image]) if place < attention.shape[-1]]
-            attention[:, :, ends] = own[:, :, ends]
-        return attention.to(value.dtype) @ value
-
-
-def _grid(places: int) -> tuple[int, int]:
-    side = int(places**0.5)
-    while places % side:
-        side -= 1
-    return side, places // side
-
-
-class _Answer(TorchFunctionMode):
-    """Answers the text attention of the text-conditioned rows."""
-
-    def __init__(self, regulated: _Regulated, rows: Rows) -> None:
-        super().__init__()
-        self.regulated, self.rows = regulated, rows
-        self.name: str | None = None
-
-    def entering(self, name: str) -> Any:
-        def hook(*_: Any) -> None:
-            self.name = name
-
-        return hook
-
-    def leaving(self, *_: Any) -> None:
-        self.name = None
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func is not F.scaled_dot_product_attention or self.name is None:
-            return func(*args, **kwargs)
-        name, self.name = self.name, None  # the first call of a module is the one on the text
-        query, key, value = args[:3] if len(args) >= 3 else (kwargs["query"], kwargs["key"], kwargs["value"])
-        scale = kwargs.get("scale") or query.shape[-1] ** -0.5
-        out = func(*args, **kwargs).clone()
-        for at, image in enumerate(self.rows.images):
-            if self.regulated.targets[image]:
-                row = self.rows.first + at
-                out[row] = self.regulated.answer(name, image, self.rows.share, query[row], key[row], value[row], scale)
-        return out
+            position = torch.arange(logits.shape[-1], device=logits.device)
+            attention = torch.where((position == 0) | (position == self.ends[image]), logits.softmax(dim=-1), attention)
+        return attention

@@ -140,12 +140,14 @@ class _Session:
             bound = signature.bind(*args, **kwargs)
 
             def encode(texts: Sequence[str]) -> Tensor:
-                """Encode other texts as the pipeline was told to encode its prompts."""
+                """Encode other texts, with learnt words written out, as the pipeline was told to encode its prompts."""
                 alone = {"prompt": list(texts), "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
                 named = [p.name for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-                without = dict.fromkeys(name for name in named if "embeds" in name or "negative" in name)
+                others = ("prompt_", "negative_")  # embeddings, and what a second encoder is to read
+                without = dict.fromkeys(name for name in named if "embeds" in name or name.startswith(others))
                 chosen = {**bound.arguments, **without, **alone}
-                with torch.no_grad():
+                with torch.no_grad(), ExitStack() as undo:
+                    _replace(undo, self.pipe, "maybe_convert_prompt", lambda text, _: text)
                     return encode_prompt(**{name: chosen[name] for name in named if name in chosen})[0]
 
             named = bound.arguments
@@ -317,8 +319,7 @@ class _Session:
             with torch.inference_mode(False):  # whatever the user wrapped the pipeline in
                 self._guide(call)
         self.around.close()
-        for opened in self.opened:
-            self.around.enter_context(opened.around(self._rows(call)))
+        self.around.enter_context(self._edited(self._rows(call)))
         if self.corrected is None:
             return None
         return call.with_latents(self.scale(self.corrected, call.timestep))
@@ -349,7 +350,18 @@ class _Session:
         return output
 
     def _rows(self, call: DenoiserCall) -> Rows:
-        return Rows(call.conditional.start, tuple(range(call.conditional.stop - call.conditional.start)), self.share)
+        images = tuple(range(call.conditional.stop - call.conditional.start))
+        return Rows(call.conditional.start, images, self.share, self.layers.grid(*call.sample.shape[-2:]))
+
+    def _rows_alone(self, latents: Tensor, images: Sequence[int]) -> Rows:
+        return Rows(0, tuple(images), self.share, self.layers.grid(*latents.shape[-2:]))
+
+    @contextmanager
+    def _edited(self, rows: Rows) -> Iterator[None]:
+        with ExitStack() as around:
+            for opened in self.opened:
+                around.enter_context(opened.around(rows))
+            yield
 
     def _guide(self, call: DenoiserCall) -> None:
         position = self._position(call.time)
@@ -366,7 +378,7 @@ class _Session:
             latents = self._search_noise(call, latents)
         if self.concerned and self.schedule.guides(index, asked):
             latents = self._update(call, latents, index, steps, asked)
-        if self.record_maps or self.remembers:
+        if self.record_maps or (self.remembers and self.concerned and self.schedule.guides(index + 1, asked)):
             with torch.no_grad(), native_processors(self.probe.modules.values()):
                 maps = self._see(call, latents, list(range(len(latents)))).maps
             self.before = maps
@@ -455,8 +467,10 @@ class _Session:
             z = latents.detach().clone().requires_grad_(True)
             terms = of.terms(self._see(call, z, rows), groups)
             loss = torch.stack(list(terms.values())).sum(dim=0)
-            # a loss on the step before has nothing to say at the first
-            gradient = torch.autograd.grad(loss.sum(), z)[0] if loss.requires_grad else torch.zeros_like(z)
+            # with gradient checkpointing the backward runs parts of the denoiser again, and they are to be edited too
+            with self._edited(self._rows_alone(latents, rows)):
+                # a loss on the step before has nothing to say at the first
+                gradient = torch.autograd.grad(loss.sum(), z)[0] if loss.requires_grad else torch.zeros_like(z)
         return Evaluation(loss.detach(), {name: term.detach() for name, term in terms.items()}, gradient)
 
     def _see(self, call: DenoiserCall, latents: Tensor, rows: Sequence[int]) -> Seen:
@@ -465,9 +479,7 @@ class _Session:
         args, kwargs = call.conditional_rows(x, rows)
 
         def denoise() -> None:
-            with ExitStack() as around:  # inside the probe, so that it reads what the edits make
-                for opened in self.opened:
-                    around.enter_context(opened.around(Rows(0, tuple(rows), self.share)))
+            with self._edited(self._rows_alone(latents, rows)):  # inside the probe, which ends the run by an exception
                 self.denoiser(*args, **kwargs)
 
         self.evaluating = True

@@ -38,6 +38,7 @@ class Rows:
     first: int
     images: tuple[int, ...]
     share: float  # of the run that is over, from 0 to 1
+    grid: tuple[int, int]  # height and width, of the layers that the method reads
 
     @property
     def slice(self) -> slice:
@@ -63,6 +64,11 @@ class Opened(ABC):  # noqa: B024 (both hooks are optional)
 
 class Edit(ABC):
     """Settings of a change inside the denoiser."""
+
+    @property
+    def replaces_attention(self) -> bool:
+        """Whether the text attention itself is another, so that no second edit can make it another too."""
+        return False
 
     @abstractmethod
     def open(self, scene: Scene) -> Opened:

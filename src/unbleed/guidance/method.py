@@ -179,7 +179,8 @@ class Composition(BaseMethod):
     The leader, which has a loss if any has one, says when, how far and at which layers. Settings are named as those of the
     leader, and those of the others with their method's name before them: `overlap-iou.floor`.
 
-    Raises `MethodError` when a method stands twice, when two change the noise, or when a weight has no loss to weigh.
+    Raises `MethodError` when a method stands twice, when two change the noise or replace the text attention, or when a
+    weight has no loss to weigh.
     """
 
     weighted: tuple[tuple[float, BaseMethod], ...]
@@ -195,6 +196,8 @@ class Composition(BaseMethod):
                 raise MethodError(f"the weight of {method.name} is {weight}; expected a finite number")
         if sum(method.parts().noise is not None for _, method in self.weighted) > 1:
             raise MethodError(f"two methods of {self.name} look for the first noise; keep one")
+        if sum(edit.replaces_attention for _, method in self.weighted for edit in method.parts().edits) > 1:
+            raise MethodError(f"two methods of {self.name} put another text attention in place of the model's; keep one")
 
     @property
     def name(self) -> str:  # type: ignore[override]

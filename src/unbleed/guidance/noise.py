@@ -1,4 +1,4 @@
-"""The search for a better first noise: InitNO, Guo et al., CVPR 2024, arXiv 2404.04650, section 3 of its method.
+"""The search for a better first noise: InitNO, Guo et al., CVPR 2024, arXiv 2404.04650.
 
 The noise z of an image becomes mu + sigma z, and mu and log sigma^2, one value of each per value of z, follow the gradient
 of a loss by Adam. After each step they are drawn back until the Kullback-Leibler divergence of N(mu, sigma^2) from
@@ -22,12 +22,15 @@ from torch import Tensor
 
 from ..errors import MethodError
 from ..losses import Loss
-from .update import Evaluate
+from .update import Evaluate, at_targets
 
 
 @dataclass(frozen=True)
 class NoiseSearch:
-    """`targets` are of the parts of `loss`, by name; an image is done when all its parts are at most theirs."""
+    """`targets` are of the parts of `loss`, by name; an image is done when all its parts are at most theirs.
+
+    Without targets no image is ever done, and every round and step is gone through.
+    """
 
     loss: Loss
     targets: Mapping[str, float] = field(default_factory=dict)
@@ -54,7 +57,7 @@ class NoiseOutcome:
     losses: list[float]  # at every evaluation, in order
     rounds: int  # that were begun: 1 if the image's own noise was kept to
     reached: bool  # the targets
-    terms: dict[str, float]  # of the noise that was taken
+    terms: dict[str, float]  # of the noise that was taken; none where something was not finite
 
 
 class _Normal:
@@ -84,7 +87,7 @@ class _Normal:
     def divergence(self) -> float:
         """KL(N(mu, sigma^2) || N(0, 1)), the mean over values."""
         mu, log_variance = self.place
-        return float((mu**2 + log_variance.exp() - 1 - log_variance).mean() / 2)
+        return float((mu**2 + log_variance.expm1() - log_variance).mean() / 2)
 
 
 def search_noise(noise: Tensor, evaluate: Evaluate, search: NoiseSearch) -> tuple[Tensor, list[NoiseOutcome]]:
@@ -113,7 +116,7 @@ def search_noise(noise: Tensor, evaluate: Evaluate, search: NoiseSearch) -> tupl
                 if not (loss - loss == 0 and bool(slope.isfinite().all())):
                     failed[row] = True
                     continue
-                reached[row] = all(terms.get(name, 0.0) <= most for name, most in search.targets.items())
+                reached[row] = bool(search.targets) and at_targets(terms, search.targets)
                 if loss < best[row][0] or reached[row]:
                     best[row] = (loss, normals[row].value(), terms)
                     good[row] = normals[row]
@@ -127,8 +130,9 @@ def search_noise(noise: Tensor, evaluate: Evaluate, search: NoiseSearch) -> tupl
             rounds[row] += 1
         walk({row: _Normal(noise[row] if number == 0 else _fresh(noise[row], number)) for row in open_}, search.steps)
     walk({row: good[row] for row in range(count)}, search.last_steps)
-    taken = torch.stack([noise[row] if failed[row] else best[row][1] for row in range(count)])
-    return taken, [NoiseOutcome(losses[row], rounds[row], reached[row], best[row][2]) for row in range(count)]
+    taken = [(noise[row], {}) if failed[row] else best[row][1:] for row in range(count)]
+    outcomes = [NoiseOutcome(losses[row], rounds[row], reached[row], taken[row][1]) for row in range(count)]
+    return torch.stack([value for value, _ in taken]), outcomes
 
 
 def _fresh(noise: Tensor, number: int) -> Tensor:

@@ -23,7 +23,7 @@ Direction = Literal["plain", "unit"]
 class Descent:
     """How far an image's latents follow its gradient: `step_size` times it, or times it over its root mean square.
 
-    No value of an update has a root mean square over `limit`, in units of the latents.
+    No update has a root mean square over `limit`, in units of the latents.
     """
 
     direction: Direction = "plain"
@@ -35,14 +35,25 @@ class Descent:
 
     def move(self, gradient: Tensor, step_size: float) -> Tensor:
         """Return what to subtract from the latents, for gradients (batch, ...)."""
-        axes = tuple(range(1, gradient.ndim))
-        size = gradient.square().mean(dim=axes, keepdim=True).sqrt()
         tiny = torch.finfo(gradient.dtype).tiny
-        change = step_size * (gradient / size.clamp(min=tiny) if self.direction == "unit" else gradient)
+        if self.direction == "unit":
+            # in two steps, since the squares of a very small gradient are nothing, and those of a very large one too much
+            gradient = gradient / gradient.abs().amax(dim=_places(gradient), keepdim=True).clamp(min=tiny)
+            gradient = gradient / _size(gradient).clamp(min=tiny)
+        change = step_size * gradient
         if self.limit is None:
             return change
-        extent = change.square().mean(dim=axes, keepdim=True).sqrt()
-        return change * (self.limit / extent.clamp(min=tiny)).clamp(max=1)
+        largest = change.abs().amax(dim=_places(change), keepdim=True).clamp(min=tiny)
+        return change * (self.limit / largest / _size(change / largest).clamp(min=tiny)).clamp(max=1)
+
+
+def _places(latents: Tensor) -> tuple[int, ...]:
+    return tuple(range(1, latents.ndim))
+
+
+def _size(latents: Tensor) -> Tensor:
+    """Return the root mean square of every image, (batch, 1, ...)."""
+    return latents.square().mean(dim=_places(latents), keepdim=True).sqrt()
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,14 @@ class Outcome:
 
 
 PLAIN = Descent()
+
+
+def at_targets(terms: Mapping[str, float], targets: Mapping[str, float]) -> bool:
+    """Return whether the parts of a loss are at most their targets; raise `MethodError` for a part that it does not have."""
+    for name in targets:
+        if name not in terms:
+            raise MethodError(f'there is a target for "{name}", but the parts of the loss are {", ".join(terms)}')
+    return all(terms[name] <= most for name, most in targets.items())
 
 
 def update(
@@ -113,7 +132,7 @@ def update(
 
     def is_above(row: int, target: float | Mapping[str, float]) -> bool:
         if isinstance(target, Mapping):
-            return any(terms[row].get(name, 0.0) > most for name, most in target.items())
+            return not at_targets(terms[row], target)
         return losses[row][-1] > target
 
     measure(list(range(count)))

@@ -19,7 +19,7 @@ class Seen:
 
     maps: Tensor  # averaged attention to the text, (batch, token, height, width), raw: each place sums to 1 over tokens
     self_maps: Tensor | None = None  # averaged self-attention, (batch, place, place), of the same grid: each row sums to 1
-    before: Tensor | None = None  # `maps` at the end of the step before, without gradient; None at the first guided step
+    before: Tensor | None = None  # `maps` at the end of the step before, without gradient; None at the first step of a run
     share: float = 0.0  # of the run that is over, from 0 to 1
 
 

@@ -1,6 +1,6 @@
-"""Attention Regulation: Enhancing Semantic Fidelity in Text-to-Image Diffusion Models.
+"""Attention Regulation: what is added to the logits of the text attention gives every noun its share of it.
 
-Zhang, Tzun, Hern, Wang, Kawaguchi, ECCV 2024, arXiv 2403.06381. What is added to the logits of the text attention is
+Zhang et al., ECCV 2024, arXiv 2403.06381. What is added to the logits of the text attention is
 found anew in every layer and step, by a gradient through that layer's softmax alone (`unbleed.edits.regulation`, with what is
 the authors' and what is ours). The targets are the pieces of the entities' nouns.
 """

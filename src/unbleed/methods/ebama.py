@@ -1,6 +1,6 @@
 """EBAMA: Object-Conditioned Energy-Based Attention Map Alignment in Text-to-Image Diffusion Models.
 
-Zhang, Yuan, Yang, Wang, Jiang, Ma, ECCV 2024, arXiv 2404.07389. SynGen's binding around the object, and the object's own
+Zhang et al., ECCV 2024, arXiv 2404.07389. SynGen's binding around the object, and the object's own
 intensity (`unbleed.losses.objects`, with what is the authors' and what is ours).
 """
 

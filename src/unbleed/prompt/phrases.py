@@ -35,6 +35,26 @@ def noun_phrases(parsed: Parsed) -> list[Span]:
     return [_joined(parsed.prompt, words[a], words[b]) for a, b in sorted(found, key=lambda span: (span[0], -span[1]))]
 
 
+def phrases_of(parsed: Parsed) -> list[str]:
+    """Return what each entity of a prompt is called alone: its words with their article, in the prompt's order.
+
+    >>> from .parse import parse
+    >>> phrases_of(parse("a red cat in two boots"))
+    ['a red cat', 'two boots']
+
+    An entity whose words stand apart, as the user can name them, is called by them alone.
+    """
+    words = split(parsed.prompt)
+    place = {word: at for at, word in enumerate(words)}
+    texts = []
+    for entity in parsed.entities:
+        own = sorted(place[span] for span in (*entity.modifier_spans, entity.noun_span))
+        together = own[-1] - own[0] + 1 == len(own)
+        first, last = _with_article(entity, words, place)
+        texts.append(_joined(parsed.prompt, words[first], words[last]).text if together else str(entity))
+    return texts
+
+
 def _with_article(entity: Entity, words: list[Span], place: dict[Span, int]) -> tuple[int, int]:
     own = [place[span] for span in (*entity.modifier_spans, entity.noun_span)]
     first = min(own)

@@ -1,0 +1,118 @@
+"""Settings for the embedded model: every method gets the same number of trials on the same validation prompts and seeds.
+
+A paper's step size suits the latents and the attention that it was found on. Here it is replaced by one that moves the latents
+of this model by 0.01, 0.02 or 0.04 of their deviation in the first step (the root mean square over values, the mean over
+prompts), with guidance in the first 0.3 or 0.5 of the run: six trials. Methods without a loss have six of their own. What is
+found best by pictures all-correct is printed as the model's `unbleed.json` wants it. The test suites are not touched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from dataclasses import fields
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+import unbleed
+from unbleed.bench.contenders import contenders_from
+from unbleed.bench.run import run
+from unbleed.bench.store import Store
+from unbleed.bench.suites import Suite, suite
+from unbleed.emoji.oracle import Oracle
+from unbleed.guidance import PaperMethod
+from unbleed.model_settings import settings_of
+
+MOVES, STOPS = (0.01, 0.02, 0.04), (0.3, 0.5)
+# What repeats updates is left to the papers' settings: it costs many evaluations, and the moves above take its place.
+WITHOUT_REPEATS = {"thresholds": {}, "refinements": {}, "max_refinements": 0}
+EDITS: dict[str, list[dict[str, Any]]] = {
+    "structure-diffusion": [{"mode": "values"}, {"mode": "keys"}],
+    "composable": [{"weight": weight} for weight in (0.4, 0.5, 0.6, 0.75, 1.0, 1.25)],
+    "attention-regulation": [
+        {"rate": rate, "stop": stop, "keep_ends": ends}
+        for rate, stop, ends in (
+            (100.0, 0.5, True),
+            (100.0, 0.5, False),
+            (20.0, 0.5, True),
+            (20.0, 0.5, False),
+            (20.0, 0.3, True),
+            (20.0, 0.3, False),
+        )
+    ],
+}
+
+
+def trials(name: str, pipe: Any, prompts: Suite, fixed: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the settings of each trial of a method."""
+    if name in EDITS:
+        return EDITS[name]
+    kind = unbleed.METHODS[name]
+    known = {field.name for field in fields(kind)}
+    base = {key: value for key, value in {**WITHOUT_REPEATS, **fixed}.items() if key in known}
+    size = gradient_size(kind(**base), pipe, prompts)
+    step_sizes = [float(f"{move / size:.2g}") for move in MOVES]
+    return [{**base, "step_size": step_size, "stop": stop} for step_size in step_sizes for stop in STOPS]
+
+
+def gradient_size(method: PaperMethod, pipe: Any, prompts: Suite, count: int = 8) -> float:
+    """Return the root mean square of the gradient in the first step, the mean over prompts."""
+    own, values = settings_of("emoji"), pipe.unet.config.in_channels * pipe.unet.config.sample_size**2
+
+    def stop(running: Any, *_: Any) -> dict[str, Any]:
+        running._interrupt = True
+        return {}
+
+    texts = [case.prompt for case in prompts.head(count).cases]
+    seeds = [torch.Generator().manual_seed(prompts.first_seed + at) for at in range(len(texts))]
+    with unbleed.guide(pipe, method) as run:
+        pipe(
+            texts,
+            num_inference_steps=own.steps,
+            guidance_scale=own.guidance_scale,
+            generator=seeds,
+            output_type="latent",
+            callback_on_step_end=stop,
+        )
+    return fmean(step.gradient_norm for step in run.steps) / values**0.5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--methods", help="names with commas [all]")
+    parser.add_argument("--prompts", type=int, default=24)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--fixed", type=json.loads, default={}, help="settings of all methods that know them, as JSON")
+    parser.add_argument("--out", type=Path, default=Path("out/search"))
+    given = parser.parse_args()
+    for name in ("diffusers", "transformers"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    pipe = unbleed.load("emoji")
+    pipe.set_progress_bar_config(disable=True)
+    validation, oracle = suite("emoji-validation").head(given.prompts), Oracle.load()
+    names = given.methods.split(",") if given.methods else [name for name in unbleed.METHODS if name != "none"]
+    best: dict[str, Any] = {}
+    for name in names:
+        settings = {label(name, changes): changes for changes in trials(name, pipe, validation, given.fixed)}
+        folder = given.out / name
+        run(folder, validation, contenders_from(list(settings), "emoji"), model="emoji", seeds=given.seeds, judge=oracle)
+        store = Store(folder)
+        rows = list(store.pictures(store.plan()))
+        scores = {one: fmean(row.scores["all_correct"] for row in rows if row.contender == one) for one in settings}
+        for one, score in scores.items():
+            print(f"{score:7.1%}  {one}", file=sys.stderr, flush=True)
+        best[name] = settings[max(scores, key=lambda one: scores[one])]
+    print(json.dumps(best, indent=2))
+
+
+def label(name: str, changes: dict[str, Any]) -> str:
+    return ":".join([f"{name}@paper", *(f"{key}={json.dumps(value)}" for key, value in changes.items())])
+
+
+if __name__ == "__main__":
+    main()

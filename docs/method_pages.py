@@ -1,0 +1,239 @@
+"""The pages of the methods, made of their docstrings, their settings, and figures that commands have measured.
+
+python docs/method_pages.py measure                   # draws the figures and counts operations: minutes
+python docs/method_pages.py results ROWS.csv          # takes over the scores of a report of `unbleed bench`
+python docs/method_pages.py                           # writes docs/methods/*.md from what is there
+"""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from unbleed.guidance import PaperMethod, noise
+from unbleed.losses import Loss
+from unbleed.losses.base import SumLoss
+from unbleed.methods import METHODS
+from unbleed.model_settings import method_of, settings_of
+
+DOCS = Path(__file__).parent
+PAGES = DOCS / "methods"
+MEASURED, SCORES = PAGES / "measured.json", PAGES / "scores.json"
+PROMPT, SEED = "a frog and a yellow car", 0
+METRICS = ("all_correct", "all_present", "all_bound", "leaked", "extra", "blend")
+
+
+def pages() -> dict[str, str]:
+    """Return {file name: text} of all pages, the list of them included."""
+    measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+    scores = json.loads(SCORES.read_text()) if SCORES.exists() else {}
+    names = [name for name in METHODS if name != "none"]
+    return {f"{name}.md": page(name, measured.get(name), scores) for name in names} | {"README.md": contents(names, scores)}
+
+
+def contents(names: list[str], scores: dict[str, Any]) -> str:
+    lines = ["# Methods", "", "One page each, made by `python docs/method_pages.py`.", ""]
+    lines += ["| method | what it does | paper | all correct, against `none` |", "|---|---|---|---|"]
+    for name in names:
+        kind = METHODS[name]
+        told = scores.get("rows", {}).get(name, {}).get("all_correct")
+        lines.append(f"| [{name}]({name}.md) | {summary(kind)} | {kind.paper} | {difference(told) if told else ''} |")
+    return "\n".join([*lines, "", *([about(scores)] if scores else [])]).rstrip() + "\n"
+
+
+def page(name: str, measured: dict[str, Any] | None, scores: dict[str, Any]) -> str:
+    kind = METHODS[name]
+    facts = [kind.paper, f"needs {' and '.join(kind().needs)}", *(["**a reconstruction**"] if kind.reconstruction else [])]
+    lines = [f"# {name}", "", f"{summary(kind)} {'; '.join(facts)}.", ""]
+    if measured:
+        lines += [f"![{PROMPT}: maps without and with {name}](../images/methods/{name}.png)", ""]
+        lines += [f"*The embedded model, seed {SEED}, not picked: what each word attends to, unguided and guided.*", ""]
+    lines += ["## The method", "", document(sys.modules[kind.__module__].__doc__), ""]
+    for title, text in parts(kind):
+        lines += [f"## {title}", "", document(text), ""]
+    lines += ["## Settings", "", *settings(name), ""]
+    if measured:
+        lines += ["## Cost", "", cost(name, measured), ""]
+    if name in scores.get("rows", {}):
+        lines += ["## On the embedded model", "", about(scores), "", *table(name, scores["rows"])]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def summary(kind: type[PaperMethod]) -> str:
+    return (kind.__doc__ or "").strip().splitlines()[0]
+
+
+def parts(kind: type[PaperMethod]) -> Iterator[tuple[str, str | None]]:
+    """Yield the title and the docstring of every module that computes something for the method."""
+    made = kind().parts()
+    seen = set()
+    for loss in (*single(made.loss), *single(made.refinement), *single(made.noise.loss if made.noise else None)):
+        if (module := type(loss).__module__) not in seen:
+            seen.add(module)
+            yield f"The loss: `{module}`", sys.modules[module].__doc__
+    if made.noise:
+        yield "The first noise: `unbleed.guidance.noise`", noise.__doc__
+    for edit in made.edits:
+        yield f"Inside the denoiser: `{type(edit).__module__}`", sys.modules[type(edit).__module__].__doc__
+
+
+def single(loss: Loss | None) -> list[Loss]:
+    return [] if loss is None else [one for _, one in loss.weighted] if isinstance(loss, SumLoss) else [loss]
+
+
+def document(text: str | None) -> str:
+    """Return a docstring as Markdown: its title in bold; formulas are indented and so code already."""
+    title, _, rest = inspect.cleandoc(text or "").partition("\n")
+    return f"**{title}**\n{rest}".rstrip()
+
+
+def settings(name: str) -> list[str]:
+    own = {row.name: row.value for row in method_of(name, "emoji").describe()}
+    lines = ["| setting | paper | embedded model | where the paper's comes from |", "|---|---|---|---|"]
+    for row in METHODS[name]().describe():
+        other = written(own[row.name]) if own[row.name] != row.default else ""
+        lines.append(f"| `{row.name}` | {written(row.default)} | {other} | {row.source} |")
+    return lines
+
+
+def written(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {number:g}" for key, number in value.items()) or "none"
+    return str(value).lower() if isinstance(value, bool) or value is None else f"{value}"
+
+
+def cost(name: str, measured: dict[str, Any]) -> str:
+    return (
+        f"In operations of the denoiser, a run of {measured['steps']} steps on the picture above takes "
+        f"{measured['forwards']:.1f} forwards of one picture with the settings for the embedded model, where the unguided run "
+        f"takes {measured['unguided_forwards']:.1f} (two a step, for classifier-free guidance)"
+        + (f"; {measured['evaluations']} evaluations of the loss." if measured["evaluations"] else ".")
+    )
+
+
+def about(scores: dict[str, Any]) -> str:
+    return (
+        f"Percent of {scores['pictures']} pictures per method ({scores['suite']}, {scores['prompts']} prompts), and points "
+        "more than `none`, with 95 % intervals; settings searched on other prompts. From the report in "
+        f"[docs/results]({scores['report']})."
+    )
+
+
+def table(name: str, rows: dict[str, Any]) -> list[str]:
+    lines = ["| | none | " + name + " | difference |", "|---|---|---|---|"]
+    for metric in METRICS:
+        row, base = rows[name][metric], rows["none"][metric]
+        lines.append(f"| {metric.replace('_', ' ')} | {100 * base['mean']:.1f} | {100 * row['mean']:.1f} | {difference(row)} |")
+    lines.append(f"| seconds per picture | {rows['none']['seconds']:.2f} | {rows[name]['seconds']:.2f} | |")
+    return lines
+
+
+def difference(row: dict[str, Any]) -> str:
+    mean, low, high = (100 * row[key] for key in ("difference", "difference_low", "difference_high"))
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})".replace("-", "−")
+
+
+def take_results(path: Path) -> dict[str, Any]:
+    """Return what the pages need of a report's `rows.csv`, with the report's `report.md` beside it."""
+    rows: dict[str, Any] = {}
+    for line in csv.DictReader(path.read_text().splitlines()):
+        if line["group"] != "all" or line["metric"] not in METRICS:
+            continue
+        own = rows.setdefault(line["method"], {"seconds": float(line["seconds_per_picture"])})
+        numbers = ("mean", "difference", "difference_low", "difference_high")
+        own[line["metric"]] = {key: float(line[key]) for key in numbers if line[key]}
+        pictures = int(line["pictures"])
+    report = path.with_name("report.md").read_text()
+    suite = re.search(r"^- suite: (\S+):", report, re.M)
+    prompts = re.search(r"^- prompts: (\d+)", report, re.M)
+    assert suite
+    assert prompts
+    relative = Path("..", *path.with_name("report.md").resolve().relative_to(DOCS.resolve()).parts).as_posix()
+    return {"suite": suite[1], "prompts": int(prompts[1]), "pictures": pictures, "report": relative, "rows": rows}
+
+
+def measure() -> dict[str, Any]:
+    """Draw the figure of every method and count the operations of its run, both on the embedded model."""
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    import unbleed
+    from unbleed import figures
+
+    pipe, own = unbleed.load("emoji"), settings_of("emoji")
+    pipe.set_progress_bar_config(disable=True)
+
+    def draw(method: Any, **options: Any) -> tuple[Any, Any]:
+        with unbleed.guide(pipe, method, record_maps="output_type" not in options) as run:
+            generator = torch.Generator().manual_seed(SEED)
+            drawn = pipe(
+                PROMPT, num_inference_steps=own.steps, guidance_scale=own.guidance_scale, generator=generator, **options
+            )
+        return drawn.images, run
+
+    def operations(method: Any) -> tuple[int, int]:
+        """Return operations of a run, and evaluations of its loss; attention falls apart into products that are counted."""
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            _, run = draw(method, output_type="latent")
+        searched = sum(len(noise.outcome.losses) for noise in run.noises)
+        return counter.get_total_flops(), searched + sum(len(step.losses) for step in run.steps)
+
+    latents, text = torch.randn(1, 8, 16, 16), torch.randn(1, pipe.tokenizer.model_max_length, 256)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        pipe.unet(latents, 500, text)
+    forward, (plain, _) = counter.get_total_flops(), operations("none")
+    found: dict[str, Any] = {}
+    for name in METHODS:
+        if name == "none":
+            continue
+        method = method_of(name, "emoji")
+        total, evaluations = operations(method)
+        found[name] = {
+            "steps": own.steps,
+            "forwards": total / forward,
+            "unguided_forwards": plain / forward,
+            "evaluations": evaluations,
+        }
+        reading = {"resolution": method.parts().resolution, "layers": method.parts().layers}
+        rows = []
+        for images, run in (draw(unbleed.NoGuidance(**reading)), draw(method)):
+            maps = torch.stack([step.maps[0] for step in run.maps]).mean(dim=0)  # (token, height, width)
+            image = figures.enlarge(images[0], 128)
+            words = [(word, maps[list(places)].sum(dim=0)) for word, places in run.tokens[0].words]
+            rows.append((image, words))
+        peaks = [max(float(words[k][1].max()) for _, words in rows) for k in range(len(rows[0][1]))]
+        sheet = figures.grid(
+            [[image, *(figures.overlay(image, m, p) for (_, m), p in zip(words, peaks, strict=True))] for image, words in rows],
+            columns=["picture", *(word for word, _ in rows[0][1])],
+            labels=["unguided", "guided"],
+        )
+        path = DOCS / "images/methods" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.quantize(128).save(path, optimize=True)
+        print(f"{name}: {total / plain:.2f} times the unguided operations", file=sys.stderr)
+    return found
+
+
+def main() -> None:
+    PAGES.mkdir(exist_ok=True)
+    match sys.argv[1:]:
+        case ["measure"]:
+            MEASURED.write_text(json.dumps(measure(), indent=1) + "\n")
+        case ["results", path]:
+            SCORES.write_text(json.dumps(take_results(Path(path)), indent=1) + "\n")
+        case []:
+            for name, text in pages().items():
+                (PAGES / name).write_text(text)
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main()
