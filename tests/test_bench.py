@@ -32,6 +32,7 @@ from unbleed.emoji.findings import Finding, Sighting
 from unbleed.emoji.scenes import held_out_pairs
 from unbleed.errors import BenchError, MethodError, ModelError, PromptError, UnbleedWarning
 from unbleed.generation import Picture, Recipe, read_recipe
+from unbleed.methods import METHODS
 from unbleed.prompt import parse
 
 BOX = (0.1, 0.2, 0.3, 0.4)
@@ -143,6 +144,16 @@ def test_contenders_mean_what_their_labels_say(tmp_path: Path) -> None:
     assert own.settings.keys() == paper.settings.keys()  # all of them are recorded
     assert (paper.label, paper.method, paper.draws) == ("syngen@paper", "syngen", 1)
     assert (best.label, best.method, best.settings, best.draws) == ("best-of-3", "none", none.settings, 3)
+
+
+def test_all_stands_for_every_method_and_sums_for_themselves() -> None:
+    everything = contenders_from(["all", "best-of-2"], "emoji")
+    assert [c.label for c in everything] == [*METHODS, "best-of-2"]
+    (both,) = contenders_from(["syngen + 0.5*overlap-iou:step_size=3"], "emoji")
+    assert both.method == "syngen + 0.5*overlap-iou"
+    assert both.settings["step_size"] == 3
+    assert both.settings["resolution"] == 16  # the leader's own for this model
+    assert both.settings["overlap-iou.step_size"] == 20
 
 
 @pytest.mark.parametrize(
