@@ -33,6 +33,7 @@ from unbleed.emoji.scenes import held_out_pairs
 from unbleed.errors import BenchError, MethodError, ModelError, PromptError, UnbleedWarning
 from unbleed.generation import Picture, Recipe, read_recipe
 from unbleed.methods import METHODS
+from unbleed.model_settings import method_of
 from unbleed.prompt import parse
 
 BOX = (0.1, 0.2, 0.3, 0.4)
@@ -152,7 +153,8 @@ def test_all_stands_for_every_method_and_sums_for_themselves() -> None:
     (both,) = contenders_from(["syngen + 0.5*overlap-iou:step_size=3"], "emoji")
     assert both.method == "syngen + 0.5*overlap-iou"
     assert both.settings["step_size"] == 3
-    assert both.settings["resolution"] == 16  # the leader's own for this model
+    own = method_of("syngen", "emoji").settings()
+    assert all(both.settings[name] == value for name, value in own.items() if name != "step_size")  # the leader's for the model
     assert both.settings["overlap-iou.step_size"] == 20
 
 

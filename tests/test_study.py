@@ -362,7 +362,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 def test_a_study_of_the_embedded_model(command: Any, out: Path) -> None:
-    arguments = ["--limit", 3, "--seeds", 1, "--steps", 4, "--resolution", 16, "--out", out]
+    arguments = ["--limit", 3, "--seeds", 1, "--steps", 4, "--guidance-scale", 3, "--resolution", 16, "--out", out]
     code, text, err = command(Judge(), *arguments, "--json")
     document = json.loads(text)
     assert (code, err) == (0, "")

@@ -30,7 +30,7 @@ MethodName = Annotated[
     typer.Option(help="NAME (settings for the model), NAME@paper (its paper's) or a sum, as in 'syngen + 0.5*overlap-iou'."),
 ]
 Steps = Annotated[int | None, typer.Option(help="Denoising steps [emoji: 30, else 50].")]
-Scale = Annotated[float | None, typer.Option("--guidance-scale", help="Classifier-free guidance [emoji: 3, else 7.5].")]
+Scale = Annotated[float | None, typer.Option("--guidance-scale", help="Classifier-free guidance [the model's own, else 7.5].")]
 Height = Annotated[int | None, typer.Option(help="Pixels, a multiple of 8 [the model's own].")]
 Width = Annotated[int | None, typer.Option(help="Pixels, a multiple of 8 [the model's own].")]
 
