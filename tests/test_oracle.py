@@ -500,7 +500,6 @@ def test_a_model_that_is_no_emoji_model_is_refused(
 # -------------------------------------------------------------------------------------------- the shipped weights
 
 
-@pytest.mark.skipif(not (ORACLE_FOLDER / ORACLE_FILE).exists(), reason="no oracle is shipped yet")
 def test_the_shipped_oracle_sees_what_is_there(font: Path) -> None:
     assert {file.suffix for file in ORACLE_FOLDER.iterdir()} <= {".json", ".safetensors", ".md"}
     assert (ORACLE_FOLDER / ORACLE_FILE).stat().st_size < 5e6
