@@ -29,9 +29,8 @@ RELEASE = PRESETS["release"]
 BEGINNING = RELEASE.stages[-2].until
 MIXTURES = {
     "release": RELEASE.stages[-1],
-    "clean captions": Stage(8000, (0.50, 0.45, 0.05)),
-    "one thing only": Stage(6200, (1.0, 0.0, 0.0)),
-    "careless captions": Stage(6200, (0.50, 0.45, 0.05), swapped=0.45, unseen=0.30),
+    "as many pairs": Stage(RELEASE.steps, (0.50, 0.45, 0.05)),
+    "careless captions": Stage(RELEASE.steps, (0.75, 0.22, 0.03), swapped=0.5, unseen=0.25),
 }
 SHARED = ("autoencoder.safetensors", "latents.safetensors", "tokenizer")
 STATE = "denoiser-state.safetensors"

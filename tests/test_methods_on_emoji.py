@@ -22,7 +22,8 @@ PROMPTS = [
 
 @pytest.fixture(scope="module")
 def pipe() -> StableDiffusionPipeline:
-    pipe = unbleed.load("emoji")
+    # in double precision: where two maps are equally strong some losses have a kink, and a last bit decides on its side
+    pipe = unbleed.load("emoji").to(torch.float64)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -37,17 +38,17 @@ def plain(pipe: StableDiffusionPipeline) -> Tensor:
 
 
 def noise() -> Tensor:
-    return torch.randn(4, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    return torch.randn(4, 8, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
 @pytest.mark.parametrize("name", [name for name in unbleed.METHODS if name != "none"])
 def test_four_prompts_at_once_are_four_pictures(pipe: StableDiffusionPipeline, plain: Tensor, name: str) -> None:
-    # small steps, and none that repeat: what repeats carries the last bits of a product to the first
+    # small steps, and none that repeat: what repeats carries the last digits of a product to the first
     settings = SHORT.get(name, {}) | {"step_size": 0.5, "rate": 10.0, "thresholds": {}}
     kind = unbleed.METHODS[name]
     method = kind(**{key: value for key, value in settings.items() if hasattr(kind(), key)})
     with unbleed.guide(pipe, method):
         together = draw(pipe, PROMPTS, noise())
         alone = torch.cat([draw(pipe, prompt, noise()[at : at + 1]) for at, prompt in enumerate(PROMPTS)])
-    torch.testing.assert_close(together, alone, atol=5e-3, rtol=5e-3)
+    torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-6)
     assert all(not torch.equal(a, b) for a, b in zip(together, plain, strict=True))

@@ -12,8 +12,9 @@ from safetensors import SafetensorError
 
 from .emoji import WEIGHTS
 from .errors import ModelError
-from .guidance.attach import Entities, attach
+from .guidance.attach import attach
 from .guidance.method import BaseMethod
+from .guidance.reading import Entities
 from .guidance.run import Run
 from .losses import Loss
 from .methods import method_from

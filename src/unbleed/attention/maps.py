@@ -9,19 +9,19 @@ from einops import rearrange
 from torch import Tensor
 
 from ..errors import CaptureError
+from ..precision import at_least_single
 from .probe import Capture
 
 
 def attention(capture: Capture) -> Tensor:
-    """Return the softmax over tokens, float32 (batch, head, place, token), whatever the precision of Q and K.
+    """Return the softmax over tokens, (batch, head, place, token), in float32 where Q and K are in half precision.
 
     In half precision the explicit softmax loses small attention values and, for some models, overflows.
     """
-    logits = capture.query.float() @ capture.key.float().mT * capture.scale
+    logits = at_least_single(capture.query) @ at_least_single(capture.key).mT * capture.scale
     if capture.mask is not None:
-        logits = (
-            logits.masked_fill(~capture.mask, -torch.inf) if capture.mask.dtype == torch.bool else logits + capture.mask.float()
-        )
+        is_kept = capture.mask.dtype == torch.bool
+        logits = logits.masked_fill(~capture.mask, -torch.inf) if is_kept else logits + capture.mask
     return logits.softmax(dim=-1)
 
 

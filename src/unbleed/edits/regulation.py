@@ -19,6 +19,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from ..guidance.edit import Edit, Opened, Rows, Scene
 from ..losses.regulation import patterns, regulation
+from ..precision import at_least_single
 from .answers import Question, answering
 
 
@@ -31,7 +32,7 @@ def regulated(
         stack.enter_context(torch.inference_mode(False))  # whatever the user wrapped the pipeline in
         stack.enter_context(torch.enable_grad())
         stack.enter_context(saved_tensors_hooks(_as_it_is, _as_it_is))  # gradient checkpointing has no part in this graph
-        fixed = logits.detach().float().clone()
+        fixed = at_least_single(logits.detach()).clone()
         pattern = patterns(*grid, dtype=fixed.dtype, device=fixed.device).flatten(1)  # (pattern, place)
         weights = fixed.new_full((heads, len(pattern), len(targets)), 0.5)
         least, best = fixed.new_full((heads,), torch.inf), fixed.new_zeros(heads, fixed.shape[1], len(targets))
@@ -94,7 +95,7 @@ class _Regulated(Opened):
             out = own.clone()
             for row, image in enumerate(rows.images, start=rows.first):
                 if self.targets[image]:
-                    logits = asked.query[row].float() @ asked.key[row].float().mT * asked.scale
+                    logits = at_least_single(asked.query[row]) @ at_least_single(asked.key[row]).mT * asked.scale
                     out[row] = self.attention(name, image, rows, logits).to(own.dtype) @ asked.value[row]
             return out
 

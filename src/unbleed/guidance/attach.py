@@ -24,16 +24,16 @@ from ..attention.families import denoiser_of
 from ..attention.probe import native_processors
 from ..errors import ModelError, PromptError, UnbleedWarning
 from ..losses import Loss, Seen
-from ..losses.groups import TokenGroups, group_tokens
-from ..prompt import Parsed, PromptTokens, locate, parse
+from ..losses.groups import TokenGroups
+from ..precision import at_least_single
 from .call import DenoiserCall
 from .edit import Opened, Rows, Scene
+from .instance import replace_attribute
 from .method import BaseMethod
 from .noise import search_noise
+from .reading import Entities, Reading, warn_about, watched
 from .run import FirstNoise, Run, Step, StepMaps
 from .update import Evaluation, update
-
-Entities = str | Sequence[str | None] | None
 
 
 @contextmanager
@@ -50,13 +50,13 @@ def attach(
     denoiser: Any = denoiser_of(pipe)
     _refuse_what_cannot_work(pipe, denoiser)
     run = Run(method=method.name)
-    session = _Session(pipe, denoiser, method, run, entities, prompts, record_maps)
+    session = _Session(pipe, denoiser, method, run, record_maps)
     with ExitStack() as undo:
         undo.callback(session.release_scheduler)
         session.hold_scheduler()
         for owner in (pipe, denoiser):
-            _replace(undo, owner, "_unbleed_session", session)
-        _replace(undo, pipe, "encode_prompt", session.watch_prompts(pipe.encode_prompt))
+            replace_attribute(undo, owner, "_unbleed_session", session)
+        replace_attribute(undo, pipe, "encode_prompt", watched(pipe, pipe.encode_prompt, entities, prompts, session.begin_call))
         undo.callback(denoiser.register_forward_pre_hook(session.on_denoise, with_kwargs=True).remove)
         if session.method.edits:
             hook = denoiser.register_forward_hook(session.on_denoised, with_kwargs=True, always_call=True)
@@ -90,15 +90,6 @@ def _refuse_what_cannot_work(pipe: Any, denoiser: nn.Module) -> None:
         raise ModelError(f"{type(pipe).__name__} has no encode_prompt, so its prompts cannot be read; it is not supported yet")
 
 
-def _replace(undo: ExitStack, owner: Any, name: str, value: Any) -> None:
-    """Set an attribute of the instance, and put back what the instance itself had (or nothing) at the end."""
-    if name in vars(owner):
-        undo.callback(setattr, owner, name, vars(owner)[name])
-    else:
-        undo.callback(delattr, owner, name)
-    setattr(owner, name, value)
-
-
 class _Session:
     """The state of one `with` block. One call of the pipeline begins with its prompts and ends with the next one's."""
 
@@ -108,12 +99,10 @@ class _Session:
         denoiser: nn.Module,
         method: BaseMethod,
         run: Run,
-        entities: Entities,
-        prompts: Sequence[str] | None,
         record_maps: bool,
     ) -> None:
         self.pipe, self.denoiser, self.method, self.run = pipe, denoiser, method.parts(), run
-        self.entities, self.given_prompts, self.record_maps = entities, prompts, record_maps
+        self.record_maps = record_maps
         self.loss, self.schedule, self.noise = self.method.loss, self.method.schedule, self.method.noise
         losses = [loss for loss in (self.loss, self.method.refinement, self.noise and self.noise.loss) if loss]
         self.remembers = any(loss.remembers for loss in losses)
@@ -129,106 +118,29 @@ class _Session:
         self.opened: list[Opened] = []
         self._begin_denoising()
 
-    # ------------------------------------------------------------------------------------------------ prompts
-
-    def watch_prompts(self, encode_prompt: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap the pipeline's encode_prompt, which every call runs first: it knows the words."""
-        signature = inspect.signature(encode_prompt)
-
-        @functools.wraps(encode_prompt)
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            bound = signature.bind(*args, **kwargs)
-
-            def encode(texts: Sequence[str]) -> Tensor:
-                """Encode other texts, with learnt words written out, as the pipeline was told to encode its prompts."""
-                alone = {"prompt": list(texts), "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
-                named = [p.name for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-                others = ("prompt_", "negative_")  # embeddings, and what a second encoder is to read
-                without = dict.fromkeys(name for name in named if "embeds" in name or name.startswith(others))
-                chosen = {**bound.arguments, **without, **alone}
-                with torch.no_grad(), ExitStack() as undo:
-                    _replace(undo, self.pipe, "maybe_convert_prompt", lambda text, _: text)
-                    return encode_prompt(**{name: chosen[name] for name in named if name in chosen})[0]
-
-            named = bound.arguments
-            self._begin_call(named.get("prompt"), named.get("prompt_embeds"), named.get("num_images_per_prompt") or 1, encode)
-            return encode_prompt(*args, **kwargs)
-
-        return watched
-
-    def _begin_call(
-        self,
-        prompt: str | Sequence[str] | None,
-        embeddings: Tensor | None,
-        images_per_prompt: int,
-        encode: Callable[[Sequence[str]], Tensor],
-    ) -> None:
+    def begin_call(self, reading: Reading) -> None:
+        """Take up what a call of the pipeline is to draw."""
         self.call += 1
         self.hold_scheduler()
         self._begin_denoising()
-        prompt = self.given_prompts if prompt is None else prompt
-        if prompt is None:
-            raise PromptError("the pipeline was called with embeddings, which hold no words; say guide(..., prompts=[...]) too")
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        if embeddings is not None and len(embeddings) != len(prompts):
-            raise PromptError(
-                f"the pipeline was called with {len(embeddings)} embeddings, but guide with {len(prompts)} prompts"
-            )
-        # the pipeline writes a learnt word of several vectors (textual inversion) out before it reads the prompt
-        convert = getattr(self.pipe, "maybe_convert_prompt", lambda text, _: text)
-        written = [convert(p, self.pipe.tokenizer) for p in prompts]
-        parsed = [parse(p, e) for p, e in zip(written, self._overrides(len(prompts)), strict=True)]
-        located = [locate(p, self.pipe.tokenizer) for p in parsed]
-        self.run.prompts += prompts
-        self.run.entities += [tokens.kept for tokens in located]
-        self.run.tokens += located
-        with torch.inference_mode(False):  # these take part in gradients
-            groups = group_tokens([tokens for tokens in located for _ in range(images_per_prompt)])
-        self.groups = groups
-        self.concerned = self._rows_of(self.loss, groups)
-        self.searched = self._rows_of(self.noise.loss if self.noise else None, groups)
-
-        def per_image(values: list[Any]) -> list[Any]:
-            return [value for value in values for _ in range(images_per_prompt)]
-
-        scene = Scene(self.pipe, self.denoiser, per_image(parsed), per_image(located), groups, encode, self.layers.names)
+        self.run.prompts += reading.prompts
+        self.run.entities += [tokens.kept for tokens in reading.tokens]
+        self.run.tokens += reading.tokens
+        self.groups = reading.groups
+        self.concerned = self._rows_of(self.loss)
+        self.searched = self._rows_of(self.noise.loss if self.noise else None)
+        parsed, tokens = reading.per_image(reading.parsed), reading.per_image(reading.tokens)
+        scene = Scene(self.pipe, self.denoiser, parsed, tokens, reading.groups, reading.encode, self.layers.names)
         self.opened = [edit.open(scene) for edit in self.method.edits]
         if self.loss or self.noise:
-            for index, (one, tokens) in enumerate(zip(parsed, located, strict=True)):
-                first = index * images_per_prompt
-                self._warn_about(one, tokens, first in self.concerned or first in self.searched)
+            for first in range(0, len(parsed), reading.images_per_prompt):
+                concerned = first in self.concerned or first in self.searched
+                warn_about(parsed[first], tokens[first], self.method.name, concerned)
 
-    @staticmethod
-    def _rows_of(loss: Loss | None, groups: TokenGroups) -> list[int]:
+    def _rows_of(self, loss: Loss | None) -> list[int]:
         """Return the images that `loss` has something to say about."""
-        return loss.concerns(groups).nonzero().flatten().tolist() if loss else []
-
-    def _overrides(self, count: int) -> list[str | None]:
-        if self.entities is None or isinstance(self.entities, str):
-            return [self.entities] * count  # type: ignore[list-item]
-        if len(self.entities) != count:
-            raise PromptError(f"entities were named for {len(self.entities)} prompts, but the pipeline was called with {count}")
-        return list(self.entities)
-
-    def _warn_about(self, parsed: Parsed, tokens: PromptTokens, concerned: bool) -> None:
-        if tokens.dropped:
-            lost = ", ".join(f'"{entity}"' for entity in tokens.dropped)
-            warnings.warn(
-                f"{lost} lies beyond the {len(tokens.pieces)} tokens that the text encoder reads and is not guided; "
-                "shorten the prompt",
-                UnbleedWarning,
-                stacklevel=2,
-            )
-        if not concerned:
-            found = ", ".join(f'"{entity}"' for entity in tokens.kept) or "no entities"
-            advice = 'entities="red cat; blue bench" names them by hand'
-            if tokens.kept:
-                advice = 'this method needs modifiers, as in "red cat"; its setting include_entities may help'
-            warnings.warn(
-                f'"{parsed.prompt}" runs unguided: {self.method.name} has nothing to act on in it (found: {found}); {advice}',
-                UnbleedWarning,
-                stacklevel=2,
-            )
+        assert self.groups is not None
+        return loss.concerns(self.groups).nonzero().flatten().tolist() if loss else []
 
     # ---------------------------------------------------------------------------------------------- scheduler
 
@@ -239,9 +151,9 @@ class _Session:
         self.release_scheduler()
         self.scheduler = self.pipe.scheduler
         self.scale: Callable[..., Tensor] = getattr(self.scheduler, "scale_model_input", lambda sample, _: sample)
-        _replace(self.scheduler_shims, self.scheduler, "step", self.watch_step(self.scheduler.step))
+        replace_attribute(self.scheduler_shims, self.scheduler, "step", self.watch_step(self.scheduler.step))
         if hasattr(self.scheduler, "scale_model_input"):
-            _replace(self.scheduler_shims, self.scheduler, "scale_model_input", self.watch_scaling(self.scale))
+            replace_attribute(self.scheduler_shims, self.scheduler, "scale_model_input", self.watch_scaling(self.scale))
 
     def release_scheduler(self) -> None:
         self.scheduler_shims.close()
@@ -372,7 +284,7 @@ class _Session:
             latents = self.raw[call.conditional]
         else:
             latents = call.sample[call.conditional]
-        latents = latents.detach().float()  # refinement adds up small updates: not in half precision
+        latents = at_least_single(latents.detach())  # refinement adds up small updates: not in half precision
         self.share = index / steps
         if index == 0 and self.noise and self.searched:
             latents = self._search_noise(call, latents)

@@ -1,0 +1,135 @@
+"""What one call of the pipeline says: its prompts, their entities and where these stand in the text encoder's tokens.
+
+Every pipeline of diffusers hands its prompts to `encode_prompt` first. A wrapper around it sees them as they are.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import PromptError, UnbleedWarning
+from ..losses.groups import TokenGroups, group_tokens
+from ..prompt import Parsed, PromptTokens, locate, parse
+from .instance import replace_attribute
+
+Entities = str | Sequence[str | None] | None
+Encode = Callable[[Sequence[str]], Tensor]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The prompts of one call, as written out for the tokenizer, and what was found in them."""
+
+    prompts: list[str]
+    parsed: list[Parsed]  # per prompt
+    tokens: list[PromptTokens]  # per prompt
+    images_per_prompt: int
+    groups: TokenGroups  # per image
+    encode: Encode  # other texts, as the pipeline was told to encode its prompts
+
+    def per_image(self, values: Sequence[Any]) -> list[Any]:
+        return [value for value in values for _ in range(self.images_per_prompt)]
+
+
+def watched(
+    pipe: Any,
+    encode_prompt: Callable[..., Any],
+    entities: Entities,
+    prompts: Sequence[str] | None,
+    begin: Callable[[Reading], None],
+) -> Callable[..., Any]:
+    """Return `encode_prompt` with `begin` called before it with what it is to encode."""
+    signature = inspect.signature(encode_prompt)
+
+    @functools.wraps(encode_prompt)
+    def watching(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+
+        def encode(texts: Sequence[str]) -> Tensor:
+            """Encode other texts, with learnt words written out, as the pipeline was told to encode its prompts."""
+            alone = {"prompt": list(texts), "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
+            named = [p.name for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+            others = ("prompt_", "negative_")  # embeddings, and what a second encoder is to read
+            without = dict.fromkeys(name for name in named if "embeds" in name or name.startswith(others))
+            chosen = {**bound.arguments, **without, **alone}
+            with torch.no_grad(), ExitStack() as undo:
+                replace_attribute(undo, pipe, "maybe_convert_prompt", lambda text, _: text)
+                return encode_prompt(**{name: chosen[name] for name in named if name in chosen})[0]
+
+        given = bound.arguments
+        said = given.get("prompt")
+        begin(
+            _read(
+                pipe,
+                prompts if said is None else said,
+                given.get("prompt_embeds"),
+                given.get("num_images_per_prompt") or 1,
+                entities,
+                encode,
+            )
+        )
+        return encode_prompt(*args, **kwargs)
+
+    return watching
+
+
+def _read(
+    pipe: Any,
+    prompt: str | Sequence[str] | None,
+    embeddings: Tensor | None,
+    images_per_prompt: int,
+    entities: Entities,
+    encode: Encode,
+) -> Reading:
+    if prompt is None:
+        raise PromptError("the pipeline was called with embeddings, which hold no words; say guide(..., prompts=[...]) too")
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    if embeddings is not None and len(embeddings) != len(prompts):
+        raise PromptError(f"the pipeline was called with {len(embeddings)} embeddings, but guide with {len(prompts)} prompts")
+    # the pipeline writes a learnt word of several vectors (textual inversion) out before it reads the prompt
+    convert = getattr(pipe, "maybe_convert_prompt", lambda text, _: text)
+    written = [convert(p, pipe.tokenizer) for p in prompts]
+    parsed = [parse(p, e) for p, e in zip(written, _overrides(entities, len(prompts)), strict=True)]
+    located = [locate(p, pipe.tokenizer) for p in parsed]
+    with torch.inference_mode(False):  # these take part in gradients
+        groups = group_tokens([tokens for tokens in located for _ in range(images_per_prompt)])
+    return Reading(prompts, parsed, located, images_per_prompt, groups, encode)
+
+
+def _overrides(entities: Entities, count: int) -> list[str | None]:
+    if entities is None or isinstance(entities, str):
+        return [entities] * count  # type: ignore[list-item]
+    if len(entities) != count:
+        raise PromptError(f"entities were named for {len(entities)} prompts, but the pipeline was called with {count}")
+    return list(entities)
+
+
+def warn_about(parsed: Parsed, tokens: PromptTokens, method: str, concerned: bool) -> None:
+    """Say what of a prompt is not guided: entities that the text encoder does not read, or all of it."""
+    if tokens.dropped:
+        lost = ", ".join(f'"{entity}"' for entity in tokens.dropped)
+        warnings.warn(
+            f"{lost} lies beyond the {len(tokens.pieces)} tokens that the text encoder reads and is not guided; "
+            "shorten the prompt",
+            UnbleedWarning,
+            stacklevel=2,
+        )
+    if not concerned:
+        found = ", ".join(f'"{entity}"' for entity in tokens.kept) or "no entities"
+        advice = 'entities="red cat; blue bench" names them by hand'
+        if tokens.kept:
+            advice = 'this method needs modifiers, as in "red cat"; its setting include_entities may help'
+        warnings.warn(
+            f'"{parsed.prompt}" runs unguided: {method} has nothing to act on in it (found: {found}); {advice}',
+            UnbleedWarning,
+            stacklevel=2,
+        )
