@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml Makefile
 
 # The main job: one prompt, the model's own picture and the guided one, side by side.
 demo: setup
-	@$(BIN)/unbleed generate "a bear and a red apple" --method attend-and-excite --seed 3 --compare --out out/demo
+	@$(BIN)/unbleed generate "a red bench and a horse" --method syngen --seed 1 --compare --out out/demo
 
 test: setup
 	$(BIN)/python -m pytest
