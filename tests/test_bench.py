@@ -141,6 +141,8 @@ def test_an_animal_that_was_asked_for_plain_must_be_natural() -> None:
 def test_contenders_mean_what_their_labels_say(tmp_path: Path) -> None:
     (tmp_path / "unbleed.json").write_text(json.dumps({"methods": {"syngen": {"step_size": 3}}}))
     none, own, paper, best = contenders_from(["none", "syngen", " syngen@paper", "best-of-3"], str(tmp_path))
+    (short,) = contenders_from(["syngen:stop=.3"], str(tmp_path))
+    assert short.settings["stop"] == 0.3
     assert (own.settings["step_size"], paper.settings["step_size"]) == (3, 20)
     assert own.settings.keys() == paper.settings.keys()  # all of them are recorded
     assert (paper.label, paper.method, paper.draws) == ("syngen@paper", "syngen", 1)

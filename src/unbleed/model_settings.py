@@ -77,14 +77,20 @@ def method_of(label: str, model: str | Path, changes: Mapping[str, Any] | None =
 
 
 def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """Return {name: value} of NAME=VALUE texts, each value read as JSON where it is JSON, else as text."""
+    """Return {name: value} of NAME=VALUE texts, each value read as JSON or a number (".3") where it is one, else as text."""
     settings: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise MethodError(f'"{pair}" is no setting; expected NAME=VALUE, as in step_size=15')
-        try:
-            settings[name.strip()] = json.loads(value)
-        except ValueError:
-            settings[name.strip()] = value
+        settings[name.strip()] = _value(value)
     return settings
+
+
+def _value(text: str) -> Any:
+    for read in (json.loads, float):
+        try:
+            return read(text)
+        except ValueError:
+            pass
+    return text
