@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import unbleed.cli.text  # noqa: F401
 from unbleed import METHODS, cli
 from unbleed.cli import draw, emoji, look  # noqa: F401  (they add the commands)
 from unbleed.generation import read_recipe
@@ -43,12 +44,16 @@ def pixels(path: str | Path) -> np.ndarray:
 
 def test_parse_shows_entities_and_positions(run: Any) -> None:
     code, out, _ = run("parse", PROMPT, "--json")
-    entities = json.loads(out)["entities"]
+    document = json.loads(out)
     assert code == 0
-    assert [(e["noun"], e["modifiers"], e["noun_positions"]) for e in entities] == [
-        ("cat", ["red"], [3]),
-        ("car", ["blue"], [7]),
+    assert [(e["noun"], e["modifiers"], e["span"]) for e in document["entities"]] == [
+        ("cat", ["red"], [6, 9]),
+        ("car", ["blue"], [21, 24]),
     ]
+    (encoder,) = document["encoders"].values()
+    assert [(e["noun_positions"], e["modifier_positions"]) for e in encoder["entities"]] == [([3], [[2]]), ([7], [[6]])]
+    assert encoder["pieces"] == [f"{word}</w>" for word in PROMPT.split()]
+    assert encoder["dropped"] == document["left_out"] == []
     code, out, _ = run("parse", PROMPT)
     assert code == 0
     assert "cat" in out

@@ -53,6 +53,7 @@ def tokens_of(shape: Shape, *, padded_with_end: bool = True, length: int = LENGT
         kept=[],
         dropped=[],
         words=(),
+        own=tuple(range(1, place)),
         end=place,
         padded_with_end=padded_with_end,
     )

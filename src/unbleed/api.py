@@ -26,6 +26,7 @@ def guide(
     method: str | BaseMethod | Loss = "attend-and-excite",
     *,
     entities: Entities = None,
+    parser: Any = None,
     prompts: Sequence[str] | None = None,
     record_maps: bool = False,
     checkpointing: bool = False,
@@ -40,7 +41,8 @@ def guide(
     ['red cat', 'blue bench']
 
     `method` is a name, a method object with settings of one's own, or a loss. `entities` overrules the parser
-    ("red cat; blue bench", or one such text per prompt). `prompts` gives the words when the pipeline is called with
+    ("red cat; blue bench", or one such text per prompt); `parser`, a spaCy pipeline or its name ("en_core_web_trf"), takes
+    the place of the embedded one. `prompts` gives the words when the pipeline is called with
     embeddings. `record_maps` keeps the attention of every step in `run.maps`, at the price of one more part of a forward
     per step. `checkpointing` trades time for memory in the gradient.
 
@@ -51,6 +53,7 @@ def guide(
         pipe,
         method_from(method),
         entities=entities,
+        parser=parser,
         prompts=prompts,
         record_maps=record_maps,
         checkpointing=checkpointing,

@@ -31,7 +31,7 @@ from .edit import Opened, Rows, Scene
 from .instance import replace_attribute
 from .method import BaseMethod
 from .noise import search_noise
-from .reading import Entities, Reading, warn_about, watched
+from .reading import Entities, Reading, parse_for, warn_about, watched
 from .run import FirstNoise, Run, Step, StepMaps
 from .update import Evaluation, update
 
@@ -42,6 +42,7 @@ def attach(
     method: BaseMethod,
     *,
     entities: Entities = None,
+    parser: Any = None,
     prompts: Sequence[str] | None = None,
     record_maps: bool = False,
     checkpointing: bool = False,
@@ -56,7 +57,8 @@ def attach(
         session.hold_scheduler()
         for owner in (pipe, denoiser):
             replace_attribute(undo, owner, "_unbleed_session", session)
-        replace_attribute(undo, pipe, "encode_prompt", watched(pipe, pipe.encode_prompt, entities, prompts, session.begin_call))
+        read = functools.partial(parse_for, entities=entities, parser=parser)
+        replace_attribute(undo, pipe, "encode_prompt", watched(pipe, pipe.encode_prompt, read, prompts, session.begin_call))
         undo.callback(denoiser.register_forward_pre_hook(session.on_denoise, with_kwargs=True).remove)
         if session.method.edits:
             hook = denoiser.register_forward_hook(session.on_denoised, with_kwargs=True, always_call=True)

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from ..errors import PromptError, UnbleedWarning
 from ..losses.groups import TokenGroups, group_tokens
-from ..prompt import Parsed, PromptTokens, locate, parse
+from ..prompt import Parsed, PromptTokens, locate, parse, parse_all
 from .instance import replace_attribute
 
 Entities = str | Sequence[str | None] | None
+Read = Callable[[Sequence[str]], list[Parsed]]
 Encode = Callable[[Sequence[str]], Tensor]
 
 
@@ -43,7 +44,7 @@ class Reading:
 def watched(
     pipe: Any,
     encode_prompt: Callable[..., Any],
-    entities: Entities,
+    read: Read,
     prompts: Sequence[str] | None,
     begin: Callable[[Reading], None],
 ) -> Callable[..., Any]:
@@ -73,7 +74,7 @@ def watched(
                 prompts if said is None else said,
                 given.get("prompt_embeds"),
                 given.get("num_images_per_prompt") or 1,
-                entities,
+                read,
                 encode,
             )
         )
@@ -87,7 +88,7 @@ def _read(
     prompt: str | Sequence[str] | None,
     embeddings: Tensor | None,
     images_per_prompt: int,
-    entities: Entities,
+    read: Read,
     encode: Encode,
 ) -> Reading:
     if prompt is None:
@@ -98,25 +99,27 @@ def _read(
     # the pipeline writes a learnt word of several vectors (textual inversion) out before it reads the prompt
     convert = getattr(pipe, "maybe_convert_prompt", lambda text, _: text)
     written = [convert(p, pipe.tokenizer) for p in prompts]
-    parsed = [parse(p, e) for p, e in zip(written, _overrides(entities, len(prompts)), strict=True)]
+    parsed = read(written)
     located = [locate(p, pipe.tokenizer) for p in parsed]
     with torch.inference_mode(False):  # these take part in gradients
         groups = group_tokens([tokens for tokens in located for _ in range(images_per_prompt)])
     return Reading(prompts, parsed, located, images_per_prompt, groups, encode)
 
 
-def _overrides(entities: Entities, count: int) -> list[str | None]:
-    if entities is None or isinstance(entities, str):
-        return [entities] * count  # type: ignore[list-item]
-    if len(entities) != count:
-        raise PromptError(f"entities were named for {len(entities)} prompts, but the pipeline was called with {count}")
-    return list(entities)
+def parse_for(prompts: Sequence[str], *, entities: Entities, parser: Any) -> list[Parsed]:
+    """Return what prompts name: by the parser, or what the user named for all of them or for each."""
+    if entities is None:
+        return parse_all(prompts, parser=parser)
+    named = [entities] * len(prompts) if isinstance(entities, str) else list(entities)
+    if len(named) != len(prompts):
+        raise PromptError(f"entities were named for {len(named)} prompts, but the pipeline was called with {len(prompts)}")
+    return [parse(prompt, one, parser=parser) for prompt, one in zip(prompts, named, strict=True)]
 
 
 def warn_about(parsed: Parsed, tokens: PromptTokens, method: str, concerned: bool) -> None:
     """Say what of a prompt is not guided: entities that the text encoder does not read, or all of it."""
-    if tokens.dropped:
-        lost = ", ".join(f'"{entity}"' for entity in tokens.dropped)
+    if tokens.dropped or tokens.cut:
+        lost = ", ".join(f'"{words}"' for words in (*map(str, tokens.dropped), *(span.text for span in tokens.cut)))
         warnings.warn(
             f"{lost} lies beyond the {len(tokens.pieces)} tokens that the text encoder reads and is not guided; "
             "shorten the prompt",

@@ -94,6 +94,6 @@ def group_tokens(prompts: Sequence[PromptTokens]) -> TokenGroups:
         entity_image=torch.tensor(entity_image, dtype=torch.long),
         modifier=rows(modifiers),
         modifier_entity=torch.tensor(modifier_entity, dtype=torch.long),
-        prompt=rows([row(tuple(range(1, tokens.end))) for tokens in prompts]),
+        prompt=rows([row(tokens.own) for tokens in prompts]),
         padded_with_end=torch.tensor([tokens.padded_with_end for tokens in prompts], dtype=torch.bool),
     )

@@ -20,6 +20,7 @@ class Entity:
 
     noun_span: Span
     modifier_spans: tuple[Span, ...] = ()
+    count: int | None = None  # "two red cats"
 
     @property
     def noun(self) -> str:
@@ -39,3 +40,4 @@ class Parsed:
 
     prompt: str
     entities: list[Entity]
+    left_out: tuple[tuple[Span, str], ...] = ()  # nouns that are no entities, each with the reason

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from .entities import Entity, Parsed, Span
-from .parse import is_determiner, split
+from collections.abc import Sequence
 
+from .entities import Entity, Parsed, Span
+from .words import split
+
+Place = tuple[int, int]
+"""Characters of the prompt: the first, and the one behind the last."""
+
+_DETERMINERS = frozenset(
+    "a an the this that these those some one its his her their my your our two three four five six seven eight nine ten".split()
+)
 _JOINING = frozenset(
     "with of in on at by from under over above below behind beside near inside outside wearing holding".split()
 )
@@ -21,18 +29,18 @@ def noun_phrases(parsed: Parsed) -> list[Span]:
     more, as far as the chain of them goes. The whole prompt is not among them.
     """
     words = split(parsed.prompt)
-    place = {word: at for at, word in enumerate(words)}
-    single = [_with_article(entity, words, place) for entity in parsed.entities]  # (first word, last word)
-    chains: list[tuple[int, int]] = []
+    single = [_with_article(entity, words) for entity in parsed.entities]
+    chains: list[Place] = []
     for first, (start, end) in enumerate(single):
         for after in single[first + 1 :]:
-            between = words[end + 1 : after[0]]
-            if len(between) != 1 or between[0].text.lower() not in _JOINING:
+            between = [word.text.lower() for word in words if end <= word.start < after[0]]
+            if len(between) != 1 or between[0] not in _JOINING:
                 break
             end = after[1]
         chains.append((start, end))
-    found = {(start, end) for start, end in (*single, *chains) if start < end and end - start + 1 < len(words)}
-    return [_joined(parsed.prompt, words[a], words[b]) for a, b in sorted(found, key=lambda span: (span[0], -span[1]))]
+    counted = {place: sum(place[0] <= word.start < place[1] for word in words) for place in (*single, *chains)}
+    found = [place for place, count in counted.items() if 1 < count < len(words)]
+    return [Span(a, b, parsed.prompt[a:b]) for a, b in sorted(found, key=lambda place: (place[0], -place[1]))]
 
 
 def phrases_of(parsed: Parsed) -> list[str]:
@@ -45,21 +53,28 @@ def phrases_of(parsed: Parsed) -> list[str]:
     An entity whose words stand apart, as the user can name them, is called by them alone.
     """
     words = split(parsed.prompt)
-    place = {word: at for at, word in enumerate(words)}
     texts = []
     for entity in parsed.entities:
-        own = sorted(place[span] for span in (*entity.modifier_spans, entity.noun_span))
-        together = own[-1] - own[0] + 1 == len(own)
-        first, last = _with_article(entity, words, place)
-        texts.append(_joined(parsed.prompt, words[first], words[last]).text if together else str(entity))
+        start, end = _with_article(entity, words)
+        spans = (*entity.modifier_spans, entity.noun_span)
+        strange = any(start <= word.start < end and not _within(word, spans) for word in words[_at(words, min(spans).start) :])
+        texts.append(str(entity) if strange else parsed.prompt[start:end])
     return texts
 
 
-def _with_article(entity: Entity, words: list[Span], place: dict[Span, int]) -> tuple[int, int]:
-    own = [place[span] for span in (*entity.modifier_spans, entity.noun_span)]
-    first = min(own)
-    return (first - 1 if first and is_determiner(words[first - 1]) else first), max(own)
+def _with_article(entity: Entity, words: list[Span]) -> Place:
+    spans = (*entity.modifier_spans, entity.noun_span)
+    start, end = min(span.start for span in spans), max(span.end for span in spans)
+    before = _at(words, start) - 1
+    if before >= 0 and words[before].text.lower() in _DETERMINERS:
+        start = words[before].start
+    return start, end
 
 
-def _joined(prompt: str, first: Span, last: Span) -> Span:
-    return Span(first.start, last.end, prompt[first.start : last.end])
+def _at(words: list[Span], start: int) -> int:
+    """Return the number of the first word that begins at a character or behind it."""
+    return next((number for number, word in enumerate(words) if word.start >= start), len(words))
+
+
+def _within(word: Span, spans: Sequence[Span]) -> bool:
+    return any(span.start <= word.start < span.end for span in spans)

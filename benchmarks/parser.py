@@ -1,0 +1,237 @@
+"""How well and how fast prompts are read: templates, captions labelled by hand, a treebank, anything that can be typed.
+
+The prompt sets and the treebank are no part of this project; `--prompts` and `--treebank` name their folders. What is not
+named is left out. `--parser` measures another spaCy pipeline in the same way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import time
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import AutoTokenizer, T5Tokenizer
+
+from unbleed.emoji import WEIGHTS
+from unbleed.prompt import Encoder, Parsed, locate, parse_all
+from unbleed.prompt import parser as parsers
+from unbleed.prompt.train import evaluate
+
+Gold = list[tuple[str, list[str]]]  # nouns with their modifiers
+CAPTIONS = Path(__file__).parents[1] / "tests/captions.txt"
+SIGNS = "abcXYZ 0123 \t\n\x00\x1f.,;:!?'\"()[]{}<>_-–—#@&%$/\\|~^`´°½🐱👩‍👧\u0301\u200b\u202e\ufeffאבגقطк猫犬é"
+WORDS = "a red cat and BREAK (blue:1.3) <x> <lora:y:1> photo of two 3 that is made wearing best quality , .".split()
+
+
+def article(phrase: str) -> str:
+    return f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"
+
+
+def attend_and_excite(folder: Path) -> list[tuple[str, Gold]]:
+    """The 276 prompts of its benchmark: all pairs, every object in one colour."""
+    words, rng = json.loads((folder / "attend_and_excite/word_lists.json").read_text()), random.Random(0)
+    animals, objects, colours = words["animals"], words["objects"], words["colors"]
+    worn = words["worn_objects_used_with_'with'"]
+    cases: list[tuple[str, Gold]] = [
+        (f"{article(a)} and {article(b)}", [(a, []), (b, [])]) for a, b in combinations(animals, 2)
+    ]
+    for animal, thing in product(animals, objects):
+        colour = rng.choice(colours)
+        joint = "with" if thing in worn else "and"
+        cases.append((f"{article(animal)} {joint} a {colour} {thing}", [(animal, []), (thing, [colour])]))
+    for one, other in combinations(objects, 2):
+        first, second = rng.sample(colours, 2)
+        cases.append((f"a {first} {one} and a {second} {other}", [(one, [first]), (other, [second])]))
+    return cases
+
+
+def conjunctions(folder: Path) -> list[tuple[str, Gold]]:
+    """The lines of CC-500 that read "a COLOUR THING and a COLOUR THING"."""
+    cases = []
+    for line in (folder / "cc500/CC-500.txt").read_text().splitlines()[:446]:
+        if found := re.fullmatch(r"an? (\S+) (\S+) and an? (\S+) (\S+)", line.strip(), re.IGNORECASE):
+            a, b, c, d = found.groups()
+            cases.append((line.strip(), [(b, [a]), (d, [c])]))
+    return cases
+
+
+def combined(folder: Path, count: int = 1000) -> list[tuple[str, Gold]]:
+    """Prompts by DVMP's rule: one to three phrases with up to two modifiers and a colour."""
+    words, rng = json.loads((folder / "dvmp/word_lists.json").read_text()), random.Random(0)
+    kinds = [("animals", "animal_modifiers", 2), ("fruit", "fruit_modifiers", 1), ("objects", "object_modifiers", 2)]
+    cases: dict[str, Gold] = {}
+    while len(cases) < count:
+        gold: Gold = []
+        for _ in range(rng.randint(1, 3)):
+            nouns, modifiers, most = rng.choice(kinds)
+            own = rng.sample(words[modifiers], rng.randint(0, most))
+            gold.append((rng.choice(words[nouns]), [*([rng.choice(words["colors"])] if rng.random() < 1 / 3 else []), *own]))
+        phrases = [" ".join([*own, noun]) for noun, own in gold]
+        if any(own for _, own in gold) and len(set(phrases)) == len(phrases):
+            cases[" and ".join(map(article, phrases))] = gold
+    return list(cases.items())
+
+
+def captions(path: Path) -> list[tuple[str, Gold]]:
+    """Captions that were labelled by hand."""
+    cases = []
+    for line in path.read_text().splitlines():
+        if line and not line.startswith("#"):
+            caption, *entities = (part.strip() for part in line.split("|"))
+            pairs = [entity.partition(":") for entity in entities]
+            cases.append((caption, [(n.strip(), [m.strip() for m in ms.split(",") if m.strip()]) for n, _, ms in pairs]))
+    return cases
+
+
+def read(cases: list[tuple[str, Gold]], parser: Any) -> list[Gold]:
+    parsed = parse_all([prompt for prompt, _ in cases], parser=parser)
+    return [[(e.noun, e.modifiers) for e in one.entities] for one in parsed]
+
+
+def exact(cases: list[tuple[str, Gold]], parser: Any) -> dict[str, int]:
+    right = sum(found == gold for found, (_, gold) in zip(read(cases, parser), cases, strict=True))
+    return {"exact": right, "prompts": len(cases)}
+
+
+def shared(one: list[Any], other: list[Any]) -> int:
+    return sum(min(one.count(x), other.count(x)) for x in set(one))
+
+
+def agreement(cases: list[tuple[str, Gold]], parser: Any) -> dict[str, float]:
+    """Precision and recall of entities, and of their pairs with modifiers."""
+    counts = dict.fromkeys(("entity", "pair"), (0, 0, 0))  # shared, found, gold
+    for found, (_, gold) in zip(read(cases, parser), cases, strict=True):
+        for kind, of in (
+            ("entity", lambda g: [n.lower() for n, _ in g]),
+            ("pair", lambda g: [(n.lower(), m.lower()) for n, ms in g for m in ms]),
+        ):
+            a, b = of(found), of(gold)
+            counts[kind] = tuple(map(sum, zip(counts[kind], (shared(a, b), len(a), len(b)), strict=True)))
+    return {
+        f"{kind}_{name}": both / (found if name == "precision" else gold)
+        for kind, (both, found, gold) in counts.items()
+        for name in ("precision", "recall")
+    }
+
+
+def speed(prompts: list[str], parser: Any) -> dict[str, float]:
+    """Seconds until the parser can be asked, and prompts per second in batches."""
+    parsers.load.cache_clear()
+    begun = time.perf_counter()
+    parse_all(["a cat"], parser=parser)
+    loaded = time.perf_counter()
+    parse_all(prompts, parser=parser)
+    return {"load_seconds": loaded - begun, "prompts_per_second": len(prompts) / (time.perf_counter() - loaded)}
+
+
+def anything(parser: Any, count: int = 10_000) -> dict[str, float]:
+    """Read random strings; an exception ends the run. The slowest, in microseconds per character above the cost of an empty
+    prompt."""
+    rng, slowest, begun = random.Random(0), 0.0, time.perf_counter()
+    special = [
+        "",
+        " ",
+        "\n",
+        "\x00",
+        "...",
+        "()" * 500,
+        "((" * 2000,
+        "a " * 5000,
+        "cat " * 5000,
+        "-" * 5000,
+        "🐱" * 2000,
+        "a" * 20_000,
+        ", " * 5000,
+    ]
+    for number in range(count):
+        if number < len(special):
+            prompt = special[number]
+        elif number % 3 == 0:
+            prompt = "".join(
+                chr(rng.choice([rng.randrange(0x250), rng.randrange(0xD800), rng.randrange(0xE000, 0x110000)]))
+                for _ in range(rng.randrange(80))
+            )
+        elif number % 3 == 1:
+            prompt = "".join(rng.choices(SIGNS, k=rng.randrange(80)))
+        else:
+            prompt = " ".join(rng.choices(WORDS, k=5000 if number % 2000 == 2 else rng.randrange(30)))
+        start = time.perf_counter()
+        (parsed,) = parse_all([prompt], parser=parser)
+        slowest = max(slowest, (time.perf_counter() - start) / (len(prompt) + 100))
+        for entity in parsed.entities:
+            for span in (entity.noun_span, *entity.modifier_spans):
+                assert prompt[span.start : span.end] == span.text != "", prompt
+    return {"strings": count, "seconds": time.perf_counter() - begun, "slowest_microseconds_per_character": slowest * 1e6}
+
+
+def pieces(texts: list[str], parser: Any, clip: Path, t5: Path | None) -> dict[str, dict[str, int]]:
+    """Decode the pieces of every word of every entity, for CLIP, CLIP and T5 joined, and T5."""
+    tokenizers = {"CLIP": AutoTokenizer.from_pretrained(clip), "T5": AutoTokenizer.from_pretrained(t5) if t5 else t5_of(texts)}
+    parsed = parse_all(texts, parser=parser)
+    return {
+        " + ".join(names): spelled(parsed, [tokenizers[name] for name in names])
+        for names in (("CLIP",), ("CLIP", "T5"), ("T5",))
+    }
+
+
+def spelled(parsed: list[Parsed], tokenizers: list[Any]) -> dict[str, int]:
+    counts = {"words": 0, "right": 0, "dropped": 0}
+    for one in parsed:
+        tokens = locate(one, *(Encoder(tokenizer, 256) for tokenizer in tokenizers))
+        counts["dropped"] += len(tokens.dropped)
+        for entity, (noun, modifiers) in zip(tokens.kept, tokens.entities, strict=True):
+            for word, places in zip((*entity.modifiers, entity.noun), (*modifiers, noun), strict=True):
+                for number, tokenizer in enumerate(tokenizers):
+                    own = [tokens.pieces[p] for p in places if p // 256 == number]
+                    text = tokenizer.decode(tokenizer.convert_tokens_to_ids(own)).replace(" ", "")
+                    counts["words"] += 1
+                    counts["right"] += text.lower() == word.replace(" ", "").lower()
+    return counts
+
+
+def t5_of(texts: list[str]) -> T5Tokenizer:
+    """Return a tokenizer of T5's kind with a vocabulary of 2,000 pieces, learnt from the texts; T5's own has to be
+    downloaded."""
+    trained = Tokenizer(models.Unigram())
+    trained.normalizer = normalizers.NFKC()
+    trained.pre_tokenizer = pre_tokenizers.Metaspace()
+    specials = ["<pad>", "</s>", "<unk>"]
+    trained.train_from_iterator(
+        texts, trainers.UnigramTrainer(vocab_size=2000, special_tokens=specials, unk_token="<unk>", show_progress=False)
+    )
+    vocabulary = json.loads(trained.to_str())["model"]["vocab"]
+    return T5Tokenizer(vocab=[tuple(entry) for entry in vocabulary], extra_ids=0)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--prompts", type=Path, help="folder with attend_and_excite, cc500, dvmp and abc6k")
+    options.add_argument("--treebank", type=Path, help="folder of UD_English-EWT")
+    options.add_argument("--captions", type=Path, default=CAPTIONS, help="labelled captions, in the form of tests/captions.txt")
+    options.add_argument("--parser", help="a spaCy pipeline in place of the embedded parser")
+    options.add_argument("--clip", type=Path, default=WEIGHTS / "tokenizer", help="a CLIP tokenizer [the embedded model's]")
+    options.add_argument("--t5", type=Path, help="a T5 tokenizer [one of its kind, learnt from the captions]")
+    given = options.parse_args()
+    labelled = captions(given.captions)
+    figures: dict[str, Any] = {"captions": agreement(labelled, given.parser)}
+    figures["speed"] = speed([caption for caption, _ in labelled] * 10, given.parser)
+    if given.prompts:
+        figures["Attend-and-Excite"] = exact(attend_and_excite(given.prompts), given.parser)
+        figures["CC-500"] = exact(conjunctions(given.prompts), given.parser)
+        figures["DVMP"] = exact(combined(given.prompts), given.parser)
+        lines = [line for line in (given.prompts / "abc6k/ABC-6K.txt").read_text().splitlines() if line.strip()]
+        figures["pieces"] = pieces(random.Random(0).sample(lines, 200), given.parser, given.clip, given.t5)
+    if given.treebank:
+        figures["treebank"] = evaluate(parsers.load(given.parser).pipeline, given.treebank, "test")
+    figures["anything"] = anything(given.parser)
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The words of a prompt, and the prompt without the signs that are meant for programs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .entities import Span
+
+# A word keeps its hyphens, apostrophes, digits and combining marks ("t-shirt", "cat's", "4k"); any other sign stands
+# alone. Python's \w leaves combining marks out, hence the second range: accents written apart, and the vowel signs and
+# joiners of the scripts of South and South-East Asia.
+_LETTER = (
+    r"(?:[^\W_][\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u064b-\u065f\u0900-\u0903\u093a-\u094f\u0981-\u0dff\u0e31-\u0e4e]*)"
+)
+_LEARNT = r"<[^<>\s]+>(?:_\d+)?"  # a word of textual inversion
+WORD = re.compile(rf"{_LEARNT}|{_LETTER}+(?:[-'\u2019]{_LETTER}+)*|[^\w\s]|_+")
+
+_SIGNS = re.compile(
+    r"""(?P<nothing>  <(?:lora|lyco|hypernet):[^<>]*>   # adapters
+                    | (?<!\\)[(\[{]                     # emphasis: (red:1.3), ((red)), [red], {red}
+                    | (?<!\\)(?::\s*-?\d*\.?\d+\s*)?[)\]}]
+                    | \\(?=[()\[\]{}]) )
+      | (?P<comma>  \bBREAK\b | \n+ )
+      | (?P<space>  [_\s\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028\u2029\ufeff]+ )
+      | (?P<broken> [\ud800-\udfff] )                # half of a character
+      | (?P<learnt> LEARNT )""".replace("LEARNT", _LEARNT),
+    re.VERBOSE,
+)
+
+
+_LONG = re.compile(r"\S{80}(?=\S)")  # no word; cut, because the time to find words in it grows with its square
+
+
+def split(prompt: str) -> list[Span]:
+    """Return the words and signs of `prompt` with their places."""
+    return [Span(m.start(), m.end(), m.group()) for m in WORD.finditer(prompt)]
+
+
+@dataclass(frozen=True)
+class Readable:
+    """A prompt as a person would read it aloud, and where each of its characters stands in the prompt."""
+
+    text: str
+    places: tuple[int, ...]
+    prompt: str
+
+    def span(self, start: int, end: int) -> Span:
+        """Return the span of the prompt that characters `start` to `end` of the text come from."""
+        first, last = self.places[start], self.places[end - 1] + 1
+        return Span(first, last, self.prompt[first:last])
+
+
+def readable(prompt: str) -> Readable:
+    """Return the prompt without weights, brackets, adapters and doubled spaces.
+
+    >>> readable("a (red:1.3)  cat BREAK a [[blue_bench]] <lora:style:0.8>").text
+    'a red cat , a blue bench '
+    """
+    text: list[str] = []
+    places: list[int] = []
+
+    def add(piece: str, start: int, length: int) -> None:
+        text.append(piece)
+        places.extend(start + min(i, length - 1) for i in range(len(piece)))
+
+    at = 0
+    for sign in _SIGNS.finditer(prompt):
+        add(prompt[at : sign.start()], at, sign.start() - at)
+        at, length = sign.end(), sign.end() - sign.start()
+        last = next((piece[-1] for piece in reversed(text) if piece), "")
+        match sign.lastgroup:
+            case "comma":
+                add(", " if last in ("", " ") else " , ", sign.start(), length)
+            case "space" if last not in ("", " "):
+                add(" ", sign.start(), length)
+            case "broken":
+                add("\ufffd", sign.start(), length)
+            case "learnt":  # letters alone, so that it is read as a word nobody has heard of
+                add("".join(c if c.isalpha() else "o" for c in sign.group()), sign.start(), length)
+            case "nothing" if last not in ("", " ") and sign.group()[0] in "([{":
+                add(" ", sign.start(), length)
+    add(prompt[at:], at, len(prompt) - at)
+    whole = "".join(text)
+    for cut in reversed([run.end() for run in _LONG.finditer(whole)]):
+        whole = f"{whole[:cut]} {whole[cut:]}"
+        places.insert(cut, places[cut - 1])
+    return Readable(whole, tuple(places), prompt)
