@@ -257,7 +257,7 @@ def test_binding_without_a_floor_is_the_authors() -> None:
 
 
 def test_an_entity_that_is_the_whole_prompt_has_no_negative_term() -> None:
-    tokens = replace(tokens_of(()), entities=(((2,), ((1,),)),), end=3)
+    tokens = replace(tokens_of(()), entities=(((2,), ((1,),)),), own=(1, 2), end=3)
     maps = maps_of(grid=(6, 9))
     positive, _, slope = slow_binding(maps[0].tolist(), tokens, include_entities=False)
     terms = BindingLoss().terms(Seen(maps), group_tokens([tokens]))

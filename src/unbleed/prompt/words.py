@@ -13,8 +13,8 @@ from .entities import Span
 _LETTER = (
     r"(?:[^\W_][\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u064b-\u065f\u0900-\u0903\u093a-\u094f\u0981-\u0dff\u0e31-\u0e4e]*)"
 )
-_LEARNT = r"<[^<>\s]+>(?:_\d+)?"  # a word of textual inversion
-WORD = re.compile(rf"{_LEARNT}|{_LETTER}+(?:[-'\u2019]{_LETTER}+)*|[^\w\s]|_+")
+_LEARNT = r"<[^<>\s]+>"  # a word of textual inversion; one of several vectors is written out as <it> <it>_1
+WORD = re.compile(rf"{_LEARNT}(?:_\d+)?|{_LETTER}+(?:[-'\u2019]{_LETTER}+)*|[^\w\s]|_+")
 
 _SIGNS = re.compile(
     r"""(?P<nothing>  <(?:lora|lyco|hypernet):[^<>]*>   # adapters
@@ -24,7 +24,7 @@ _SIGNS = re.compile(
       | (?P<comma>  \bBREAK\b | \n+ )
       | (?P<space>  [_\s\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028\u2029\ufeff]+ )
       | (?P<broken> [\ud800-\udfff] )                # half of a character
-      | (?P<learnt> LEARNT )""".replace("LEARNT", _LEARNT),
+      | (?P<learnt> LEARNT (?:_\d+)? (?:\s+LEARNT_\d+)* )""".replace("LEARNT", _LEARNT),
     re.VERBOSE,
 )
 
