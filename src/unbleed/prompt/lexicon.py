@@ -14,7 +14,9 @@ POINTING = frozenset(
     "several many few other another same such various different own more most less only certain whole entire next last first "
     "second third additional numerous multiple assorted respective single ready able full".split()
 )
-NUMBERS: dict[str, int] = dict(zip("one two three four five six seven eight nine ten eleven twelve".split(), range(1, 13), strict=True))
+NUMBERS: dict[str, int] = dict(
+    zip("one two three four five six seven eight nine ten eleven twelve".split(), range(1, 13), strict=True)
+)
 
 # "a photo of a cat": not in the picture, but what it is.
 PICTURES = frozenset(
