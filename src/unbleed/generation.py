@@ -85,15 +85,16 @@ def generate(
     """
     method = method_from(recipe.method, recipe.settings)
     denoiser: Any = denoiser_of(pipe)
-    _check_size(recipe, denoiser.config.sample_size * pipe.vae_scale_factor)
+    _check_size(recipe, (getattr(pipe, "default_sample_size", None) or denoiser.config.sample_size) * pipe.vae_scale_factor)
     recipe = replace(recipe, settings=method.settings(), dtype=str(denoiser.dtype).removeprefix("torch."))
     for first in range(0, len(seeds), batch_size):
         batch = seeds[first : first + batch_size]
         begun = time.perf_counter()
         with guide(pipe, method, entities=recipe.entities, record_maps=record_maps) as run:
+            negative = {} if recipe.negative_prompt is None else {"negative_prompt": recipe.negative_prompt}
             images = pipe(
                 recipe.prompt,
-                negative_prompt=recipe.negative_prompt,
+                **negative,
                 num_images_per_prompt=len(batch),
                 generator=[torch.Generator("cpu").manual_seed(seed) for seed in batch],
                 num_inference_steps=recipe.steps,

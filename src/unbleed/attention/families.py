@@ -1,21 +1,27 @@
 """What differs between kinds of denoisers, one row each.
 
-A row says which modules hold the attention from the picture's places to the text, in the order in which they run, and
-how large their grid of places is. Nothing else in the library knows a model by its name. A new family is a new row.
+A row says which modules hold the attention from the picture's places to the text, in the order in which they run, how
+large their grid of places is, where the text stands in their sequence, and how the text encoders are given a prompt. Nothing
+else in the library knows a model by its name. A new family is a new row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import ModelError
+from ..prompt.tokens import Encoder
 
 Part = Literal["all", "down", "mid", "up"]
-"""Of a denoiser: which of its blocks are meant."""
+"""Of a denoiser: which of its blocks are meant. Transformers have theirs in a row: the first, second and last third."""
+
+Grid = tuple[int, int]
+Joint = Literal["text first", "picture first"]
+"""Of an attention in which picture and text are one sequence: which stands first."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +30,14 @@ class TextLayers:
 
     names: tuple[str, ...]  # in running order
     factor: int  # side of the latents over side of the grid
+    joint: Joint | None = None  # None: the text has keys of its own
 
     @property
     def self_names(self) -> tuple[str, ...]:
-        """The modules beside them in which the same places attend to each other."""
-        return tuple(name.removesuffix("attn2") + "attn1" for name in self.names)
+        """The modules in which these places attend to each other: those beside them; of a joint sequence they themselves."""
+        return self.names if self.joint else tuple(name.removesuffix("attn2") + "attn1" for name in self.names)
 
-    def grid(self, height: int, width: int) -> tuple[int, int]:
+    def grid(self, height: int, width: int) -> Grid:
         """Return (height, width) of the maps for latents of `height` x `width`; each halving rounds up."""
         return -(-height // self.factor), -(-width // self.factor)
 
@@ -48,6 +55,13 @@ class Family:
     pipeline_attribute: str  # where the pipeline keeps the denoiser
     layers: Callable[[nn.Module, int | None, Part], TextLayers]
     reason: str  # why these layers by default
+    encoders: Callable[[Any, Mapping[str, Any]], tuple[Encoder, ...]]  # of the pipeline, for these arguments of encode_prompt
+    texts: tuple[str, ...] = ("prompt",)  # arguments of encode_prompt that hold the prompt, the first that is given counts
+    sample: str = "sample"  # what the denoiser calls the latents
+    packed: bool = False  # latents are a sequence, (image, place, channel)
+    times: float = 1.0  # the scheduler's timesteps over those that the denoiser is told
+    step_scale: float = 1.0  # what methods' step sizes are multiplied by
+    step_reason: str = "untested on real weights: the papers' step sizes as they are"
 
 
 def _unet_layers(unet: Any, resolution: int | None = None, part: Part = "all") -> TextLayers:
@@ -83,6 +97,59 @@ def _unet_layers(unet: Any, resolution: int | None = None, part: Part = "all") -
     return TextLayers(tuple(name for own in parts if part in ("all", own) for name in parts[own]), 2**level)
 
 
+def _blocks(*stacks: str, attention: str = "attn", joint: Joint | None = None, share: tuple[float, float] = (0, 1)) -> Any:
+    """Return the layers of a transformer: of its blocks in running order, those of a share, by default."""
+
+    def layers(denoiser: Any, resolution: int | None = None, part: Part = "all") -> TextLayers:
+        if resolution is not None:
+            raise ModelError(
+                f"a {type(denoiser).__name__} has text attention on one grid alone, so there is no resolution {resolution} to "
+                "choose; leave resolution out"
+            )
+        names = [f"{stack}.{number}.{attention}" for stack in stacks for number in range(len(getattr(denoiser, stack)))]
+        first, last = {"all": share, "down": (0, 1 / 3), "mid": (1 / 3, 2 / 3), "up": (2 / 3, 1)}[part]
+        chosen = names[int(first * len(names)) : max(round(last * len(names)), int(first * len(names)) + 1)]
+        patch = denoiser.config.patch_size
+        return TextLayers(tuple(chosen), patch, joint)
+
+    return layers
+
+
+def _clip(pipe: Any, given: Mapping[str, Any]) -> tuple[Encoder, ...]:
+    """Of Stable Diffusion XL too: its two encoders have the same words at the same positions."""
+    return (Encoder(pipe.tokenizer or pipe.tokenizer_2),)
+
+
+def _clip_and_t5(pipe: Any, given: Mapping[str, Any]) -> tuple[Encoder, ...]:
+    clip = Encoder(pipe.tokenizer, pipe.tokenizer_max_length)
+    if pipe.text_encoder_3 is None:  # zeros stand for it
+        return (clip,)
+    return clip, Encoder(pipe.tokenizer_3, given["max_sequence_length"])
+
+
+def _second_t5(pipe: Any, given: Mapping[str, Any]) -> tuple[Encoder, ...]:
+    return (Encoder(pipe.tokenizer_2, given["max_sequence_length"]),)
+
+
+def _t5(pipe: Any, given: Mapping[str, Any]) -> tuple[Encoder, ...]:
+    return (Encoder(pipe.tokenizer, given["max_sequence_length"], lower=True),)
+
+
+def _gemma(pipe: Any, given: Mapping[str, Any]) -> tuple[Encoder, ...]:
+    """Behind an instruction, of whose sequence the start token and the last ones are kept."""
+    length, instruction = given["max_sequence_length"], "\n".join(given["complex_human_instruction"] or ())
+    if not instruction:
+        return (Encoder(pipe.tokenizer, length, lower=True),)
+    whole = len(pipe.tokenizer.encode(instruction)) + length - 2
+    return (Encoder(pipe.tokenizer, whole, instruction + "{}", (1, whole - length + 1), lower=True),)
+
+
+def _qwen(pipe: Any, given: Mapping[str, Any]) -> tuple[Encoder, ...]:
+    start = pipe.prompt_template_encode_start_idx
+    length = min(pipe.tokenizer_max_length, given["max_sequence_length"])
+    return (Encoder(pipe.tokenizer, length + start, pipe.prompt_template_encode, (0, start)),)
+
+
 FAMILIES = (
     Family(
         name="sd",
@@ -91,10 +158,76 @@ FAMILIES = (
         layers=_unet_layers,
         reason=(
             "the coarsest level whose down block attends to text: 16x16 for SD 1 and 2 at 512 pixels, 24x24 for SD 2 at "
-            "768, as all the papers read; 8x8 for the emoji model"
+            "768, as all the papers read; 32x32 for SDXL at 1024, which has no coarser one; 8x8 for the emoji model"
         ),
+        encoders=_clip,
+        step_reason="the papers' step sizes were found on Stable Diffusion 1; untested on the weights of SDXL",
+    ),
+    Family(
+        name="sd3",
+        denoiser_class="SD3Transformer2DModel",
+        pipeline_attribute="transformer",
+        layers=_blocks("transformer_blocks", joint="picture first", share=(5 / 24, 13 / 24)),
+        reason="blocks 5 to 12 of 24, as Self-Cross reads on SD3-medium; the same share of larger ones",
+        encoders=_clip_and_t5,
+        sample="hidden_states",
+        step_reason="untested on real weights: Self-Cross takes those of Stable Diffusion 1 as they are",
+    ),
+    Family(
+        name="flux",
+        denoiser_class="FluxTransformer2DModel",
+        pipeline_attribute="transformer",
+        layers=_blocks("transformer_blocks", joint="text first"),
+        reason="all double blocks, which keep text and picture apart; they come first, so the forward ends a third of the way",
+        encoders=_second_t5,
+        texts=("prompt_2", "prompt"),
+        sample="hidden_states",
+        packed=True,
+        times=1000.0,
+    ),
+    Family(
+        name="pixart",
+        denoiser_class="PixArtTransformer2DModel",
+        pipeline_attribute="transformer",
+        layers=_blocks("transformer_blocks", attention="attn2", share=(5 / 24, 13 / 24)),
+        reason="the second quarter of the blocks, by analogy with SD3; nobody has searched",
+        encoders=_t5,
+        sample="hidden_states",
+    ),
+    Family(
+        name="sana",
+        denoiser_class="SanaTransformer2DModel",
+        pipeline_attribute="transformer",
+        layers=_blocks("transformer_blocks", attention="attn2", share=(5 / 24, 13 / 24)),
+        reason="the second quarter of the blocks, by analogy with SD3; nobody has searched",
+        encoders=_gemma,
+        sample="hidden_states",
+    ),
+    Family(
+        name="qwen-image",
+        denoiser_class="QwenImageTransformer2DModel",
+        pipeline_attribute="transformer",
+        layers=_blocks("transformer_blocks", joint="text first", share=(5 / 24, 13 / 24)),
+        reason="the second quarter of the blocks, by analogy with SD3; nobody has searched",
+        encoders=_qwen,
+        sample="hidden_states",
+        packed=True,
+        times=1000.0,
     ),
 )
+
+
+def grid_of(layers: TextLayers, latents: Tensor, kwargs: Mapping[str, Any]) -> Grid:
+    """Return (height, width) of the maps for a call on `latents`; of a packed sequence the call says the shape."""
+    if latents.ndim == 4:
+        return layers.grid(*latents.shape[-2:])
+    if (shapes := kwargs.get("img_shapes")) is not None:  # Qwen-Image: [[(frames, height, width), more pictures]] per row
+        first = shapes[0][0] if isinstance(shapes[0], list) else shapes[0]
+        return int(first[-2]), int(first[-1])
+    ids = kwargs["img_ids"]  # FLUX: (picture, row, column) of every place
+    ids = ids[0] if ids.ndim == 3 else ids
+    row, column = ids[: latents.shape[1], 1:].amax(dim=0).tolist()
+    return int(row) + 1, int(column) + 1
 
 
 def family_of(denoiser: nn.Module) -> Family:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
@@ -25,34 +27,92 @@ def attention(capture: Capture) -> Tensor:
     return logits.softmax(dim=-1)
 
 
-def average_maps(captures: Iterable[Capture], grid: tuple[int, int]) -> Tensor:
+@dataclass(frozen=True)
+class JointSequence:
+    """Where picture and text stand in the one sequence of a joint attention."""
+
+    text_first: bool
+    texts: int  # tokens of text
+    wanted: Tensor  # long (wanted,): the tokens whose maps are asked for
+    axis: int  # length of the maps' token axis, on which all other tokens are 0
+
+    def places(self, count: int, total: int) -> slice:
+        """Return where the first `count` places of the picture stand in a sequence of `total`."""
+        first = self.texts if self.text_first else 0
+        if self.texts + count > total:
+            raise CaptureError(
+                f"a joint attention has {total} places and tokens, but {self.texts} of text and {count} of the picture are "
+                "expected; the family table's row does not fit this denoiser"
+            )
+        return slice(first, first + count)
+
+    def tokens(self, total: int) -> Tensor:
+        """Return where the wanted tokens stand."""
+        return self.wanted if self.text_first else self.wanted + (total - self.texts)
+
+
+def columns(capture: Capture, rows: slice, wanted: Tensor) -> Tensor:
+    """Return columns of the softmax over a whole sequence, (batch, head, row, wanted), without the matrix itself.
+
+    A value that is 1 at one key and 0 elsewhere makes attention give that key's share; as many of them as a head is wide
+    go at once, so that the fused kernels do it, with the model's own mask and in its own precision.
+    """
+    width = capture.key.shape[-1]
+    mask = capture.mask
+    if mask is not None and mask.shape[-2] > 1:
+        mask = mask[..., rows, :]
+    found = []
+    for part in wanted.split(width):
+        value = capture.key.new_zeros(capture.key.shape[-2], width)
+        value[part, torch.arange(len(part), device=part.device)] = 1
+        value = value.expand(*capture.key.shape[:-2], -1, -1)
+        shares = F.scaled_dot_product_attention(capture.query[..., rows, :], capture.key, value, mask, scale=capture.scale)
+        found.append(shares[..., : len(part)])
+    return torch.cat(found, dim=-1)
+
+
+def average_maps(captures: Iterable[Capture], grid: tuple[int, int], joint: JointSequence | None = None) -> Tensor:
     """Return the maps A, (batch, token, height, width): the mean over all heads of all layers, each head alike.
 
-    The values of one place sum to 1 over the tokens.
+    The values of one place sum to 1 over the tokens. With a `joint` sequence they are the text's columns of its softmax,
+    and what is left to 1 is the picture's attention to itself.
 
     Raises `CaptureError` when a layer's places do not fill the grid.
     """
     height, width = grid
     total, heads = None, 0
     for capture in captures:
-        if capture.query.shape[2] != height * width:
+        if joint:
+            rows, wanted = joint.places(height * width, capture.key.shape[2]), joint.tokens(capture.key.shape[2])
+            summed = at_least_single(columns(capture, rows, wanted)).sum(dim=1)  # (batch, place, wanted)
+        elif capture.query.shape[2] == height * width:
+            summed = attention(capture).sum(dim=1)  # (batch, place, token)
+        else:
             raise CaptureError(
                 f"a text layer has {capture.query.shape[2]} places, but the latents ask for "
                 f"{height}x{width} = {height * width}; the family table's row does not fit this denoiser"
             )
-        summed = attention(capture).sum(dim=1)  # (batch, place, token)
         total = summed if total is None else total + summed
         heads += capture.query.shape[1]
     if total is None:
         raise CaptureError("no attention was captured, so there are no maps")
+    if joint:
+        total = total.new_zeros(*total.shape[:2], joint.axis).index_copy(2, joint.wanted, total)
     return rearrange(total / heads, "b (h w) t -> b t h w", h=height, w=width)
 
 
-def average_self_maps(captures: Iterable[Capture]) -> Tensor:
-    """Return self-attention, (batch, place, place): the mean over all heads of all layers; each row sums to 1."""
+def average_self_maps(captures: Iterable[Capture], grid: tuple[int, int], joint: JointSequence | None = None) -> Tensor:
+    """Return self-attention, (batch, place, place): the mean over all heads of all layers.
+
+    Each row sums to 1; with a `joint` sequence, what is left to 1 is the attention to the text.
+    """
+    places = grid[0] * grid[1]
     total, heads = None, 0
     for capture in captures:
         summed = attention(capture).sum(dim=1)
+        if joint:
+            own = joint.places(places, capture.key.shape[2])
+            summed = summed[:, own, own]
         total = summed if total is None else total + summed
         heads += capture.query.shape[1]
     if total is None:

@@ -88,6 +88,9 @@ def native_processors(modules: Iterable[nn.Module]) -> Iterator[None]:
             if type(own).__name__ in _OPAQUE_PROCESSORS:
                 module.processor = AttnProcessor2_0()  # type: ignore[assignment]
                 stack.callback(setattr, module, "processor", own)
+            elif getattr(own, "_attention_backend", None) is not None:  # another kernel than torch's own
+                stack.callback(setattr, own, "_attention_backend", own._attention_backend)
+                own._attention_backend = None
         yield
 
 

@@ -27,6 +27,7 @@ class ComposeEdit(Edit):
     """`weight` is w_k / w, the same for every concept."""
 
     weight: float = 1.0
+    families = ("sd", "sd3")  # with both predictions in one call, and no mask of the prompt's own length
 
     def open(self, scene: Scene) -> Opened:
         concepts = [

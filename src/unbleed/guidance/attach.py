@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..attention import AttentionProbe, average_maps, average_self_maps, family_of
-from ..attention.families import denoiser_of
+from ..attention import AttentionProbe, JointSequence, average_maps, average_self_maps, family_of
+from ..attention.families import denoiser_of, grid_of
 from ..attention.probe import native_processors
 from ..errors import ModelError, PromptError, UnbleedWarning
 from ..losses import Loss, Seen
@@ -29,9 +29,11 @@ from ..precision import at_least_single
 from .call import DenoiserCall
 from .edit import Opened, Rows, Scene
 from .instance import replace_attribute
+from .levels import Levels, Place
 from .method import BaseMethod
 from .noise import search_noise
 from .reading import Entities, Reading, parse_for, warn_about, watched
+from .refusals import refuse_what_cannot_work
 from .run import FirstNoise, Run, Step, StepMaps
 from .update import Evaluation, update
 
@@ -49,7 +51,6 @@ def attach(
 ) -> Iterator[Run]:
     """Guide every call of `pipe` inside the `with` block by `method`; see `unbleed.guide`."""
     denoiser: Any = denoiser_of(pipe)
-    _refuse_what_cannot_work(pipe, denoiser)
     run = Run(method=method.name)
     session = _Session(pipe, denoiser, method, run, record_maps)
     with ExitStack() as undo:
@@ -58,7 +59,9 @@ def attach(
         for owner in (pipe, denoiser):
             replace_attribute(undo, owner, "_unbleed_session", session)
         read = functools.partial(parse_for, entities=entities, parser=parser)
-        replace_attribute(undo, pipe, "encode_prompt", watched(pipe, pipe.encode_prompt, read, prompts, session.begin_call))
+        replace_attribute(
+            undo, pipe, "encode_prompt", watched(pipe, pipe.encode_prompt, session.family, read, prompts, session.hear)
+        )
         undo.callback(denoiser.register_forward_pre_hook(session.on_denoise, with_kwargs=True).remove)
         if session.method.edits:
             hook = denoiser.register_forward_hook(session.on_denoised, with_kwargs=True, always_call=True)
@@ -71,25 +74,6 @@ def attach(
             denoiser.enable_gradient_checkpointing()
             undo.callback(denoiser.disable_gradient_checkpointing)
         yield run
-
-
-def _refuse_what_cannot_work(pipe: Any, denoiser: nn.Module) -> None:
-    if getattr(pipe, "_unbleed_session", None) or getattr(denoiser, "_unbleed_session", None):
-        raise ModelError(
-            "this pipeline, or another one with the same denoiser, is being guided already; leave that `with` block first, "
-            "or add the two losses into one"
-        )
-    if getattr(denoiser, "is_cache_enabled", False):
-        raise ModelError(
-            "the denoiser has a cache enabled, which skips layers, so its maps would be stale; call disable_cache()"
-        )
-    hooks = (name for m in denoiser.modules() for name in getattr(getattr(m, "_diffusers_hook", None), "hooks", {}))
-    if any("group_offloading" in name for name in hooks):
-        raise ModelError(
-            "group offloading swaps weights under the gradient, which would be wrong; use pipe.enable_model_cpu_offload()"
-        )
-    if not callable(getattr(pipe, "encode_prompt", None)):
-        raise ModelError(f"{type(pipe).__name__} has no encode_prompt, so its prompts cannot be read; it is not supported yet")
 
 
 class _Session:
@@ -108,23 +92,38 @@ class _Session:
         self.loss, self.schedule, self.noise = self.method.loss, self.method.schedule, self.method.noise
         losses = [loss for loss in (self.loss, self.method.refinement, self.noise and self.noise.loss) if loss]
         self.remembers = any(loss.remembers for loss in losses)
-        self.layers = family_of(denoiser).layers(denoiser, self.method.resolution, self.method.layers)
+        self.family = family_of(denoiser)
+        refuse_what_cannot_work(pipe, denoiser, self.family, self.method)
+        self.layers = self.family.layers(denoiser, self.method.resolution, self.method.layers)
         self.self_names = self.layers.self_names if any(loss.reads_self_attention for loss in losses) else ()
         self.probe = AttentionProbe(denoiser, self.layers.names, self.self_names)
+        config: Any = denoiser.config
+        patch = config.patch_size**2 if self.family.packed else 1
+        self._channels: int = patch * (config.out_channels or config.in_channels)  # of the latents
         self.scheduler: Any = None
         self.scheduler_shims = ExitStack()
         self.around = ExitStack()  # what edits hold open while the denoiser runs
         self.evaluating = False
         self.call = -1
+        self.heard: list[tuple[Reading, Tensor]] = []  # prompts and their embeddings, since the denoiser ran last
         self.groups: TokenGroups | None = None
         self.opened: list[Opened] = []
         self._begin_denoising()
 
-    def begin_call(self, reading: Reading) -> None:
-        """Take up what a call of the pipeline is to draw."""
-        self.call += 1
+    def hear(self, reading: Reading, embeddings: Tensor) -> None:
+        """Take note of prompts that the pipeline encodes; FLUX and Qwen-Image encode negative ones in the same way."""
         self.hold_scheduler()
         self._begin_denoising()
+        self.heard.append((reading, embeddings))
+
+    def _begin_call(self, embeddings: Tensor) -> None:
+        """Take up what a call of the pipeline is to draw: of the prompts that were encoded those that the denoiser now gets."""
+        (reading, _), *more = self.heard
+        if more:
+            fitting = [one for one, own in self.heard if torch.equal(own.to(embeddings), embeddings[-len(own) :])]
+            reading = fitting[0] if fitting else reading
+        self.heard = []
+        self.call += 1
         self.run.prompts += reading.prompts
         self.run.entities += [tokens.kept for tokens in reading.tokens]
         self.run.tokens += reading.tokens
@@ -167,9 +166,9 @@ class _Session:
         self.corrected: Tensor | None = None
         self.before: Tensor | None = None  # maps at the end of the last step, for losses that remember
         self.share = 0.0  # of the run that is over
-        self.from_noise = True  # the run begins with the scheduler's first level
-        self.timesteps: list[float] = []
-        self.seen: list[float] = []  # noise levels that have had their guidance, in order
+        self.levels: Levels | None = None  # of noise, that the run walks through
+        self.done = 0  # steps of the scheduler
+        self.negative = False  # this call of the denoiser is on negative prompts
 
     def watch_scaling(self, scale_model_input: Callable[..., Tensor]) -> Callable[..., Tensor]:
         @functools.wraps(scale_model_input)
@@ -189,33 +188,10 @@ class _Session:
                 bound.arguments["sample"] = self.corrected.to(bound.arguments["sample"].dtype)
                 args, kwargs = bound.args, bound.kwargs
             self.fresh, self.raw, self.corrected = True, None, None
+            self.done += 1
             return step(*args, **kwargs)
 
         return watched
-
-    def _position(self, timestep: float) -> tuple[int, int, int] | None:
-        """Return (index, steps, asked) of a noise level in the run, or None where it is not its turn to be guided.
-
-        `steps` is the length of the run; `asked` what shares of the run refer to. They differ for the papers' way of
-        counting alone: PNDM runs one call more than the steps that were asked for.
-
-        Guidance happens once per noise level. PNDM runs its second level twice, and the scheduler throws the second
-        sample away; the inner evaluations of Heun and its kin are thrown away too. The run is what the pipeline walks
-        through: image-to-image begins in the middle of the scheduler's levels.
-        """
-        scheduler = self.pipe.scheduler
-        if not self.timesteps:
-            levels = scheduler.timesteps.tolist()
-            self.timesteps = levels if self.method.parity == "paper" else list(dict.fromkeys(levels))
-            first = self.timesteps.index(timestep) if timestep in self.timesteps else 0
-            self.from_noise = first == 0
-            self.timesteps = self.timesteps[first:]
-        inner = not getattr(scheduler, "state_in_first_order", True)
-        if self.method.parity != "paper" and (inner or timestep in self.seen):
-            return None
-        self.seen.append(timestep)
-        steps = len(self.timesteps)
-        return len(self.seen) - 1, steps, scheduler.num_inference_steps if self.method.parity == "paper" else steps
 
     # ------------------------------------------------------------------------------------------------ denoiser
 
@@ -223,17 +199,17 @@ class _Session:
         """The pre-hook: guide at the first denoiser call of a step; give later calls of the step the same latents."""
         if self.evaluating:
             return None
-        if self.groups is None:
-            raise PromptError("the denoiser ran before the pipeline read a prompt, so there is nothing to guide by")
         if getattr(self.pipe, "do_perturbed_attention_guidance", False):
             raise ModelError("perturbed attention splits each batch in three, which guidance cannot follow; set pag_scale=0")
-        call = DenoiserCall(args, kwargs, self.groups.images, getattr(self.pipe, "do_classifier_free_guidance", None))
+        call = self._call(args, kwargs)
+        self.negative = not self.fresh and self.family.packed and call.copies == 1
         if self.fresh:
             self.fresh = False
             with torch.inference_mode(False):  # whatever the user wrapped the pipeline in
                 self._guide(call)
         self.around.close()
-        self.around.enter_context(self._edited(self._rows(call)))
+        if not self.negative:
+            self.around.enter_context(self._edited(self._rows(call)))
         if self.corrected is None:
             return None
         return call.with_latents(self.scale(self.corrected, call.timestep))
@@ -243,9 +219,9 @@ class _Session:
         if self.evaluating:
             return None
         self.around.close()
-        if output is None or self.groups is None:  # the denoiser failed
+        if output is None or self.groups is None or self.negative:  # the denoiser failed, or it is not the prompts' turn
             return None
-        call = DenoiserCall(args, kwargs, self.groups.images, getattr(self.pipe, "do_classifier_free_guidance", None))
+        call = self._call(args, kwargs)
         prediction = output[0]
 
         def denoise(embeddings: Tensor, images: Sequence[int]) -> Tensor:
@@ -263,12 +239,21 @@ class _Session:
         output.sample = prediction
         return output
 
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> DenoiserCall:
+        if self.heard:
+            self._begin_call(kwargs["encoder_hidden_states"] if "encoder_hidden_states" in kwargs else args[2])
+        if self.groups is None:
+            raise PromptError("the denoiser ran before the pipeline read a prompt, so there is nothing to guide by")
+        # later calls of a step may be on the prompts alone, as for skipped layers
+        doubled = getattr(self.pipe, "do_classifier_free_guidance", None) if self.fresh and not self.family.packed else None
+        return DenoiserCall(args, kwargs, self.groups.images, doubled, self.family.sample)
+
     def _rows(self, call: DenoiserCall) -> Rows:
         images = tuple(range(call.conditional.stop - call.conditional.start))
-        return Rows(call.conditional.start, images, self.share, self.layers.grid(*call.sample.shape[-2:]))
+        return Rows(call.conditional.start, images, self.share, grid_of(self.layers, call.sample, call.kwargs))
 
-    def _rows_alone(self, latents: Tensor, images: Sequence[int]) -> Rows:
-        return Rows(0, tuple(images), self.share, self.layers.grid(*latents.shape[-2:]))
+    def _rows_alone(self, call: DenoiserCall, images: Sequence[int]) -> Rows:
+        return Rows(0, tuple(images), self.share, grid_of(self.layers, call.sample, call.kwargs))
 
     @contextmanager
     def _edited(self, rows: Rows) -> Iterator[None]:
@@ -278,32 +263,34 @@ class _Session:
             yield
 
     def _guide(self, call: DenoiserCall) -> None:
-        position = self._position(call.time)
-        if position is None:
+        if self.levels is None:
+            paper = self.method.parity == "paper"
+            self.levels = Levels(self.pipe.scheduler, call.time * self.family.times, paper=paper)
+        place = self.levels.turn(self.done)
+        if place is None:
             return
-        index, steps, asked = position
         if self.raw is not None and len(self.raw) == len(call.sample):
             latents = self.raw[call.conditional]
         else:
-            latents = call.sample[call.conditional]
+            latents = call.latents(self._channels)
         latents = at_least_single(latents.detach())  # refinement adds up small updates: not in half precision
-        self.share = index / steps
-        if index == 0 and self.noise and self.searched:
+        self.share = place.index / place.steps
+        if place.index == 0 and self.noise and self.searched:
             latents = self._search_noise(call, latents)
-        if self.concerned and self.schedule.guides(index, asked):
-            latents = self._update(call, latents, index, steps, asked)
-        if self.record_maps or (self.remembers and self.concerned and self.schedule.guides(index + 1, asked)):
+        if self.concerned and self.schedule.guides(place.index, place.asked):
+            latents = self._update(call, latents, place)
+        if self.record_maps or (self.remembers and self.concerned and self.schedule.guides(place.index + 1, place.asked)):
             with torch.no_grad(), native_processors(self.probe.modules.values()):
                 maps = self._see(call, latents, list(range(len(latents)))).maps
             self.before = maps
             if self.record_maps:
-                self.run.maps.append(StepMaps(self.call, index, call.time, maps.cpu()))
+                self.run.maps.append(StepMaps(self.call, place.index, place.timestep, maps.cpu()))
 
     def _search_noise(self, call: DenoiserCall, latents: Tensor) -> Tensor:
         """Return the latents with better noise, set them as the step's corrected latents, and note what happened."""
         assert self.noise is not None
         assert self.groups is not None
-        if not self.from_noise:
+        if self.levels is not None and not self.levels.from_noise:
             raise ModelError(
                 f"{self.method.name} looks for better first noise, but this run begins in the middle of the scheduler's "
                 "levels, as image-to-image does; take a method without noise search"
@@ -324,13 +311,13 @@ class _Session:
             self.run.noises.append(FirstNoise(self.call, row, (own[row] / sigma).cpu(), (latents[row] / sigma).cpu(), outcome))
         return latents
 
-    def _update(self, call: DenoiserCall, latents: Tensor, index: int, steps: int, asked: int) -> Tensor:
+    def _update(self, call: DenoiserCall, latents: Tensor, place: Place) -> Tensor:
         """Move the images that the loss concerns, set them as the step's corrected latents, and note what happened."""
         assert self.groups is not None
         begun = time.perf_counter()
         rows = self.concerned
         groups = self.groups.to(latents.device).select(rows)
-        refinement = self.schedule.refinement_at(index, asked)
+        refinement = self.schedule.refinement_at(place.index, place.asked)
         loss = self.method.refinement if refinement and self.method.refinement else self.loss
 
         def evaluate(part: Tensor, of: Sequence[int]) -> Evaluation:
@@ -339,7 +326,7 @@ class _Session:
         outcome = update(
             latents[rows],
             evaluate,
-            step_size=self.schedule.step_size_at(index, steps),
+            step_size=self.schedule.step_size_at(place.index, place.steps) * self.family.step_scale,
             descent=self.method.descent,
             refinement=refinement,
         )
@@ -348,8 +335,8 @@ class _Session:
         self.corrected = latents
         if any(outcome.skipped) and not self.run.skipped:
             warnings.warn(
-                f"loss or gradient was not finite at step {index} (timestep {call.time:g}): the update was left out; "
-                "run.steps counts how often. A smaller step_size or a float32 model may help",
+                f"loss or gradient was not finite at step {place.index} (timestep {place.timestep:g}): the update was left "
+                "out; run.steps counts how often. A smaller step_size or a float32 model may help",
                 UnbleedWarning,
                 stacklevel=2,
             )
@@ -359,8 +346,8 @@ class _Session:
                 Step(
                     call=self.call,
                     image=row,
-                    step=index,
-                    timestep=call.time,
+                    step=place.index,
+                    timestep=place.timestep,
                     loss=outcome.losses[at][-1],
                     terms=outcome.terms[at],
                     losses=outcome.losses[at],
@@ -379,10 +366,16 @@ class _Session:
         assert of is not None
         with torch.enable_grad(), native_processors(self.probe.modules.values()):
             z = latents.detach().clone().requires_grad_(True)
-            terms = of.terms(self._see(call, z, rows), groups)
+            seen = self._see(call, z, rows)
+            if not seen.maps.requires_grad:
+                raise ModelError(
+                    "no gradient comes through the denoiser, as with weights that were quantised for inference alone; load it "
+                    "in float16 or bfloat16, or take a method without a gradient (unbleed methods says which)"
+                )
+            terms = of.terms(seen, groups)
             loss = torch.stack(list(terms.values())).sum(dim=0)
             # with gradient checkpointing the backward runs parts of the denoiser again, and they are to be edited too
-            with self._edited(self._rows_alone(latents, rows)):
+            with self._edited(self._rows_alone(call, rows)):
                 # a loss on the step before has nothing to say at the first
                 gradient = torch.autograd.grad(loss.sum(), z)[0] if loss.requires_grad else torch.zeros_like(z)
         return Evaluation(loss.detach(), {name: term.detach() for name, term in terms.items()}, gradient)
@@ -393,7 +386,7 @@ class _Session:
         args, kwargs = call.conditional_rows(x, rows)
 
         def denoise() -> None:
-            with self._edited(self._rows_alone(latents, rows)):  # inside the probe, which ends the run by an exception
+            with self._edited(self._rows_alone(call, rows)):  # inside the probe, which ends the run by an exception
                 self.denoiser(*args, **kwargs)
 
         self.evaluating = True
@@ -401,9 +394,18 @@ class _Session:
             captures = self.probe(denoise)
         finally:
             self.evaluating = False
+        grid, joint = grid_of(self.layers, call.sample, call.kwargs), self._joint(call, latents.device)
         return Seen(
-            maps=average_maps((captures[name] for name in self.layers.names), self.layers.grid(*latents.shape[-2:])),
-            self_maps=average_self_maps(captures[name] for name in self.self_names) if self.self_names else None,
+            maps=average_maps((captures[name] for name in self.layers.names), grid, joint),
+            self_maps=average_self_maps((captures[name] for name in self.self_names), grid, joint) if self.self_names else None,
             before=None if self.before is None else self.before[list(rows)],
             share=self.share,
         )
+
+    def _joint(self, call: DenoiserCall, device: torch.device) -> JointSequence | None:
+        """Return where picture and text stand where they are one sequence; maps are asked for of all images' own pieces."""
+        assert self.groups is not None
+        if self.layers.joint is None:
+            return None
+        wanted = self.groups.prompt.any(dim=0).nonzero().flatten().to(device)
+        return JointSequence(self.layers.joint == "text first", call.embeddings.shape[1], wanted, self.groups.tokens)

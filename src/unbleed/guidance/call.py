@@ -11,16 +11,21 @@ from torch import Tensor
 from ..errors import ModelError
 
 _EMBEDDINGS = 2  # place of the text embeddings among a UNet's positional arguments
+_OF_NO_ROW = frozenset({"img_ids", "txt_ids"})  # one for all rows, however many places there are
 
 
 class DenoiserCall:
     """One call of the denoiser, and which of its rows are the text-conditioned ones."""
 
-    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any], images: int, doubled: bool | None) -> None:
-        """`doubled` is what the pipeline says of classifier-free guidance, where it says so."""
-        self.args, self.kwargs = args, kwargs
-        self.sample: Tensor = args[0] if args else kwargs["sample"]
-        self.timestep: Any = args[1] if len(args) > 1 else kwargs["timestep"]
+    def __init__(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], images: int, doubled: bool | None, name: str = "sample"
+    ) -> None:
+        """`doubled` is what the pipeline says of classifier-free guidance in one call, where it says so; `name` is what the
+        denoiser calls the latents.
+        """
+        self.args, self.kwargs, self.name = args, kwargs, name
+        self.sample: Tensor = args[0] if args else kwargs[name]
+        self.timestep: Any = kwargs["timestep"] if "timestep" in kwargs else args[1]
         self.time = float(self.timestep.flatten()[0] if isinstance(self.timestep, Tensor) else self.timestep)
         self.copies, rest = divmod(len(self.sample), images)
         if rest or self.copies not in (1, 2) or (doubled is not None and self.copies != 1 + doubled):
@@ -31,11 +36,24 @@ class DenoiserCall:
         first = images * (self.copies - 1)  # diffusers stacks [unconditional, conditional]
         self.conditional = slice(first, first + images)
 
+    @property
+    def embeddings(self) -> Tensor:
+        """The text embeddings of all rows, (row, token, channel)."""
+        return self.args[_EMBEDDINGS] if len(self.args) > _EMBEDDINGS else self.kwargs["encoder_hidden_states"]
+
+    @property
+    def _channels(self) -> int:
+        """The axis of the channels: latents are pictures, or with places packed in a row sequences."""
+        return 1 if self.sample.ndim == 4 else 2
+
+    def latents(self, channels: int) -> Tensor:
+        """Return the latents of the conditional rows: the first `channels` of what the denoiser was given."""
+        return self.sample[self.conditional].narrow(self._channels, 0, min(channels, self.sample.shape[self._channels]))
+
     def conditional_rows(self, latents: Tensor, rows: Sequence[int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the call cut to the conditional rows of the images `rows`, on other latents."""
         index = [self.conditional.start + row for row in rows]
-        args = _take(self.args, index, len(self.sample))
-        kwargs = _take(self.kwargs, index, len(self.sample))
+        args, kwargs = self._take(index)
         return self._replace_sample(args, kwargs, self._with_other_channels(latents, self.sample[index]))
 
     def with_latents(self, latents: Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -45,23 +63,29 @@ class DenoiserCall:
 
     def with_embeddings(self, embeddings: Tensor, rows: Sequence[int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the call cut to the conditional rows of the images `rows`, on other embeddings of text, one per image."""
-        index = [self.conditional.start + row for row in rows]
-        args = _take(self.args, index, len(self.sample))
-        kwargs = _take(self.kwargs, index, len(self.sample))
+        args, kwargs = self._take([self.conditional.start + row for row in rows])
         if len(args) > _EMBEDDINGS:
             return (*args[:_EMBEDDINGS], embeddings, *args[_EMBEDDINGS + 1 :]), kwargs
         return args, {**kwargs, "encoder_hidden_states": embeddings}
 
-    @staticmethod
-    def _with_other_channels(latents: Tensor, sample: Tensor) -> Tensor:
+    def _with_other_channels(self, latents: Tensor, sample: Tensor) -> Tensor:
         """Return the latents in the sample's precision, followed by the channels that are not latents (inpainting)."""
-        return torch.cat([latents.to(sample.dtype), sample[:, latents.shape[1] :]], dim=1)
+        axis = self._channels
+        others = sample.narrow(axis, latents.shape[axis], sample.shape[axis] - latents.shape[axis])
+        return torch.cat([latents.to(sample.dtype), others], dim=axis)
 
-    @staticmethod
-    def _replace_sample(args: Any, kwargs: Any, sample: Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _take(self, index: list[int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        rows = len(self.sample)
+        args = _take(self.args, index, rows)
+        kwargs = {key: value if key in _OF_NO_ROW else _take(value, index, rows) for key, value in self.kwargs.items()}
+        if isinstance(shapes := self.kwargs.get("img_shapes"), list):  # Qwen-Image: one per row, all alike
+            kwargs["img_shapes"] = shapes[:1] * len(index)
+        return args, kwargs
+
+    def _replace_sample(self, args: Any, kwargs: Any, sample: Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if args:
             return (sample, *args[1:]), kwargs
-        return args, {**kwargs, "sample": sample}
+        return args, {**kwargs, self.name: sample}
 
 
 def _take(value: Any, index: list[int], rows: int) -> Any:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -63,7 +63,9 @@ class Opened(ABC):  # noqa: B024 (both hooks are optional)
 
 
 class Edit(ABC):
-    """Settings of a change inside the denoiser."""
+    """Settings of a change inside the denoiser. `families` names those in which it can be made, see `attention.families`."""
+
+    families: ClassVar[tuple[str, ...]] = ("sd",)
 
     @property
     def replaces_attention(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..attention import Family
 from ..errors import PromptError, UnbleedWarning
 from ..losses.groups import TokenGroups, group_tokens
 from ..prompt import Parsed, PromptTokens, locate, parse, parse_all
@@ -44,11 +45,12 @@ class Reading:
 def watched(
     pipe: Any,
     encode_prompt: Callable[..., Any],
+    family: Family,
     read: Read,
     prompts: Sequence[str] | None,
-    begin: Callable[[Reading], None],
+    begin: Callable[[Reading, Tensor], None],
 ) -> Callable[..., Any]:
-    """Return `encode_prompt` with `begin` called before it with what it is to encode."""
+    """Return `encode_prompt` with `begin` called behind it with what it encoded, and the embeddings."""
     signature = inspect.signature(encode_prompt)
 
     @functools.wraps(encode_prompt)
@@ -66,31 +68,21 @@ def watched(
                 replace_attribute(undo, pipe, "maybe_convert_prompt", lambda text, _: text)
                 return encode_prompt(**{name: chosen[name] for name in named if name in chosen})[0]
 
-        given = bound.arguments
-        said = given.get("prompt")
-        begin(
-            _read(
-                pipe,
-                prompts if said is None else said,
-                given.get("prompt_embeds"),
-                given.get("num_images_per_prompt") or 1,
-                read,
-                encode,
-            )
-        )
-        return encode_prompt(*args, **kwargs)
+        bound.apply_defaults()
+        reading = _read(pipe, family, bound.arguments, prompts, read, encode)
+        encoded = encode_prompt(*args, **kwargs)
+        begin(reading, encoded[0])
+        return encoded
 
     return watching
 
 
 def _read(
-    pipe: Any,
-    prompt: str | Sequence[str] | None,
-    embeddings: Tensor | None,
-    images_per_prompt: int,
-    read: Read,
-    encode: Encode,
+    pipe: Any, family: Family, given: Mapping[str, Any], prompts: Sequence[str] | None, read: Read, encode: Encode
 ) -> Reading:
+    said = next((given[name] for name in family.texts if given.get(name) is not None), None)
+    prompt, embeddings = prompts if said is None else said, given.get("prompt_embeds")
+    images_per_prompt = given.get("num_images_per_prompt") or 1
     if prompt is None:
         raise PromptError("the pipeline was called with embeddings, which hold no words; say guide(..., prompts=[...]) too")
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
@@ -98,9 +90,10 @@ def _read(
         raise PromptError(f"the pipeline was called with {len(embeddings)} embeddings, but guide with {len(prompts)} prompts")
     # the pipeline writes a learnt word of several vectors (textual inversion) out before it reads the prompt
     convert = getattr(pipe, "maybe_convert_prompt", lambda text, _: text)
-    written = [convert(p, pipe.tokenizer) for p in prompts]
+    encoders = family.encoders(pipe, given)
+    written = [convert(p, encoders[0].tokenizer) for p in prompts]
     parsed = read(written)
-    located = [locate(p, pipe.tokenizer) for p in parsed]
+    located = [locate(p, *encoders) for p in parsed]
     with torch.inference_mode(False):  # these take part in gradients
         groups = group_tokens([tokens for tokens in located for _ in range(images_per_prompt)])
     return Reading(prompts, parsed, located, images_per_prompt, groups, encode)

@@ -1,0 +1,42 @@
+"""What guidance cannot work with, found before anything is drawn: each with what was seen and what to do instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from ..attention import Family
+from ..errors import ModelError
+from .method import Method
+
+
+def refuse_what_cannot_work(pipe: Any, denoiser: nn.Module, family: Family, method: Method) -> None:
+    """Raise `ModelError` where guidance of this pipeline by this method would fail or be wrong."""
+    if getattr(pipe, "_unbleed_session", None) or getattr(denoiser, "_unbleed_session", None):
+        raise ModelError(
+            "this pipeline, or another one with the same denoiser, is being guided already; leave that `with` block first, "
+            "or add the two losses into one"
+        )
+    if getattr(denoiser, "is_cache_enabled", False):
+        raise ModelError(
+            "the denoiser has a cache enabled, which skips layers, so its maps would be stale; call disable_cache()"
+        )
+    hooks = (name for m in denoiser.modules() for name in getattr(getattr(m, "_diffusers_hook", None), "hooks", {}))
+    if any("group_offloading" in name for name in hooks):
+        raise ModelError(
+            "group offloading swaps weights under the gradient, which would be wrong; use pipe.enable_model_cpu_offload()"
+        )
+    if getattr(denoiser, "_parallel_config", None) is not None:
+        raise ModelError(
+            "the denoiser is split over several devices by context parallelism, which replaces the attention that is read; "
+            "draw with one device per pipeline"
+        )
+    if not callable(getattr(pipe, "encode_prompt", None)):
+        raise ModelError(f"{type(pipe).__name__} has no encode_prompt, so its prompts cannot be read; it is not supported yet")
+    for edit in method.edits:
+        if family.name not in edit.families:
+            raise ModelError(
+                f"{method.name} changes what a {family.denoiser_class} does not have in that form; it can be made in "
+                f"{', '.join(edit.families)}; take a method that lowers a loss"
+            )
