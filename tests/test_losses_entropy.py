@@ -92,7 +92,7 @@ def test_the_settings_are_those_of_the_formula(term: int) -> None:
 
 
 def test_an_entity_that_is_the_whole_prompt_has_no_outside_term() -> None:
-    tokens = replace(tokens_of(()), entities=(((2,), ((1,),)),), end=3)
+    tokens = replace(tokens_of(()), entities=(((2,), ((1,),)),), own=(1, 2), end=3)
     value, gradient = value_and_gradient(1, maps_of(grid=(6, 9)), tokens)
     assert value.tolist() == [0]
     assert not gradient.any()

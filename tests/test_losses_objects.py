@@ -135,7 +135,7 @@ def test_the_negative_term_stands_once_for_every_modifier() -> None:
 
 @every_distance
 def test_an_entity_that_is_the_whole_prompt_has_no_negative_term(distance: Distance) -> None:
-    tokens = replace(tokens_of(()), entities=(((2,), ((1,),)),), end=3)
+    tokens = replace(tokens_of(()), entities=(((2,), ((1,),)),), own=(1, 2), end=3)
     value, gradient = value_and_gradient(part(distance, 1), maps_of(), tokens)
     assert value.tolist() == [0]
     assert not gradient.any()

@@ -253,7 +253,7 @@ class Painter:
         assert options == {"batch_size": len(seeds), "record_maps": True}
         self.recipes.append(recipe)
         entities = (((2,), ()), ((5,), ()))
-        tokens = SimpleNamespace(pieces=("",) * 8, entities=entities, end=7, padded_with_end=True)
+        tokens = SimpleNamespace(pieces=("",) * 8, entities=entities, own=tuple(range(1, 7)), end=7, padded_with_end=True)
         for seed in seeds:
             if len(self.drawn) == self.patience:
                 raise KeyboardInterrupt
