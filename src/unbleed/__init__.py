@@ -16,6 +16,7 @@ from .errors import (
     UnbleedError,
     UnbleedWarning,
 )
+from .estimate import Estimate, estimate
 from .guidance import BaseMethod, Descent, Method, Refinement, Run, Schedule
 from .guidance.run import Step, StepMaps
 from .losses import (
@@ -84,6 +85,7 @@ __all__ = [
     "DivisionLoss",
     "Entity",
     "EntropyLoss",
+    "Estimate",
     "ExciteLoss",
     "InitNO",
     "Loss",
@@ -122,6 +124,7 @@ __all__ = [
     "UnbleedError",
     "UnbleedWarning",
     "__version__",
+    "estimate",
     "guide",
     "load",
     "parse",

@@ -1,0 +1,168 @@
+"""What guidance will cost, before anything is drawn: operations and memory, counted on shapes alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
+
+from .attention import AttentionProbe, JointSequence, average_maps, family_of
+from .attention.examples import EXAMPLES
+from .attention.families import denoiser_of
+from .errors import PromptError
+from .guidance.method import BaseMethod, Method
+from .losses import Loss
+from .methods import method_from
+
+WORDS = 16  # tokens of a prompt, whose maps are asked for where picture and text are one sequence
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one picture. A forward is one run of the denoiser for one picture; classifier-free guidance takes two per step."""
+
+    forwards: float  # of the run without guidance
+    evaluation: float  # what one evaluation of the guidance costs in forwards, to the gradient of the latents
+    evaluations: int  # at the most: refinement ends sooner where its targets are reached
+    evaluations_without_refinement: int
+    activation_bytes: int  # kept for the gradient
+    activation_bytes_checkpointed: int  # the same with `checkpointing=True`, which costs most of a forward per evaluation
+    weight_bytes: int  # of the denoiser
+
+    @property
+    def ratio(self) -> float:
+        """Operations of the guided run over those of the unguided, at the most."""
+        return 1 + self.evaluations * self.evaluation / self.forwards
+
+    @property
+    def ratio_without_refinement(self) -> float:
+        return 1 + self.evaluations_without_refinement * self.evaluation / self.forwards
+
+
+def estimate(
+    pipe: Any,
+    method: str | BaseMethod | Loss = "attend-and-excite",
+    size: tuple[int, int] | None = None,
+    *,
+    steps: int = 50,
+    forwards_per_step: int = 2,
+) -> Estimate:
+    """Return what `method` will cost on a pipeline for one picture of `size` (height, width) in pixels; its own without.
+
+    Counted are the operations of matrix products and convolutions (text encoders and the autoencoder are left out), on the meta
+    device, which takes seconds and no memory. `forwards_per_step` is 1 without classifier-free guidance.
+
+    Raises `ModelError` for a denoiser that is not known, `PromptError` for a size that is no multiple of the latents'.
+    """
+    denoiser: Any = denoiser_of(pipe)
+    parts = method_from(method).parts()
+    scale = pipe.vae_scale_factor
+    own = getattr(pipe, "default_sample_size", None) or getattr(denoiser.config, "sample_size", None)
+    if size is None and own is None:
+        raise PromptError(f"{type(pipe).__name__} does not say how large its pictures are; give size=(height, width)")
+    height, width = size or (own * scale, own * scale)
+    if height % (2 * scale) or width % (2 * scale):
+        raise PromptError(f"a picture of {height}x{width}; expected multiples of {2 * scale}")
+    plain, evaluation, kept, saved = _counted(denoiser, parts, height // scale, width // scale)
+    least, most = _evaluations(parts, steps)
+    return Estimate(
+        forwards=float(steps * forwards_per_step),
+        evaluation=evaluation / plain,
+        evaluations=most,
+        evaluations_without_refinement=least,
+        activation_bytes=kept,
+        activation_bytes_checkpointed=saved,
+        weight_bytes=sum(weight.nbytes for weight in denoiser.parameters()),
+    )
+
+
+def _evaluations(parts: Method, steps: int) -> tuple[int, int]:
+    """Return how often the guidance is evaluated in a run, without refinement and at the most."""
+    schedule, search = parts.schedule, parts.noise
+    guided = sum(schedule.guides(index, steps) for index in range(steps)) if parts.loss else 0
+    refined = [schedule.refinement_at(i, steps) for i in range(steps) if schedule.guides(i, steps)] if parts.loss else []
+    searched = search.rounds * search.steps + search.last_steps if search else 0
+    return guided, guided + searched + sum(refinement.most for refinement in refined if refinement)
+
+
+def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int, int, int, int]:
+    """Return the operations of a forward and of an evaluation, and the bytes that this keeps, plain and checkpointed."""
+    family = family_of(denoiser)
+    example, tokens = EXAMPLES[family.name]
+    with torch.device("meta"):
+        copy: Any = type(denoiser).from_config(denoiser.config)
+        call = example(copy.config, height, width, tokens)
+    copy = copy.to(denoiser.dtype).eval().requires_grad_(False)
+    call = _cast(call, denoiser.dtype)
+    layers = family.layers(copy, parts.resolution, parts.layers)
+    grid = (height // 2, width // 2) if family.packed else layers.grid(height, width)
+    leaf = call[family.sample].requires_grad_(True)
+    wanted = torch.arange(WORDS, device=leaf.device)
+    joint = JointSequence(layers.joint == "text first", tokens, wanted, tokens) if layers.joint else None
+
+    def maps() -> Tensor:
+        inner = {**call, family.sample: leaf.clone()}  # the counter cannot do with a leaf that enters a module
+        captures = AttentionProbe(copy, layers.names)(lambda: copy(**inner))
+        return average_maps(captures.values(), grid, joint)
+
+    with torch.no_grad(), _Fused(), FlopCounterMode(display=False) as counter:
+        copy(**call)
+    plain = counter.get_total_flops()
+    kept, saved = _Kept(copy), _Kept(copy)
+    with _Fused(), FlopCounterMode(display=False) as counter, saved_tensors_hooks(kept, _as_it_is):
+        torch.autograd.grad(maps().sum(), leaf)
+
+    def checkpointed(module: Any, *given: Any) -> Any:
+        for value in given:
+            if isinstance(value, Tensor):
+                saved(value)
+        return checkpoint(module, *given, use_reentrant=False)
+
+    copy.enable_gradient_checkpointing(checkpointed)
+    with _Fused(), saved_tensors_hooks(saved, _as_it_is):
+        maps()
+    return plain, counter.get_total_flops(), kept.bytes, saved.bytes
+
+
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(dtype) if value.is_floating_point() else value
+    return {key: _cast(item, dtype) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+class _Fused(TorchFunctionMode):
+    """Attention by the fused kernel, as on a GPU; the meta device would spell its matrix out."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **kwargs)
+        query, key, value = args[:3] if len(args) >= 3 else (kwargs["query"], kwargs["key"], kwargs["value"])
+        kernel = torch.ops.aten._scaled_dot_product_flash_attention
+        return kernel(query, key, value, 0.0, False, scale=kwargs.get("scale"))[0]
+
+
+class _Kept:
+    """Adds up the bytes of tensors that are kept for the backward, each storage once, weights left out."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.storages: dict[int, Tensor] = {weight.untyped_storage()._cdata: weight for weight in model.parameters()}
+        self.bytes = 0
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self.storages:
+            self.storages[storage._cdata] = tensor
+            self.bytes += storage.nbytes()
+        return tensor
