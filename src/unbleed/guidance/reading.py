@@ -69,7 +69,7 @@ def watched(
                 return encode_prompt(**{name: chosen[name] for name in named if name in chosen})[0]
 
         bound.apply_defaults()
-        reading = _read(pipe, family, bound.arguments, prompts, read, encode)
+        reading = read_call(pipe, family, bound.arguments, prompts, read, encode)
         encoded = encode_prompt(*args, **kwargs)
         begin(reading, encoded[0])
         return encoded
@@ -77,9 +77,10 @@ def watched(
     return watching
 
 
-def _read(
+def read_call(
     pipe: Any, family: Family, given: Mapping[str, Any], prompts: Sequence[str] | None, read: Read, encode: Encode
 ) -> Reading:
+    """Return what a call of the pipeline says, by the arguments `given` to `encode_prompt`, or the user's own `prompts`."""
     said = next((given[name] for name in family.texts if given.get(name) is not None), None)
     prompt, embeddings = prompts if said is None else said, given.get("prompt_embeds")
     images_per_prompt = given.get("num_images_per_prompt") or 1

@@ -32,8 +32,6 @@ def refuse_what_cannot_work(pipe: Any, denoiser: nn.Module, family: Family, meth
             "the denoiser is split over several devices by context parallelism, which replaces the attention that is read; "
             "draw with one device per pipeline"
         )
-    if not callable(getattr(pipe, "encode_prompt", None)):
-        raise ModelError(f"{type(pipe).__name__} has no encode_prompt, so its prompts cannot be read; it is not supported yet")
     for edit in method.edits:
         if family.name not in edit.families:
             raise ModelError(

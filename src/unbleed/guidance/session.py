@@ -1,0 +1,263 @@
+"""The guidance of a run, step by step, whoever walks through the steps: what is read, what is moved, what is noted."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..attention import AttentionProbe, JointSequence, average_maps, average_self_maps, family_of
+from ..attention.families import grid_of
+from ..attention.probe import native_processors
+from ..errors import ModelError, UnbleedWarning
+from ..losses import Loss, Seen
+from ..losses.groups import TokenGroups
+from ..precision import at_least_single
+from .call import DenoiserCall
+from .edit import Opened, Rows, Scene
+from .levels import Levels, Place
+from .method import BaseMethod
+from .noise import search_noise
+from .reading import Reading, warn_about
+from .refusals import refuse_what_cannot_work
+from .run import FirstNoise, Run, Step, StepMaps
+from .update import Evaluation, update
+
+
+@contextmanager
+def frozen(denoiser: nn.Module) -> Iterator[None]:
+    """Let no weight ask for a gradient, so that the graph holds no activations for gradients that nobody wants."""
+    asking = [weight for weight in denoiser.parameters() if weight.requires_grad]
+    for weight in asking:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in asking:
+            weight.requires_grad_(True)
+
+
+class Session:
+    """A method at work on a pipeline's denoiser, one call of the pipeline after another.
+
+    `take_up` begins a call, `guide` moves the latents of a step: `corrected` are those that the step is to go on with, None
+    where they stay. `scale` is the scheduler's scaling of latents for the denoiser.
+    """
+
+    scale: Callable[..., Tensor]
+
+    def __init__(self, pipe: Any, denoiser: nn.Module, method: BaseMethod, run: Run, record_maps: bool) -> None:
+        self.pipe, self.denoiser, self.method, self.run = pipe, denoiser, method.parts(), run
+        self.record_maps = record_maps
+        self.loss, self.schedule, self.noise = self.method.loss, self.method.schedule, self.method.noise
+        losses = [loss for loss in (self.loss, self.method.refinement, self.noise and self.noise.loss) if loss]
+        self.remembers = any(loss.remembers for loss in losses)
+        self.family = family_of(denoiser)
+        refuse_what_cannot_work(pipe, denoiser, self.family, self.method)
+        self.layers = self.family.layers(denoiser, self.method.resolution, self.method.layers)
+        self.self_names = self.layers.self_names if any(loss.reads_self_attention for loss in losses) else ()
+        self.probe = AttentionProbe(denoiser, self.layers.names, self.self_names)
+        config: Any = denoiser.config
+        patch = config.patch_size**2 if self.family.packed else 1
+        self._channels: int = patch * (config.out_channels or config.in_channels)  # of the latents
+        self.evaluating = False  # the denoiser runs for the guidance
+        self.call = -1
+        self.groups: TokenGroups | None = None
+        self.opened: list[Opened] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the run before."""
+        self.corrected: Tensor | None = None
+        self.before: Tensor | None = None  # maps at the end of the last step, for losses that remember
+        self.share = 0.0  # of the run that is over
+        self.levels: Levels | None = None  # of noise, that the run walks through
+        self.done = 0  # steps of the scheduler
+
+    def take_up(self, reading: Reading) -> None:
+        """Take up what a call of the pipeline is to draw."""
+        self.call += 1
+        self.run.prompts += reading.prompts
+        self.run.entities += [tokens.kept for tokens in reading.tokens]
+        self.run.tokens += reading.tokens
+        self.groups = reading.groups
+        self.concerned = self._rows_of(self.loss)
+        self.searched = self._rows_of(self.noise.loss if self.noise else None)
+        parsed, tokens = reading.per_image(reading.parsed), reading.per_image(reading.tokens)
+        scene = Scene(self.pipe, self.denoiser, parsed, tokens, reading.groups, reading.encode, self.layers.names)
+        self.opened = [edit.open(scene) for edit in self.method.edits]
+        if self.loss or self.noise:
+            for first in range(0, len(parsed), reading.images_per_prompt):
+                concerned = first in self.concerned or first in self.searched
+                warn_about(parsed[first], tokens[first], self.method.name, concerned)
+
+    def _rows_of(self, loss: Loss | None) -> list[int]:
+        """Return the images that `loss` has something to say about."""
+        assert self.groups is not None
+        return loss.concerns(self.groups).nonzero().flatten().tolist() if loss else []
+
+    def rows(self, call: DenoiserCall) -> Rows:
+        images = tuple(range(call.conditional.stop - call.conditional.start))
+        return Rows(call.conditional.start, images, self.share, grid_of(self.layers, call.sample, call.kwargs))
+
+    def _rows_alone(self, call: DenoiserCall, images: Sequence[int]) -> Rows:
+        return Rows(0, tuple(images), self.share, grid_of(self.layers, call.sample, call.kwargs))
+
+    @contextmanager
+    def edited(self, rows: Rows) -> Iterator[None]:
+        with ExitStack() as around:
+            for opened in self.opened:
+                around.enter_context(opened.around(rows))
+            yield
+
+    def guide(self, call: DenoiserCall, raw: Tensor | None = None) -> None:
+        """Guide the step that begins with this call of the denoiser; `raw` are its latents before they were scaled."""
+        if self.levels is None:
+            paper = self.method.parity == "paper"
+            self.levels = Levels(self.pipe.scheduler, call.time * self.family.times, paper=paper)
+        place = self.levels.turn(self.done)
+        if place is None:
+            return
+        whole = raw is not None and len(raw) == len(call.sample)
+        latents = raw[call.conditional] if raw is not None and whole else call.latents(self._channels)
+        latents = at_least_single(latents.detach())  # refinement adds up small updates: not in half precision
+        self.share = place.index / place.steps
+        if place.index == 0 and self.noise and self.searched:
+            latents = self._search_noise(call, latents)
+        if self.concerned and self.schedule.guides(place.index, place.asked):
+            latents = self._update(call, latents, place)
+        if self.record_maps or (self.remembers and self.concerned and self.schedule.guides(place.index + 1, place.asked)):
+            with torch.no_grad(), native_processors(self.probe.modules.values()):
+                maps = self._see(call, latents, list(range(len(latents)))).maps
+            self.before = maps
+            if self.record_maps:
+                self.run.maps.append(StepMaps(self.call, place.index, place.timestep, maps.cpu()))
+
+    def _search_noise(self, call: DenoiserCall, latents: Tensor) -> Tensor:
+        """Return the latents with better noise, set them as the step's corrected latents, and note what happened."""
+        assert self.noise is not None
+        assert self.groups is not None
+        if self.levels is not None and not self.levels.from_noise:
+            raise ModelError(
+                f"{self.method.name} looks for better first noise, but this run begins in the middle of the scheduler's "
+                "levels, as image-to-image does; take a method without noise search"
+            )
+        loss, rows, sigma = self.noise.loss, self.searched, float(getattr(self.pipe.scheduler, "init_noise_sigma", 1.0))
+        groups = self.groups.to(latents.device).select(rows)
+
+        def evaluate(part: Tensor, of: Sequence[int]) -> Evaluation:
+            found = self._evaluate(call, part * sigma, [rows[i] for i in of], groups.select(of), loss)
+            return Evaluation(found.loss, found.terms, found.gradient * sigma)
+
+        noise, outcomes = search_noise(latents[rows] / sigma, evaluate, self.noise)
+        own = latents
+        latents = latents.clone()
+        latents[rows] = noise * sigma
+        self.corrected = latents
+        for row, outcome in zip(rows, outcomes, strict=True):
+            self.run.noises.append(FirstNoise(self.call, row, (own[row] / sigma).cpu(), (latents[row] / sigma).cpu(), outcome))
+        return latents
+
+    def _update(self, call: DenoiserCall, latents: Tensor, place: Place) -> Tensor:
+        """Move the images that the loss concerns, set them as the step's corrected latents, and note what happened."""
+        assert self.groups is not None
+        begun = time.perf_counter()
+        rows = self.concerned
+        groups = self.groups.to(latents.device).select(rows)
+        refinement = self.schedule.refinement_at(place.index, place.asked)
+        loss = self.method.refinement if refinement and self.method.refinement else self.loss
+
+        def evaluate(part: Tensor, of: Sequence[int]) -> Evaluation:
+            return self._evaluate(call, part, [rows[i] for i in of], groups.select(of), loss)
+
+        outcome = update(
+            latents[rows],
+            evaluate,
+            step_size=self.schedule.step_size_at(place.index, place.steps) * self.family.step_scale,
+            descent=self.method.descent,
+            refinement=refinement,
+        )
+        latents = latents.clone()
+        latents[rows] = outcome.latents
+        self.corrected = latents
+        if any(outcome.skipped) and not self.run.skipped:
+            warnings.warn(
+                f"loss or gradient was not finite at step {place.index} (timestep {place.timestep:g}): the update was left "
+                "out; run.steps counts how often. A smaller step_size or a float32 model may help",
+                UnbleedWarning,
+                stacklevel=2,
+            )
+        seconds = time.perf_counter() - begun
+        for at, row in enumerate(rows):
+            self.run.steps.append(
+                Step(
+                    call=self.call,
+                    image=row,
+                    step=place.index,
+                    timestep=place.timestep,
+                    loss=outcome.losses[at][-1],
+                    terms=outcome.terms[at],
+                    losses=outcome.losses[at],
+                    gradient_norm=outcome.gradient_norms[at],
+                    refinements=outcome.refinements[at],
+                    skipped=outcome.skipped[at],
+                    seconds=seconds,
+                )
+            )
+        return latents
+
+    def _evaluate(
+        self, call: DenoiserCall, latents: Tensor, rows: Sequence[int], groups: TokenGroups, of: Loss | None
+    ) -> Evaluation:
+        """Return the loss `of` and its gradient at `latents` of the images `rows`; the sum has the gradients of each."""
+        assert of is not None
+        with torch.enable_grad(), native_processors(self.probe.modules.values()):
+            z = latents.detach().clone().requires_grad_(True)
+            seen = self._see(call, z, rows)
+            if not seen.maps.requires_grad:
+                raise ModelError(
+                    "no gradient comes through the denoiser, as with weights that were quantised for inference alone; load it "
+                    "in float16 or bfloat16, or take a method without a gradient (unbleed methods says which)"
+                )
+            terms = of.terms(seen, groups)
+            loss = torch.stack(list(terms.values())).sum(dim=0)
+            # with gradient checkpointing the backward runs parts of the denoiser again, and they are to be edited too
+            with self.edited(self._rows_alone(call, rows)):
+                # a loss on the step before has nothing to say at the first
+                gradient = torch.autograd.grad(loss.sum(), z)[0] if loss.requires_grad else torch.zeros_like(z)
+        return Evaluation(loss.detach(), {name: term.detach() for name, term in terms.items()}, gradient)
+
+    def _see(self, call: DenoiserCall, latents: Tensor, rows: Sequence[int]) -> Seen:
+        """Return the attention of the images `rows` at `latents`, text-conditioned."""
+        x = latents if self.method.parity == "paper" else self.scale(latents, call.timestep)
+        args, kwargs = call.conditional_rows(x, rows)
+
+        def denoise() -> None:
+            with self.edited(self._rows_alone(call, rows)):  # inside the probe, which ends the run by an exception
+                self.denoiser(*args, **kwargs)
+
+        self.evaluating = True
+        try:
+            captures = self.probe(denoise)
+        finally:
+            self.evaluating = False
+        grid, joint = grid_of(self.layers, call.sample, call.kwargs), self._joint(call, latents.device)
+        return Seen(
+            maps=average_maps((captures[name] for name in self.layers.names), grid, joint),
+            self_maps=average_self_maps((captures[name] for name in self.self_names), grid, joint) if self.self_names else None,
+            before=None if self.before is None else self.before[list(rows)],
+            share=self.share,
+        )
+
+    def _joint(self, call: DenoiserCall, device: torch.device) -> JointSequence | None:
+        """Return where picture and text stand where they are one sequence; maps are asked for of all images' own pieces."""
+        assert self.groups is not None
+        if self.layers.joint is None:
+            return None
+        wanted = self.groups.prompt.any(dim=0).nonzero().flatten().to(device)
+        return JointSequence(self.layers.joint == "text first", call.embeddings.shape[1], wanted, self.groups.tokens)

@@ -1,0 +1,138 @@
+"""Guidance as a block of diffusers' modular pipelines, for FLUX and Stable Diffusion XL.
+
+    blocks = FluxAutoBlocks()
+    guidance = unbleed.modular.add_guidance(blocks, "syngen")
+    pipe = blocks.init_pipeline("black-forest-labs/FLUX.1-dev")
+    ...
+    image = pipe(prompt="a red cat and a blue bench", output="images")[0]
+    guidance.run.steps
+
+The block stands first in the denoising loop and moves the latents that the blocks behind it find. It leaves no hook anywhere.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers.modular_pipelines import InputParam, LoopSequentialPipelineBlocks, ModularPipelineBlocks
+from torch import Tensor
+
+from .attention.families import denoiser_of, family_of
+from .errors import ModelError
+from .guidance.call import DenoiserCall
+from .guidance.method import BaseMethod
+from .guidance.reading import Entities, parse_for, read_call
+from .guidance.run import Run
+from .guidance.session import Session, frozen
+from .losses import Loss
+from .methods import method_from
+
+_INPUTS = (
+    "prompt prompt_2 num_images_per_prompt prompt_embeds pooled_prompt_embeds txt_ids img_ids guidance joint_attention_kwargs "
+    "timestep_cond cross_attention_kwargs"
+).split()
+
+
+class GuidanceBlock(ModularPipelineBlocks):
+    """The first block of a denoising loop, which moves its latents; `run` tells what happened in the last call.
+
+    `method`, `entities` and `parser` are those of `unbleed.guide`. Raises `ModelError` for methods that change what is inside
+    the denoiser, which a block cannot.
+    """
+
+    def __init__(
+        self, method: str | BaseMethod | Loss = "attend-and-excite", *, entities: Entities = None, parser: Any = None
+    ) -> None:
+        super().__init__()
+        self.method = method_from(method)
+        if self.method.parts().edits:
+            raise ModelError(f"{self.method.name} changes what is inside the denoiser, which a block cannot; use unbleed.guide")
+        self.read = functools.partial(parse_for, entities=entities, parser=parser)
+        self.run = Run(method=self.method.name)
+        self.session: Session | None = None
+
+    def __deepcopy__(self, memo: Any) -> GuidanceBlock:
+        """Return itself: pipelines copy their blocks, and the user's own is to tell what happened."""
+        del memo
+        return self
+
+    @property
+    def description(self) -> str:
+        return "Moves the latents so that every entity of the prompt is attended to; first in a denoising loop."
+
+    @property
+    def inputs(self) -> list[InputParam]:
+        return [
+            InputParam("latents", required=True),
+            InputParam("max_sequence_length", default=512),
+            *(InputParam(name) for name in _INPUTS),
+            InputParam(kwargs_type="denoiser_input_fields"),
+        ]
+
+    def __call__(self, components: Any, block_state: Any, i: int, t: Tensor) -> tuple[Any, Any]:
+        if i == 0:
+            self._begin(components, block_state)
+        session = self.session
+        if session is None:
+            raise ModelError("the guidance block met the middle of a loop whose beginning it did not see")
+        session.done, session.corrected = i, None
+        call = self._call(session, block_state, t)
+        with torch.inference_mode(False), frozen(session.denoiser):
+            session.guide(call, block_state.latents)
+        if session.corrected is not None:
+            block_state.latents = session.corrected.to(block_state.latents.dtype)
+        return components, block_state
+
+    def _begin(self, components: Any, block_state: Any) -> None:
+        denoiser = denoiser_of(components)
+        self.run = Run(method=self.method.name)
+        self.session = session = Session(components, denoiser, self.method, self.run, record_maps=False)
+        session.scale = getattr(components.scheduler, "scale_model_input", lambda sample, _: sample)
+        given = {name: getattr(block_state, name, None) for name in ("prompt", "prompt_2", "max_sequence_length")}
+        given["num_images_per_prompt"] = getattr(block_state, "num_images_per_prompt", None) or 1
+        session.take_up(read_call(components, family_of(denoiser), given, None, self.read, _not_encoded))
+
+    def _call(self, session: Session, block_state: Any, t: Tensor) -> DenoiserCall:
+        """Return the call of the denoiser that the loop will make, on the text alone."""
+        given = {name: getattr(block_state, name, None) for name in (*_INPUTS, "add_time_ids", "ip_adapter_embeds")}
+        kwargs: dict[str, Any] = {"encoder_hidden_states": given["prompt_embeds"]}
+        if session.family.name == "flux":
+            kwargs |= {key: given[key] for key in ("guidance", "joint_attention_kwargs", "txt_ids", "img_ids")}
+            kwargs |= {"pooled_projections": given["pooled_prompt_embeds"], "timestep": t.flatten() / 1000}
+        else:
+            added = {"text_embeds": given["pooled_prompt_embeds"], "time_ids": given["add_time_ids"]}
+            if given["ip_adapter_embeds"] is not None:
+                added["image_embeds"] = given["ip_adapter_embeds"]
+            kwargs |= {key: given[key] for key in ("timestep_cond", "cross_attention_kwargs")}
+            kwargs |= {"timestep": t, "added_cond_kwargs": added}
+        assert session.groups is not None
+        name = session.family.sample
+        return DenoiserCall((), {name: block_state.latents, **kwargs}, session.groups.images, None, name)
+
+
+def add_guidance(
+    blocks: Any, method: str | BaseMethod | Loss = "attend-and-excite", *, entities: Entities = None, parser: Any = None
+) -> GuidanceBlock:
+    """Put a `GuidanceBlock` first into every denoising loop of `blocks`, and return it.
+
+    Raises `ModelError` when there is none.
+    """
+    guidance = GuidanceBlock(method, entities=entities, parser=parser)
+    loops = [block for block in _below(blocks) if isinstance(block, LoopSequentialPipelineBlocks)]
+    if not loops:
+        raise ModelError(f"{type(blocks).__name__} has no denoising loop to put guidance into; give the blocks of a pipeline")
+    for loop in loops:
+        loop.sub_blocks.insert("guidance", guidance, 0)
+    return guidance
+
+
+def _below(blocks: Any) -> list[Any]:
+    inner = list(getattr(blocks, "sub_blocks", None) or {})
+    return [blocks, *(block for name in inner for block in _below(blocks.sub_blocks[name]))]
+
+
+def _not_encoded(texts: Sequence[str]) -> Tensor:
+    raise ModelError("a block cannot encode other texts than the pipeline's own")
