@@ -157,7 +157,7 @@ def test_all_stands_for_every_method_and_sums_for_themselves() -> None:
     assert both.settings["step_size"] == 3
     own = method_of("syngen", "emoji").settings()
     assert all(both.settings[name] == value for name, value in own.items() if name != "step_size")  # the leader's for the model
-    assert both.settings["overlap-iou.step_size"] == 20
+    assert both.settings["overlap-iou.step_size"] == method_of("overlap-iou", "emoji").settings()["step_size"]
 
 
 @pytest.mark.parametrize(
