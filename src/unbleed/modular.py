@@ -88,6 +88,8 @@ class GuidanceBlock(ModularPipelineBlocks):
 
     def _begin(self, components: Any, block_state: Any) -> None:
         denoiser = denoiser_of(components)
+        if family_of(denoiser).name not in ("sd", "flux"):
+            raise ModelError(f"a block for {type(denoiser).__name__} is not there yet; use unbleed.guide on its usual pipeline")
         self.run = Run(method=self.method.name)
         self.session = session = Session(components, denoiser, self.method, self.run, record_maps=False)
         session.scale = getattr(components.scheduler, "scale_model_input", lambda sample, _: sample)

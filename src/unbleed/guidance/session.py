@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attention import AttentionProbe, JointSequence, average_maps, average_self_maps, family_of
-from ..attention.families import grid_of
+from ..attention.families import Grid, grid_of
 from ..attention.probe import native_processors
 from ..errors import ModelError, UnbleedWarning
 from ..losses import Loss, Seen
@@ -76,6 +76,7 @@ class Session:
         self.corrected: Tensor | None = None
         self.before: Tensor | None = None  # maps at the end of the last step, for losses that remember
         self.share = 0.0  # of the run that is over
+        self.grid: Grid | None = None  # of the maps, the same in all of a run
         self.levels: Levels | None = None  # of noise, that the run walks through
         self.done = 0  # steps of the scheduler
 
@@ -103,10 +104,15 @@ class Session:
 
     def rows(self, call: DenoiserCall) -> Rows:
         images = tuple(range(call.conditional.stop - call.conditional.start))
-        return Rows(call.conditional.start, images, self.share, grid_of(self.layers, call.sample, call.kwargs))
+        return Rows(call.conditional.start, images, self.share, self._grid(call))
 
     def _rows_alone(self, call: DenoiserCall, images: Sequence[int]) -> Rows:
-        return Rows(0, tuple(images), self.share, grid_of(self.layers, call.sample, call.kwargs))
+        return Rows(0, tuple(images), self.share, self._grid(call))
+
+    def _grid(self, call: DenoiserCall) -> Grid:
+        if self.grid is None:  # asked for once: where the call has it in a tensor, the device is waited for
+            self.grid = grid_of(self.layers, call.sample, call.kwargs)
+        return self.grid
 
     @contextmanager
     def edited(self, rows: Rows) -> Iterator[None]:
@@ -123,8 +129,7 @@ class Session:
         place = self.levels.turn(self.done)
         if place is None:
             return
-        whole = raw is not None and len(raw) == len(call.sample)
-        latents = raw[call.conditional] if raw is not None and whole else call.latents(self._channels)
+        latents = call.latents(self._channels) if raw is None or len(raw) != len(call.sample) else raw[call.conditional]
         latents = at_least_single(latents.detach())  # refinement adds up small updates: not in half precision
         self.share = place.index / place.steps
         if place.index == 0 and self.noise and self.searched:
@@ -246,7 +251,7 @@ class Session:
             captures = self.probe(denoise)
         finally:
             self.evaluating = False
-        grid, joint = grid_of(self.layers, call.sample, call.kwargs), self._joint(call, latents.device)
+        grid, joint = self._grid(call), self._joint(call, latents.device)
         return Seen(
             maps=average_maps((captures[name] for name in self.layers.names), grid, joint),
             self_maps=average_self_maps((captures[name] for name in self.self_names), grid, joint) if self.self_names else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
 
 from .entities import Entity, Parsed, Span
 from .words import split
@@ -29,17 +29,20 @@ def noun_phrases(parsed: Parsed) -> list[Span]:
     more, as far as the chain of them goes. The whole prompt is not among them.
     """
     words = split(parsed.prompt)
-    single = [_with_article(entity, words) for entity in parsed.entities]
+    starts = [word.start for word in words]
+
+    def between(first: int, last: int) -> list[Span]:
+        return words[bisect_left(starts, first) : bisect_left(starts, last)]
+
+    single = [_with_article(entity, words, starts) for entity in parsed.entities]
     chains: list[Place] = []
-    for first, (start, end) in enumerate(single):
-        for after in single[first + 1 :]:
-            between = [word.text.lower() for word in words if end <= word.start < after[0]]
-            if len(between) != 1 or between[0] not in _JOINING:
-                break
-            end = after[1]
-        chains.append((start, end))
-    counted = {place: sum(place[0] <= word.start < place[1] for word in words) for place in (*single, *chains)}
-    found = [place for place, count in counted.items() if 1 < count < len(words)]
+    behind: Place | None = None  # the chain that begins with the entity behind
+    for number, (start, end) in reversed(list(enumerate(single))):
+        joints = between(end, single[number + 1][0]) if behind else []
+        joined = len(joints) == 1 and joints[0].text.lower() in _JOINING
+        behind = (start, behind[1] if behind and joined else end)
+        chains.append(behind)
+    found = [place for place in {*single, *chains} if 1 < len(between(*place)) < len(words)]
     return [Span(a, b, parsed.prompt[a:b]) for a, b in sorted(found, key=lambda place: (place[0], -place[1]))]
 
 
@@ -53,28 +56,21 @@ def phrases_of(parsed: Parsed) -> list[str]:
     An entity whose words stand apart, as the user can name them, is called by them alone.
     """
     words = split(parsed.prompt)
+    starts = [word.start for word in words]
     texts = []
     for entity in parsed.entities:
-        start, end = _with_article(entity, words)
+        start, end = _with_article(entity, words, starts)
         spans = (*entity.modifier_spans, entity.noun_span)
-        strange = any(start <= word.start < end and not _within(word, spans) for word in words[_at(words, min(spans).start) :])
+        inner = words[bisect_left(starts, min(spans).start) : bisect_left(starts, end)]
+        strange = any(not any(span.start <= word.start < span.end for span in spans) for word in inner)
         texts.append(str(entity) if strange else parsed.prompt[start:end])
     return texts
 
 
-def _with_article(entity: Entity, words: list[Span]) -> Place:
+def _with_article(entity: Entity, words: list[Span], starts: list[int]) -> Place:
     spans = (*entity.modifier_spans, entity.noun_span)
     start, end = min(span.start for span in spans), max(span.end for span in spans)
-    before = _at(words, start) - 1
+    before = bisect_left(starts, start) - 1
     if before >= 0 and words[before].text.lower() in _DETERMINERS:
         start = words[before].start
     return start, end
-
-
-def _at(words: list[Span], start: int) -> int:
-    """Return the number of the first word that begins at a character or behind it."""
-    return next((number for number, word in enumerate(words) if word.start >= start), len(words))
-
-
-def _within(word: Span, spans: Sequence[Span]) -> bool:
-    return any(span.start <= word.start < span.end for span in spans)

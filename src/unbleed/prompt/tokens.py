@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -59,7 +60,11 @@ class _Segment:
 
     def positions(self, span: Span) -> Positions:
         """Return the positions of a word's pieces, none of them if it was cut off or cut in two."""
-        found = tuple(i for i, (a, b) in enumerate(self.places, self.first) if a < span.end and span.start < b)
+        last = bisect_left(self.places, (span.end, 0))
+        first = last
+        while first and self.places[first - 1][1] > span.start:
+            first -= 1
+        found = tuple(range(self.first + first, self.first + last))
         return found if not found or found[-1] < self.end else ()
 
 

@@ -28,7 +28,6 @@ _SIGNS = re.compile(
     re.VERBOSE,
 )
 
-
 _LONG = re.compile(r"\S{80}(?=\S)")  # no word; cut, because the time to find words in it grows with its square
 
 
@@ -61,14 +60,15 @@ def readable(prompt: str) -> Readable:
     places: list[int] = []
 
     def add(piece: str, start: int, length: int) -> None:
-        text.append(piece)
+        if piece:
+            text.append(piece)
         places.extend(start + min(i, length - 1) for i in range(len(piece)))
 
     at = 0
     for sign in _SIGNS.finditer(prompt):
         add(prompt[at : sign.start()], at, sign.start() - at)
         at, length = sign.end(), sign.end() - sign.start()
-        last = next((piece[-1] for piece in reversed(text) if piece), "")
+        last = text[-1][-1] if text else ""
         match sign.lastgroup:
             case "comma":
                 add(", " if last in ("", " ") else " , ", sign.start(), length)
