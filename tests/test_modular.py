@@ -68,5 +68,5 @@ def test_families_without_a_block_are_refused(tokenizer: CLIPTokenizer) -> None:
     """Their modular loops call the denoiser in ways of their own: they are not to be guessed at."""
     block = add_guidance(FluxAutoBlocks(), METHOD)
     base = tiny.make("sd3", tokenizer)
-    with pytest.raises(ModelError, match="a block for SD3Transformer2DModel is not there yet; use unbleed.guide"):
+    with pytest.raises(ModelError, match="a block for SD3Transformer2DModel is not there yet"):
         block(base, None, 0, torch.tensor(1.0))
