@@ -21,10 +21,11 @@ from typing import Any
 import torch
 
 import unbleed
+from unbleed.bench.cases import Suite
 from unbleed.bench.contenders import contenders_from
 from unbleed.bench.run import run
 from unbleed.bench.store import Store
-from unbleed.bench.suites import Suite, suite
+from unbleed.bench.suites import suite
 from unbleed.emoji.oracle import Oracle
 from unbleed.guidance import PaperMethod
 from unbleed.model_settings import settings_of

@@ -20,12 +20,13 @@ from PIL import Image
 
 from unbleed import cli
 from unbleed.bench import run as runner
+from unbleed.bench.cases import Case, Expected
 from unbleed.bench.contenders import contenders_from
 from unbleed.bench.plan import Plan, canonical_json, model_fingerprint
 from unbleed.bench.run import run
 from unbleed.bench.scores import METRICS, score
 from unbleed.bench.store import Store
-from unbleed.bench.suites import Case, Expected, suite, suite_names
+from unbleed.bench.suites import suite, suite_names
 from unbleed.cli import bench as bench_commands  # noqa: F401  (it adds the commands)
 from unbleed.emoji import WEIGHTS
 from unbleed.emoji.findings import Finding, Sighting
@@ -99,7 +100,7 @@ def test_a_head_is_the_same_every_time_and_grows() -> None:
 
 # ------------------------------------------------------------------------------------------------------- scores
 
-CASE = Case("a red car and a blue bench", (Expected("car", "red"), Expected("bench", "blue")))
+CASE = Case("a red car and a blue bench", (Expected("car", ("red",)), Expected("bench", ("blue",))))
 RIGHT = (thing("car", "red"), thing("bench", "blue"))
 GOOD = {"all_correct": 1, "all_present": 1, "present": 1, "all_bound": 1, "bound": 1, "leaked": 0, "extra": 0, "blend": 0}
 
@@ -129,7 +130,7 @@ def test_scores_of_findings_made_by_hand(finding: Finding, changes: dict[str, fl
 
 
 def test_an_animal_that_was_asked_for_plain_must_be_natural() -> None:
-    case = Case("a cat and a red car", (Expected("cat"), Expected("car", "red")))
+    case = Case("a cat and a red car", (Expected("cat"), Expected("car", ("red",))))
     assert score(case, Finding((thing("cat"), thing("car", "red")))) == GOOD
     seen = score(case, Finding((thing("cat", "red"), thing("car", "red"))))
     assert (seen["all_present"], seen["bound"], seen["leaked"]) == (1, 0.5, 1)

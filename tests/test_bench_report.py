@@ -20,6 +20,7 @@ from PIL import Image
 
 from unbleed import cli
 from unbleed.bench import page
+from unbleed.bench.cases import Case, Expected
 from unbleed.bench.comparison import Report, build
 from unbleed.bench.contenders import contenders_from
 from unbleed.bench.page import choose_sheets
@@ -28,7 +29,7 @@ from unbleed.bench.report import write
 from unbleed.bench.scores import METRICS, score
 from unbleed.bench.statistics import arrange, bootstrap, holm, resample
 from unbleed.bench.store import PictureRow, Store
-from unbleed.bench.suites import Case, Expected, suite
+from unbleed.bench.suites import suite
 from unbleed.bench.wording import exchanges, faults, markdown, percent, points, result, span
 from unbleed.cli import bench_report  # noqa: F401  (it adds the command)
 from unbleed.emoji.findings import Finding, Sighting
@@ -213,7 +214,7 @@ def test_a_picture_without_faults_is_all_correct_and_no_other() -> None:
 
 
 def test_faults_are_named_shortly() -> None:
-    case = Case("", (Expected("cat"), Expected("car", "red"), Expected("bench", "blue")))
+    case = Case("", (Expected("cat"), Expected("car", ("red",)), Expected("bench", ("blue",))))
     things = [("cat", "blue"), ("car", None), ("dog", None), ("dog", None), ("cat", None)]
     seen = Finding(tuple(Sighting(noun, colour, (0, 0, 1, 1), 1) for noun, colour in things), ((0, 0, 1, 1),))
     assert faults(case, seen) == ["car not red", "no bench", "extra cat", "2 extra dog", "blend"]

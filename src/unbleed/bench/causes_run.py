@@ -7,12 +7,12 @@ from typing import Any
 
 from ..errors import BenchError
 from ..generation import check_writable, generate
+from .cases import Suite
 from .causes import QUANTITIES, measure
 from .contenders import contenders_from
 from .plan import Plan, check_counts
 from .run import Report, plan_for, warm_pipeline
 from .store import Judge, Store
-from .suites import Suite
 
 
 def store_of(out: Path) -> Store:

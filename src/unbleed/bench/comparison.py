@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .cases import Case
 from .contenders import Contender
 from .plan import Plan
 from .scores import METRICS
 from .statistics import DRAWS, arrange, bootstrap
 from .store import PictureRow
-from .suites import Case
 
 SIGNIFICANT = 0.05
 

@@ -16,8 +16,8 @@ from typing import Any
 from ..emoji import WEIGHTS
 from ..errors import BenchError, ModelError
 from ..generation import Recipe
+from .cases import Case, Expected, Suite
 from .contenders import Contender
-from .suites import Case, Expected, Suite
 
 MAX_SEEDS = 1000
 """Draw j of seed k is k + 1000 j, so that no two draws of a prompt share a seed."""
@@ -108,7 +108,12 @@ class Plan:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Plan:
         cases = tuple(
-            Case(case["prompt"], tuple(Expected(**e) for e in case["entities"]), tuple(case["groups"]))
+            Case(
+                case["prompt"],
+                tuple(Expected(e["noun"], tuple(e["modifiers"])) for e in case["entities"]),
+                tuple(case["groups"]),
+                case["annotations"],
+            )
             for case in values["suite"]["cases"]
         )
         suite = Suite(**{**values["suite"], "cases": cases})

@@ -15,10 +15,10 @@ from ..api import load
 from ..errors import BenchError
 from ..generation import check_writable, generate
 from ..model_settings import settings_of
+from .cases import Suite
 from .contenders import Contender
 from .plan import Plan, check_counts, machine, model_fingerprint, versions
 from .store import Judge, Store
-from .suites import Suite
 
 logger = logging.getLogger(__name__)
 

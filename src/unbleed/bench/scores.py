@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from ..emoji.findings import Finding
-from .suites import Case
+from .cases import Case
 
 
 @dataclass(frozen=True)

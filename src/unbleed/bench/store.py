@@ -27,9 +27,9 @@ from PIL import Image
 from ..emoji.findings import Finding
 from ..errors import BenchError, OutputError, UnbleedWarning
 from ..generation import Picture, save
+from .cases import Case
 from .plan import Job, Plan
 from .scores import score
-from .suites import Case
 
 
 class Judge(Protocol):

@@ -7,50 +7,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import combinations, permutations
 
 from ..emoji.scenes import held_out_pairs
 from ..emoji.sprites import ANIMALS, COLOURS, NOUNS, OBJECTS
 from ..errors import BenchError
-
-
-@dataclass(frozen=True)
-class Expected:
-    """An entity that the picture should show once. `colour=None`: the natural look."""
-
-    noun: str
-    colour: str | None = None
-
-    def __str__(self) -> str:
-        return self.noun if self.colour is None else f"{self.colour} {self.noun}"
-
-
-@dataclass(frozen=True)
-class Case:
-    """A prompt, what it should show, and the groups that it is counted in."""
-
-    prompt: str
-    entities: tuple[Expected, ...]
-    groups: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Suite:
-    name: str
-    about: str
-    cases: tuple[Case, ...]
-    first_seed: int = 0
-    """Where the seeds of its pictures begin, so that a validation suite shares none with a test suite."""
-
-    def head(self, count: int | None) -> Suite:
-        """Return the suite cut to the first `count` cases of a shuffle by a fixed seed; to all of them for None."""
-        if count is None or count >= len(self.cases):
-            return self
-        if count < 1:
-            raise BenchError(f"a limit of {count} prompts; expected at least 1")
-        shuffled = random.Random(0).sample(self.cases, len(self.cases))
-        return Suite(self.name, self.about, tuple(shuffled[:count]), self.first_seed)
+from .cases import Case, Expected, Suite
 
 
 def suite(name: str) -> Suite:
@@ -70,6 +32,10 @@ def suite_names() -> list[str]:
 LOOK_ALIKES = (("bear", "monkey"), ("rabbit", "mouse"), ("dog", "cat"))
 
 
+def _expected(noun: str, colour: str | None = None) -> Expected:
+    return Expected(noun, () if colour is None else (colour,))
+
+
 def _case(*entities: Expected, groups: Sequence[str] = ()) -> Case:
     """Return the prompt "a X and a Y" or "a X, a Y and a Z", marked when it joins nouns that training kept apart."""
     words = [f"a {entity}" for entity in entities]
@@ -85,14 +51,14 @@ def _pattern(first: str, second: str, rng: random.Random) -> Case:
     colours = iter(rng.sample(COLOURS, 2))
     kinds = ["animal" if noun in ANIMALS else "object" for noun in (first, second)]
     group = {"animal animal": "animals", "object object": "objects"}.get(" ".join(kinds), "animal and object")
-    entities = [Expected(n, None if k == "animal" else next(colours)) for n, k in zip((first, second), kinds, strict=True)]
+    entities = [_expected(n, None if k == "animal" else next(colours)) for n, k in zip((first, second), kinds, strict=True)]
     return _case(*entities, groups=[group])
 
 
 def _singles() -> Iterator[Case]:
     for noun in NOUNS:
         for colour in (None, *COLOURS):
-            yield _case(Expected(noun, colour), groups=["natural" if colour is None else "coloured"])
+            yield _case(_expected(noun, colour), groups=["natural" if colour is None else "coloured"])
 
 
 def _pairs() -> Iterator[Case]:
@@ -114,7 +80,7 @@ def _triples() -> Iterator[Case]:
         nouns = rng.sample(NOUNS, 3)
         colours = rng.sample(COLOURS, 3)
         coloured = [colour if noun in OBJECTS else None for noun, colour in zip(nouns, colours, strict=True)]
-        yield _case(*(Expected(n, c) for n, c in zip(nouns, coloured, strict=True)))
+        yield _case(*(_expected(n, c) for n, c in zip(nouns, coloured, strict=True)))
 
 
 def _bind() -> Iterator[Case]:
@@ -122,8 +88,8 @@ def _bind() -> Iterator[Case]:
     rng = random.Random(4)
     for first, second in rng.sample(list(combinations(NOUNS, 2)), 48):
         one, two = rng.sample(COLOURS, 2)
-        yield _case(Expected(first, one), Expected(second, two))
-        yield _case(Expected(first, two), Expected(second, one))
+        yield _case(_expected(first, one), _expected(second, two))
+        yield _case(_expected(first, two), _expected(second, one))
 
 
 def _similar() -> Iterator[Case]:
@@ -132,7 +98,7 @@ def _similar() -> Iterator[Case]:
     for nouns in LOOK_ALIKES:
         for colours in [(None, None), *rng.sample(list(permutations(COLOURS, 2)), 7)]:
             for order in (nouns, nouns[::-1]):
-                yield _case(Expected(order[0], colours[0]), Expected(order[1], colours[1]), groups=["/".join(nouns)])
+                yield _case(_expected(order[0], colours[0]), _expected(order[1], colours[1]), groups=["/".join(nouns)])
 
 
 _SUITES: dict[str, tuple[str, int, Callable[[], Iterator[Case]]]] = {

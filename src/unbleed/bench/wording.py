@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..emoji.findings import Finding
+from .cases import Case
 from .comparison import SIGNIFICANT, Report, Row
 from .scores import METRICS
-from .suites import Case
 
 FEW_PROMPTS = 20  # with fewer the report warns of its intervals
 
