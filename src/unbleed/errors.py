@@ -38,5 +38,9 @@ class BenchError(UnbleedError):
     """A benchmark cannot be run or reported as asked."""
 
 
+class PrecisionError(UnbleedError):
+    """A picture came out with values that are no numbers."""
+
+
 class UnbleedWarning(UserWarning):
     """Something that does not stop the run but that its user should know."""

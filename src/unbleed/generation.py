@@ -5,6 +5,8 @@ An image's noise comes from a CPU generator of its own seed, so it does not depe
 
 from __future__ import annotations
 
+import functools
+import io
 import json
 import time
 import warnings
@@ -14,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image, PngImagePlugin
 from torch import Tensor
@@ -21,7 +24,7 @@ from torch import Tensor
 from . import figures
 from .api import guide
 from .attention.families import denoiser_of
-from .errors import OutputError, PromptError, UnbleedError, UnbleedWarning
+from .errors import OutputError, PrecisionError, PromptError, UnbleedError, UnbleedWarning
 from .guidance.run import Step
 from .methods import method_from
 from .prompt import PromptTokens
@@ -81,38 +84,57 @@ def generate(
 
     With `batch_size=1` a picture is the same to the bit whatever is drawn beside it. Larger batches are faster on a GPU and
     change the last bits of every product; refinement, tens of steps along a gradient that jumps between places, can make
-    another picture of that.
+    another picture of that. Raises as `draw` does.
     """
-    method = method_from(recipe.method, recipe.settings)
-    denoiser: Any = denoiser_of(pipe)
-    _check_size(recipe, (getattr(pipe, "default_sample_size", None) or denoiser.config.sample_size) * pipe.vae_scale_factor)
-    recipe = replace(recipe, settings=method.settings(), dtype=str(denoiser.dtype).removeprefix("torch."))
     for first in range(0, len(seeds), batch_size):
-        batch = seeds[first : first + batch_size]
-        begun = time.perf_counter()
-        with guide(pipe, method, entities=recipe.entities, record_maps=record_maps) as run:
-            negative = {} if recipe.negative_prompt is None else {"negative_prompt": recipe.negative_prompt}
-            images = pipe(
-                recipe.prompt,
-                **negative,
-                num_images_per_prompt=len(batch),
-                generator=[torch.Generator("cpu").manual_seed(seed) for seed in batch],
-                num_inference_steps=recipe.steps,
-                guidance_scale=recipe.guidance_scale,
-                height=recipe.height,
-                width=recipe.width,
-            ).images
-        seconds = (time.perf_counter() - begun) / len(batch)
-        maps = torch.stack([step.maps for step in run.maps]) if run.maps else None  # (step, image, token, height, width)
-        for at, (seed, image) in enumerate(zip(batch, images, strict=True)):
-            yield Picture(
-                image=image,
-                recipe=replace(recipe, seed=seed),
-                steps=tuple(step for step in run.steps if step.image == at),
-                seconds=seconds,
-                tokens=run.tokens[0],
-                maps=None if maps is None else maps[:, at],
-            )
+        recipes = [replace(recipe, seed=seed) for seed in seeds[first : first + batch_size]]
+        yield from draw(pipe, recipes, record_maps=record_maps)
+
+
+def draw(pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False) -> list[Picture]:
+    """Return the pictures of recipes that differ in prompt, entities and seed alone, drawn as one batch.
+
+    Raises `PrecisionError` when a picture holds values that are no numbers, as half precision can give.
+    """
+    common = recipes[0]
+    method = method_from(common.method, common.settings)
+    denoiser: Any = denoiser_of(pipe)
+    dtype = str(denoiser.dtype).removeprefix("torch.")
+    _check_size(common, (getattr(pipe, "default_sample_size", None) or denoiser.config.sample_size) * pipe.vae_scale_factor)
+    alike = len({(recipe.prompt, recipe.entities) for recipe in recipes}) == 1  # one prompt is parsed and encoded once
+    said = recipes[:1] if alike else recipes
+    named = [recipe.entities for recipe in said]
+    begun = time.perf_counter()
+    with guide(pipe, method, entities=None if set(named) == {None} else named, record_maps=record_maps) as run:
+        negative = common.negative_prompt
+        images = pipe(
+            [recipe.prompt for recipe in said],
+            **({} if negative is None else {"negative_prompt": [negative] * len(said)}),
+            num_images_per_prompt=len(recipes) if alike else 1,
+            generator=[torch.Generator("cpu").manual_seed(recipe.seed) for recipe in recipes],
+            num_inference_steps=common.steps,
+            guidance_scale=common.guidance_scale,
+            height=common.height,
+            width=common.width,
+            output_type="np",
+        ).images  # (image, height, width, channel), from 0 to 1
+    seconds = (time.perf_counter() - begun) / len(recipes)
+    for recipe, image in zip(recipes, images, strict=True):
+        if not np.isfinite(image).all():
+            advice = "float32" if dtype == "float16" else "another method or smaller steps"
+            raise PrecisionError(f'"{recipe.prompt}" came out in {dtype} with values that are no numbers; take {advice}')
+    maps = torch.stack([step.maps for step in run.maps]) if run.maps else None  # (step, image, token, height, width)
+    return [
+        Picture(
+            image=image,
+            recipe=replace(recipe, settings=method.settings(), dtype=dtype),
+            steps=tuple(step for step in run.steps if step.image == at),
+            seconds=seconds,
+            tokens=run.tokens[0 if alike else at],
+            maps=None if maps is None else maps[:, at],
+        )
+        for at, (recipe, image) in enumerate(zip(recipes, pipe.image_processor.numpy_to_pil(images), strict=True))
+    ]
 
 
 def _check_size(recipe: Recipe, own: int) -> None:
@@ -125,8 +147,18 @@ def _check_size(recipe: Recipe, own: int) -> None:
 # ------------------------------------------------------------------------------------------------------ files
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
     return {name: version(name) for name in ("unbleed", "torch", "diffusers", "transformers")}
+
+
+def as_png(image: Image.Image, recipe: Recipe) -> bytes:
+    """Return a picture, or a sheet made of it, as PNG with the recipe inside."""
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt(_CHUNK, json.dumps({**asdict(recipe), "versions": _versions()}, ensure_ascii=False))
+    stream = io.BytesIO()
+    image.save(stream, "PNG", pnginfo=info)
+    return stream.getvalue()
 
 
 def save(picture: Picture, path: Path, sheet: Image.Image | None = None) -> Path:
@@ -134,13 +166,10 @@ def save(picture: Picture, path: Path, sheet: Image.Image | None = None) -> Path
 
     The file appears under its name when it is whole.
     """
-    info = PngImagePlugin.PngInfo()
-    info.add_itxt(_CHUNK, json.dumps({**asdict(picture.recipe), "versions": _versions()}, ensure_ascii=False))
-    image = picture.image if sheet is None else sheet
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(temporary, "PNG", pnginfo=info)
+        temporary.write_bytes(as_png(picture.image if sheet is None else sheet, picture.recipe))
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

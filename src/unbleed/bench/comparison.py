@@ -14,7 +14,7 @@ from .contenders import Contender
 from .plan import Plan
 from .scores import METRICS
 from .statistics import DRAWS, arrange, bootstrap
-from .store import PictureRow
+from .results import PictureRow
 
 SIGNIFICANT = 0.05
 

@@ -1,32 +1,42 @@
-"""The runner: draw what a plan still misses, have it judged, keep it."""
+"""The runner: draw what a plan still misses, wherever, and keep it."""
 
 from __future__ import annotations
 
-import logging
+import functools
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from ..api import load
-from ..errors import BenchError
-from ..generation import check_writable, generate
+from ..errors import BenchError, UnbleedWarning
+from ..generation import check_writable
 from ..model_settings import settings_of
 from .cases import Suite
 from .contenders import Contender
-from .plan import Plan, check_counts, machine, model_fingerprint, versions
-from .store import Judge, Store
-
-logger = logging.getLogger(__name__)
+from .executors import Executor, serial
+from .jobs import Batch
+from .painting import Painter, painter
+from .plan import Plan, check_counts
+from .store import Store
+from .surroundings import NULL_MODEL, machine, model_fingerprint, versions
 
 BATCH_SIZE = 8
 TOLD = 10  # prompts that an error names
 
-Report = Callable[[int, int], None]
-"""Called with the jobs that are done and all jobs: once at the beginning, and after each job."""
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: pictures of each contender's setup that are there, that could not be drawn, and all of them."""
+
+    done: Mapping[str, int]
+    failed: Mapping[str, int]
+    total: Mapping[str, int]
+
+
+Report = Callable[[Progress], None]
+"""Called once at the beginning, and after each batch."""
 
 
 @dataclass(frozen=True)
@@ -36,79 +46,87 @@ class Outcome:
     out: Path
     pictures: int  # of the whole plan, all draws counted
     drawn: int  # by this run
-    judged: int  # by this run
+    failed: int  # of the whole plan
     seconds: float  # of this run
 
 
 def run(
     out: Path,
-    suite: Suite,
-    contenders: Sequence[Contender],
+    plan: Plan,
     *,
-    model: str,
-    seeds: int,
-    judge: Judge,
-    batch_size: int | None = None,
-    steps: int | None = None,
-    guidance_scale: float | None = None,
-    report: Report = lambda done, total: None,
+    executor: Executor = serial,
+    make: Callable[[], Painter] | None = None,
+    retry_failed: bool = False,
+    report: Report = lambda progress: None,
 ) -> Outcome:
-    """Draw and judge every picture of the suite that the folder `out` does not hold yet.
+    """Draw every picture of the plan that the folder `out` does not hold yet.
 
-    Without `batch_size` the pictures are drawn in the batches of the folder's latest run, since a picture of another
-    batch is another picture, and by eights in a new folder.
-
-    A run that was stopped, by whatever means, goes on where it was when it is called again. A prompt that cannot be drawn
-    does not stop the others; in the end they are named by a `BenchError`.
+    A run that was stopped, by whatever means, goes on where it was when it is called again. What cannot be drawn is kept with
+    its reason and does not stop the others; `retry_failed` tries it again. In the end it is named by a `BenchError`.
     """
     begun = time.perf_counter()
-    check_counts(seeds, batch_size)
     check_writable(out)
     store = Store(out)
-    plan = plan_for(
-        store,
-        suite,
-        contenders,
-        model=model,
-        seeds=seeds,
-        judge=judge,
-        batch_size=batch_size,
-        steps=steps,
-        guidance_scale=guidance_scale,
+    make = make or functools.partial(
+        painter, plan.model, plan.dtype, plan.machine["device"], plan.batch_size, plan.machine.get("threads")
     )
-    jobs = plan.jobs()
-    pipe: Any = None
-    drawn = judged = 0
-    failures: dict[str, str] = {}
+    labels = {setup.digest: label for label, setup in reversed(plan.setups.items())}  # the first of those that share it
     with store.writing():
+        store.pictures.mend()
         store.keep_plan(plan)
-        work = store.missing(plan)
-        finished = len(jobs) - len(work)
-        report(finished, len(jobs))
-        for number, job in enumerate(work, start=1):
-            if not store.has_pictures(job):
-                pipe = pipe or warm_pipeline(plan)  # only now, so that pictures on disk can be judged without it
-                try:
-                    pictures = list(generate(pipe, job.recipe, job.seeds, batch_size=len(job.seeds)))
-                except MemoryError:
-                    raise
-                except Exception as error:  # whatever one prompt meets, hours of others must not be lost to it
-                    logger.debug("%s", job.recipe, exc_info=True)
-                    failures.setdefault(job.recipe.prompt, f"{job.recipe.method}: {error or type(error).__name__}")
-                else:
-                    store.keep_pictures(job, pictures, plan.machine)
-                    drawn += len(pictures)
-            if store.has_pictures(job):
-                judged += store.judge(job, judge)
-            report(finished + number, len(jobs))
-    if failures:
-        told = [f'"{prompt}" ({reason})' for prompt, reason in failures.items()]
-        more = f" and {len(told) - TOLD} more" if len(told) > TOLD else ""
-        raise BenchError(
-            f"{len(told)} of {len(suite.cases)} prompts could not be drawn: {'; '.join(told[:TOLD])}{more}. "
-            f"All others are in {out}; the same command tries these again"
-        )
-    return Outcome(out, sum(len(job.seeds) for job in jobs), drawn, judged, time.perf_counter() - begun)
+        done, failures, gone = store.drawn()
+        if gone:
+            warnings.warn(
+                f"{len(gone)} pictures of {out} are gone and are drawn again where they are asked for",
+                UnbleedWarning,
+                stacklevel=2,
+            )
+        total, there, failed, work = Counter[str](), Counter[str](), Counter[str](), 0
+        for job in plan.jobs():
+            label = labels[job.setup.digest]
+            total[label] += 1
+            there[label] += job.key in done
+            failed[label] += job.key in failures and not retry_failed
+            work += job.key not in done and (retry_failed or job.key not in failures)
+        settled = done if retry_failed else done | failures.keys()
+        report(Progress(there, failed, total))
+        drawn = 0
+        for painted in executor(make, _without(plan.batches(), settled)) if work else ():
+            store.keep(painted[0].job.setup, painted)
+            for one in painted:
+                (failed if one.png is None else there)[labels[one.job.setup.digest]] += 1
+                drawn += one.png is not None
+            report(Progress(there, failed, total))
+        store.pictures.compact()
+    outcome = Outcome(out, total.total(), drawn, failed.total(), time.perf_counter() - begun)
+    if outcome.failed:
+        raise BenchError(_failures(store, plan))
+    return outcome
+
+
+def _without(batches: Iterator[Batch], settled: set[str]) -> Iterator[Batch]:
+    """Yield the batches without the jobs that are settled."""
+    for batch in batches:
+        if rest := tuple(job for job in batch if job.key not in settled):
+            yield rest
+
+
+def _failures(store: Store, plan: Plan) -> str:
+    errors = store.drawn()[1]
+    told: dict[str, str] = {}
+    for job in plan.jobs():
+        if job.key in errors:
+            told.setdefault(job.prompt, f'"{_short(job.prompt)}" ({job.setup.method}: {errors[job.key].splitlines()[0]})')
+    more = f" and {len(told) - TOLD} more" if len(told) > TOLD else ""
+    return (
+        f"{len(told)} of {len(plan.suite.cases)} prompts could not be drawn: {'; '.join([*told.values()][:TOLD])}{more}. All "
+        f"others are in {store.folder}; the same command with --retry-failed tries these again"
+    )
+
+
+def _short(prompt: str, length: int = 80) -> str:
+    words = " ".join(prompt.split())
+    return words if len(words) <= length else words[: length - 1] + "…"
 
 
 def plan_for(
@@ -118,13 +136,21 @@ def plan_for(
     *,
     model: str,
     seeds: int,
-    judge: Judge,
     batch_size: int | None = None,
     steps: int | None = None,
     guidance_scale: float | None = None,
+    threads: int | None = None,
 ) -> Plan:
-    """Return the plan of a run on this machine; what is None is the model's, the batches those of the folder's latest run."""
-    own = settings_of(model)
+    """Return the plan of a run on this machine.
+
+    Steps and scale that are None are the model's. Batches and threads that are None are those of the folder's latest run,
+    since with others the last bits of a picture change; in a new folder eights, and all cores.
+    """
+    check_counts(seeds, batch_size)
+    if threads is not None and threads < 1:
+        raise BenchError(f"{threads} threads; expected at least 1")
+    own, before = settings_of(model), store.plan() if store.plan_file.exists() else None
+    found = machine(threads or (before.machine.get("threads") if before else None))
     return Plan(
         suite=suite,
         seeds=seeds,
@@ -133,21 +159,13 @@ def plan_for(
         model_fingerprint=model_fingerprint(model),
         steps=own.steps if steps is None else steps,
         guidance_scale=own.guidance_scale if guidance_scale is None else guidance_scale,
-        dtype="float16" if torch.cuda.is_available() else "float32",
-        batch_size=min(seeds, batch_size or _batch_size_before(store)),
-        judge=judge.fingerprint,
+        dtype="float16" if found["device"] == "cuda" and model != NULL_MODEL else "float32",
+        batch_size=batch_size or (before.batch_size if before else BATCH_SIZE),
         versions=versions(),
-        machine=machine(),
+        machine=found,
     )
 
 
-def _batch_size_before(store: Store) -> int:
-    return store.plan().batch_size if store.plan_file.exists() else BATCH_SIZE
-
-
-def warm_pipeline(plan: Plan) -> Any:
-    """Return the pipeline, warm: its first forward pays for memory and kernels, and no contender is to be charged with it."""
-    pipe = load(plan.model, dtype=getattr(torch, plan.dtype), device=plan.machine["device"])
-    pipe.set_progress_bar_config(disable=True)
-    pipe("a picture", num_images_per_prompt=plan.batch_size, num_inference_steps=1)
-    return pipe
+def with_fewer(plan: Plan, cases: Sequence[int]) -> Plan:
+    """Return the plan of some of its cases alone, by their places."""
+    return replace(plan, suite=replace(plan.suite, cases=tuple(plan.suite.cases[at] for at in cases)))

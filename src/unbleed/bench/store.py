@@ -1,74 +1,64 @@
-"""The store: a folder that holds the pictures and findings of any number of runs, each made once.
+"""The store: a folder that holds the pictures of any number of runs, each drawn once, and what metrics saw in them.
 
-    run.json                                 the plan of the latest run
-    rows.jsonl                               one line per picture and judge: what was seen
-    images/<first 2 of key>/<key>/           the pictures of a job, with job.json: all there or none
-        <seed>.png
+    run.json                         the plan of the latest run
+    setups.json                      {digest: all that the pictures of a setup depend on}
+    pictures/                        a table: one row per picture that was drawn, or could not be
+    images/<first 2 of key>/<key>.png
+    metrics/<name>-<fingerprint>/    a table: one row per picture that the metric looked at
 
-A job's pictures are written to a folder beside and renamed; its rows are appended after them. So a process may be killed at
-any moment: what is on disk is whole, but for the last line of the rows, which is cut off.
+A picture is written under another name and renamed; its row comes after it. So a process may be killed at any moment: what has
+a row is whole, and what has none is drawn again, to the same bits.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import shutil
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from ..emoji.findings import Finding
-from ..errors import BenchError, OutputError, UnbleedWarning
-from ..generation import Picture, save
+from ..errors import BenchError
 from .cases import Case
-from .plan import Job, Plan
-from .scores import score
+from .jobs import Job, Setup, canonical_json
+from .painting import Painted
+from .plan import Plan
+from .table import Table, telling
 
-
-class Judge(Protocol):
-    """Whoever says what is in a picture. Two judges of one fingerprint say the same."""
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    def look(self, images: Sequence[Image.Image]) -> list[Finding]: ...
-
-
-@dataclass(frozen=True)
-class PictureRow:
-    """A picture of a contender: the only one of its seed, or the best of its draws."""
-
-    contender: str  # label
-    case: int  # place in the suite
-    prompt: str
-    seed: int  # of the first draw, so that it is the same for all contenders
-    seconds: float  # of all draws
-    finding: Finding
-    image: Path
-    scores: Mapping[str, float]
+PICTURES = {
+    "key": "string",
+    "setup": "string",  # its digest
+    "method": "string",
+    "prompt": "string",
+    "seed": "int64",
+    "seconds": "double",
+    "together": "int64",  # pictures of its batch as drawn: fewer than planned where memory ran out
+    "dtype": "string",  # as drawn: float32 where a lower precision gave no numbers
+    "drawn": "string",  # when, UTC
+    "error": "string",  # why it could not be drawn, with the traceback
+}
+SEEN = {"key": "string", "case": "string", "seen": "string"}
 
 
 class Store:
     """The folder. Reading asks for nothing; writing happens in `with store.writing():`, one process at a time.
 
-    A study that keeps other rows than a benchmark names other files, so that both may lie in one folder.
+    A study that keeps other plans than a benchmark names another file, so that both may lie in one folder.
     """
 
-    def __init__(self, folder: Path, *, plan_file: str = "run.json", rows_file: str = "rows.jsonl") -> None:
-        self.folder, self.plan_file, self.rows_file = folder, folder / plan_file, folder / rows_file
-        self._rows = _by_job(_whole_lines(self.rows_file)[0], self.rows_file)
+    def __init__(self, folder: Path, *, plan_file: str = "run.json") -> None:
+        self.folder, self.plan_file = folder, folder / plan_file
+        self.pictures = Table(folder / "pictures", PICTURES)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the folder's lock, and clear away what a killed process left half done; raise `BenchError` if it is held."""
-        with _telling(self.folder):
+        """Hold the folder's lock; raise `BenchError` if another process does."""
+        with telling(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / ".lock", timeout=0)
             try:
@@ -78,32 +68,27 @@ class Store:
                     f"another process is writing to {self.folder}; wait for it, or name another folder with --out"
                 ) from None
         try:
-            with _telling(self.folder):
-                self._mend()
+            with telling(self.folder):
+                for leftover in self.folder.glob("images/*/.*.tmp"):
+                    leftover.unlink()
             yield
         finally:
             lock.release()
 
-    def _mend(self) -> None:
-        for leftover in self.folder.glob("images/*/.*.tmp"):
-            shutil.rmtree(leftover)
-        lines, length = _whole_lines(self.rows_file)
-        if self.rows_file.exists() and self.rows_file.stat().st_size > length:
-            os.truncate(self.rows_file, length)
-            warnings.warn(
-                f"the last line of {self.rows_file} was torn and is cut off; its picture is judged again",
-                UnbleedWarning,
-                stacklevel=4,
-            )
-        self._rows = _by_job(lines, self.rows_file)
-
     # ------------------------------------------------------------------------------------------------- the plan
 
     def keep_plan(self, plan: Plan) -> None:
-        temporary = self.plan_file.with_name(f".{self.plan_file.name}.tmp")
-        with _telling(self.plan_file):
-            temporary.write_text(json.dumps(plan.to_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-            temporary.replace(self.plan_file)
+        replace_text(self.plan_file, json.dumps(plan.to_json(), ensure_ascii=False, indent=1) + "\n")
+        path = self.folder / "setups.json"
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            known = {}
+        except (OSError, ValueError) as error:
+            raise BenchError(f"{path} cannot be understood ({error}); remove it and run again") from error
+        setups = known | {setup.digest: setup.content for setup in plan.setups.values()}
+        if setups != known:
+            replace_text(path, json.dumps(setups, ensure_ascii=False, indent=1) + "\n")
 
     def plan(self) -> Plan:
         """Return the plan of the latest run; raise `BenchError` where there is none."""
@@ -115,155 +100,85 @@ class Store:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise BenchError(f"{self.plan_file} cannot be understood ({error!r}); remove it and run again") from error
 
-    # --------------------------------------------------------------------------------------------- pictures of jobs
+    # ------------------------------------------------------------------------------------------------- pictures
 
-    def _place(self, job: Job) -> Path:
-        return self.folder / "images" / job.key[:2] / job.key
+    def image(self, key: str) -> Path:
+        return self.folder / "images" / key[:2] / f"{key}.png"
 
-    def has_pictures(self, job: Job) -> bool:
-        return self._place(job).is_dir()
-
-    def keep_pictures(self, job: Job, pictures: Sequence[Picture], machine: Mapping[str, Any]) -> None:
-        place = self._place(job)
-        temporary = place.with_name(f".{job.key}.tmp")
-        for picture in pictures:
-            save(picture, temporary / f"{picture.recipe.seed}.png")
-        about = {"key": job.key, **job.content, "seconds": [p.seconds for p in pictures], "machine": dict(machine)}
-        with _telling(place):
-            (temporary / "job.json").write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-            temporary.rename(place)
-
-    # -------------------------------------------------------------------------------------------------- rows of jobs
-
-    def rows_of(self, job: Job, judge: str) -> dict[int, dict[str, Any]]:
-        """Return {seed: row} of the pictures of a job that were judged."""
-        return self._rows.get((job.key, judge), {})
-
-    def is_judged(self, job: Job, judge: str) -> bool:
-        return len(self.rows_of(job, judge)) == len(job.seeds)
-
-    def judge(self, job: Job, judge: Judge) -> int:
-        """Let the judge look at a job's pictures, append the rows that were missing, and return how many."""
-        place = self._place(job)
-        paths = [place / f"{seed}.png" for seed in job.seeds]
-        try:
-            seconds = json.loads((place / "job.json").read_text(encoding="utf-8"))["seconds"]
-            images = [_read_image(path) for path in paths]
-        except (OSError, ValueError, KeyError) as error:
-            raise BenchError(f"{place} is damaged ({error}); remove that folder and run again") from error
-        names = [path.relative_to(self.folder).as_posix() for path in paths]
-        findings = judge.look(images)
-        return self.keep_rows(job, judge.fingerprint, findings, image=names, seconds=seconds)
-
-    def keep_rows(self, job: Job, judge: str, findings: Sequence[Finding], **columns: Sequence[Any]) -> int:
-        """Append the rows of a job's pictures that were missing, in one write, and return how many.
-
-        `findings` and each of `columns`, what else a row is to say, have one value for each seed of the job.
-        """
-        known = self._rows.setdefault((job.key, judge), {})
-        new = [
+    def keep(self, setup: Setup, painted: Sequence[Painted]) -> None:
+        """Write pictures, then their rows."""
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        for one in painted:
+            if one.png is not None:
+                path = self.image(one.job.key)
+                temporary = path.with_name(f".{path.name}.tmp")
+                with telling(path):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    temporary.write_bytes(one.png)
+                    temporary.replace(path)
+        self.pictures.append(
             {
-                "job": job.key,
-                "case": job.recipe.prompt,
-                "seed": seed,
-                **{name: values[place] for name, values in columns.items()},
-                "judge": judge,
-                "finding": findings[place].to_json(),
+                "key": one.job.key,
+                "setup": setup.digest,
+                "method": setup.method,
+                "prompt": one.job.prompt,
+                "seed": one.job.seed,
+                "seconds": one.seconds,
+                "together": one.together,
+                "dtype": one.dtype,
+                "drawn": now,
+                "error": one.error,
             }
-            for place, seed in enumerate(job.seeds)
-            if seed not in known
-        ]
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in new)
-        with _telling(self.rows_file), self.rows_file.open("ab") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        known.update({row["seed"]: row for row in new})
-        return len(new)
+            for one in painted
+        )
 
-    # ------------------------------------------------------------------------------------------------------ results
+    def drawn(self) -> tuple[set[str], dict[str, str], set[str]]:
+        """Return the keys of the pictures that are there, {key: error} of those that could not be drawn, and the keys of
+        those that have a row but no file any more."""
+        there = {name[:-4] for folder in _folders(self.folder / "images") for name in os.listdir(folder)}
+        rows = self.pictures.read("error")
+        failed = {key: error for key, (error,) in rows.items() if error is not None}
+        with_rows = rows.keys() - failed.keys()
+        return with_rows & there, failed, with_rows - there
 
-    def missing(self, plan: Plan) -> list[Job]:
-        """Return the jobs of a plan that have no rows of its judge yet."""
-        return [job for job in plan.jobs() if not self.is_judged(job, plan.judge)]
+    # ------------------------------------------------------------------------------------------------- what was seen
 
-    def pictures(self, plan: Plan, *, allow_partial: bool = False) -> list[PictureRow]:
-        """Return a row for each prompt, contender and seed, in this order.
-
-        Raises `BenchError` when jobs are missing. With `allow_partial`, the prompts that are complete for every contender
-        are returned; `missing` says what is not.
-        """
-        missing = {job.key for job in self.missing(plan)}
-        if missing and not allow_partial:
-            raise BenchError(
-                f"{len(missing)} of {len(plan.jobs())} jobs of {self.folder} are missing; "
-                "run the same command again to draw them"
-            )
-        return [
-            row
-            for index, case in enumerate(plan.suite.cases)
-            if not any(job.key in missing for job in plan.jobs_of(case))
-            for row in self._pictures_of(plan, index, case)
-        ]
-
-    def _pictures_of(self, plan: Plan, index: int, case: Case) -> Iterator[PictureRow]:
-        for contender in plan.contenders:
-            for chunk in plan.chunks():
-                jobs = [plan.job(case, contender, chunk, draw) for draw in range(contender.draws)]
-                for place, number in enumerate(chunk):
-                    rows = [self.rows_of(job, plan.judge)[job.seeds[place]] for job in jobs]
-                    findings = [Finding.from_json(row["finding"]) for row in rows]
-                    drawn = [(row, finding, score(case, finding)) for row, finding in zip(rows, findings, strict=True)]
-                    best, finding, scores = max(drawn, key=lambda one: _merit(one[2]))  # of equals the first
-                    yield PictureRow(
-                        contender=contender.label,
-                        case=index,
-                        prompt=case.prompt,
-                        seed=plan.suite.first_seed + number,
-                        seconds=sum(row["seconds"] for row in rows),
-                        finding=finding,
-                        image=self.folder / best["image"],
-                        scores=scores,
-                    )
+    def seen(self, name: str, fingerprint: str) -> Table:
+        """Return the table of a metric: what it saw in each picture, as JSON text."""
+        return Table(self.folder / "metrics" / f"{name}-{fingerprint[:16]}", SEEN)
 
 
-def _merit(scores: Mapping[str, float]) -> tuple[float, ...]:
-    """Return by what the best of several draws is chosen."""
-    faults = scores["extra"] + scores["blend"] + scores["leaked"]
-    return scores["all_correct"], scores["bound"], scores["present"], -faults
+def row_key(job: Job, case: Case) -> str:
+    """Return the key of what a metric saw: of the picture, and of what it was asked about it."""
+    return f"{job.key}.{case_digest(case)}"
 
 
-def _read_image(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB")
+def case_digest(case: Case) -> str:
+    """Return what tells the question about a picture from others: all of the case but the groups that it is counted in."""
+    asked = {"entities": [[e.noun, list(e.modifiers)] for e in case.entities], "annotations": dict(case.annotations)}
+    return hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:8]
 
 
-def _whole_lines(path: Path) -> tuple[list[bytes], int]:
-    """Return the lines that end in a line break, and their length in bytes; what comes after them was torn."""
+def read_image(path: Path) -> Image.Image:
+    """Return a picture of the store; raise `BenchError` when it is gone or damaged."""
     try:
-        text = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return [], 0
-    length = text.rfind(b"\n") + 1
-    return text[:length].splitlines(), length
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BenchError(f"{path} is damaged ({reason}); remove it and run again: it is drawn anew") from error
 
 
-def _by_job(lines: Sequence[bytes], path: Path) -> dict[tuple[str, str], dict[int, dict[str, Any]]]:
-    """Return {(job, judge): {seed: row}}."""
-    rows: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-            rows.setdefault((row["job"], row["judge"]), {})[row["seed"]] = row
-        except (ValueError, KeyError, TypeError) as error:
-            raise BenchError(f"line {number} of {path} is no row ({error!r}); remove that line and run again") from error
-    return rows
+def replace_text(path: Path, text: str) -> None:
+    """Write a file so that it is there in full or as it was before."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with telling(path):
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
 
 
-@contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    """Turn what the system says against writing into one line of ours."""
+def _folders(images: Path) -> list[Path]:
     try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}; make room or choose another --out") from error
+        return [Path(entry.path) for entry in os.scandir(images) if entry.is_dir()]
+    except FileNotFoundError:
+        return []

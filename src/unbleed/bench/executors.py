@@ -1,0 +1,92 @@
+"""Executors: where batches are drawn. What comes back is the same, so that a run may be begun on one and finished on another.
+
+`serial` draws here. `ray` draws in workers, on this machine or on a cluster: Ray's actors, each with a pipeline of its own, one
+per GPU or per so many cores. A worker that dies is started again, and its batch given to the next one that is free.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from ..errors import BenchError
+from .extras import extra
+from .jobs import Batch
+from .painting import Painted, Painter
+
+MAX_DEATHS = 3  # workers that a batch may cost before it counts as failed
+
+Executor = Callable[[Callable[[], Painter], Iterable[Batch]], Iterator[list[Painted]]]
+"""Gives what comes of each batch as it comes, in any order."""
+
+
+def serial(make: Callable[[], Painter], batches: Iterable[Batch]) -> Iterator[list[Painted]]:
+    painter = make()
+    for batch in batches:
+        yield painter.paint(batch)
+
+
+def ray(*, workers: int, cpus: int, gpus: int = 0, address: str | None = None) -> Executor:
+    """Return the executor of `workers` Ray actors with so many cores and GPUs each.
+
+    `address` is that of a running cluster ("auto" for this machine's); None starts one here, which ends with the run.
+    Raises `BenchError` when Ray is not installed, or the cluster cannot be reached.
+    """
+    if workers < 1:
+        raise BenchError(f"{workers} workers; expected at least 1")
+
+    def execute(make: Callable[[], Painter], batches: Iterable[Batch]) -> Iterator[list[Painted]]:
+        module = extra("ray", "ray")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        own = {} if address else {"num_cpus": workers * cpus, "include_dashboard": False}
+        try:
+            module.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
+        except Exception as error:
+            raise BenchError(f"Ray cannot be reached ({str(error).splitlines()[0]}); see --ray-address") from error
+        try:
+            yield from _with_actors(module, make, batches, workers, {"num_cpus": cpus, "num_gpus": gpus})
+        finally:
+            module.shutdown()
+
+    return execute
+
+
+class _Worker:
+    """What runs in an actor: a painter that is made when the actor is."""
+
+    def __init__(self, make: Callable[[], Painter]) -> None:
+        self.painter = make()
+
+    def paint(self, batch: Batch) -> list[Painted]:
+        return self.painter.paint(batch)
+
+
+def _with_actors(
+    module: Any, make: Callable[[], Painter], batches: Iterable[Batch], workers: int, resources: dict[str, Any]
+) -> Iterator[list[Painted]]:
+    actor = module.remote(_Worker).options(max_restarts=-1, max_task_retries=0, **resources)
+    idle: deque[Any] = deque(actor.remote(make) for _ in range(workers))
+    waiting, again, deaths = iter(batches), deque[Batch](), dict[Batch, int]()
+    running: dict[Any, tuple[Any, Batch]] = {}
+    while True:
+        while idle and (batch := again.popleft() if again else next(waiting, None)):
+            worker = idle.popleft()
+            running[worker.paint.remote(batch)] = (worker, batch)
+        if not running:
+            return
+        (done, *_), _ = module.wait(list(running))
+        worker, batch = running.pop(done)
+        idle.append(worker)
+        try:
+            painted = module.get(done)
+        except module.exceptions.RayActorError as error:  # killed, or out of the machine's memory
+            deaths[batch] = deaths.get(batch, 0) + 1
+            if deaths[batch] < MAX_DEATHS:
+                again.append(batch)
+                continue
+            reason = f"{MAX_DEATHS} workers died over it, the last so: {str(error).strip().splitlines()[0]}"
+            painted = [Painted(job, None, dtype=job.setup.dtype, error=reason) for job in batch]
+        deaths.pop(batch, None)
+        yield painted

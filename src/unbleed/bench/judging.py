@@ -1,0 +1,64 @@
+"""A metric's pass over the pictures of a plan: it looks at each once, and what it saw is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from .cases import Case
+from .jobs import Job
+from .metrics.base import Metric
+from .plan import Plan
+from .store import Store, case_digest, read_image, row_key
+
+AT_ONCE = 32  # pictures that a metric is shown
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a pass has come to."""
+
+    metric: str
+    judged: int  # by this pass
+    pictures: int  # that are there to be looked at
+
+
+def judge(store: Store, plan: Plan, metric: Metric, *, report: Callable[[int, int], None] = lambda done, total: None) -> Judged:
+    """Let a metric look at every picture of the plan that it has not seen, and keep what it saw.
+
+    A pass that was stopped goes on where it was. Raises `BenchError` for a picture that is gone or damaged.
+    """
+    table, there = store.seen(metric.name, metric.fingerprint), store.drawn()[0]
+    with store.writing():
+        table.mend()
+        known = table.read().keys()
+        total = sum(job.key in there for job, _ in _pictures(plan))
+        work = [(job, case) for job, case in _pictures(plan) if job.key in there and row_key(job, case) not in known]
+        judged = 0
+        report(total - len(work), total)
+        rest = iter(work)
+        while part := list(islice(rest, AT_ONCE)):
+            images = [read_image(store.image(job.key)) for job, _ in part]
+            seen = metric.look(images, [case for _, case in part])
+            table.append(
+                {"key": row_key(job, case), "case": case_digest(case), "seen": json.dumps(one, ensure_ascii=False)}
+                for (job, case), one in zip(part, seen, strict=True)
+            )
+            judged += len(part)
+            report(total - len(work) + judged, total)
+        table.compact()
+    return Judged(metric.name, judged, total)
+
+
+def _pictures(plan: Plan) -> Iterator[tuple[Job, Case]]:
+    """Yield every job once, with its case, prompt by prompt."""
+    known: set[str] = set()
+    for case in plan.suite.cases:
+        for contender in plan.contenders:
+            for draws in plan.jobs_of(case, contender):
+                for job in draws:
+                    if job.key not in known:
+                        known.add(job.key)
+                        yield job, case

@@ -1,0 +1,109 @@
+"""What a run has come to, picture by picture: the rows of a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import BenchError
+from .cases import Case
+from .contenders import Contender
+from .jobs import Job
+from .metrics.base import Metric, Score
+from .plan import Plan
+from .store import Store, row_key
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """A picture of a contender: the only one of its seed, or the best of its draws."""
+
+    contender: str  # label
+    case: int  # place in the suite
+    prompt: str
+    seed: int  # of the first draw, so that it is the same for all contenders
+    seconds: float  # of all draws
+    image: Path
+    scores: Mapping[str, float]
+    seen: Mapping[str, Mapping[str, Any]]  # {metric: what it saw}
+
+
+@dataclass(frozen=True)
+class Results:
+    """The pictures of the prompts that are complete: drawn and judged for every contender and seed."""
+
+    scores: tuple[Score, ...]
+    pictures: tuple[PictureRow, ...]
+    left_out: int  # prompts that are not complete
+    failed: int  # pictures that could not be drawn
+
+
+def results(store: Store, plan: Plan, metrics: Sequence[Metric], *, allow_partial: bool = False) -> Results:
+    """Return a row for each prompt, contender and seed, in this order.
+
+    Raises `BenchError` when pictures are missing or were not looked at. With `allow_partial`, prompts that are not complete
+    are left out.
+    """
+    scores = tuple(score for metric in metrics for score in metric.scores)
+    names = [score.name for score in scores]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise BenchError(f"two metrics give {', '.join(sorted(twice))}; name one of them")
+    drawn, failures, _ = store.drawn()
+    seconds = {key: value for key, (value,) in store.pictures.read("seconds").items() if key in drawn}
+    seen = {metric.name: store.seen(metric.name, metric.fingerprint).read("seen") for metric in metrics}
+    rows: list[PictureRow] = []
+    missing = left_out = failed = 0
+    for index, case in enumerate(plan.suite.cases):
+        jobs = [job for contender in plan.contenders for draws in plan.jobs_of(case, contender) for job in draws]
+        lacking = sum(job.key not in drawn or any(row_key(job, case) not in own for own in seen.values()) for job in jobs)
+        failed += sum(job.key in failures for job in jobs)
+        missing += lacking
+        left_out += bool(lacking)
+        if not lacking:
+            for contender in plan.contenders:
+                rows += _of(store, plan, index, case, contender, metrics, scores, seconds, seen)
+    if missing and not allow_partial:
+        of_failed = f", of which {failed} could not be drawn" if failed else ""
+        raise BenchError(
+            f"{missing} pictures of {store.folder} are not drawn and judged yet{of_failed}; finish them with the same "
+            "unbleed bench run, or take --partial to report the prompts that are finished"
+        )
+    return Results(scores, tuple(rows), left_out, failed)
+
+
+def _of(
+    store: Store,
+    plan: Plan,
+    index: int,
+    case: Case,
+    contender: Contender,
+    metrics: Sequence[Metric],
+    scores: Sequence[Score],
+    seconds: Mapping[str, float],
+    seen: Mapping[str, Mapping[str, tuple[str]]],
+) -> Iterator[PictureRow]:
+    for draws in plan.jobs_of(case, contender):
+        drawn: list[tuple[Job, dict[str, float], dict[str, Any]]] = []
+        for job in draws:
+            what = {metric.name: json.loads(seen[metric.name][row_key(job, case)][0]) for metric in metrics}
+            values = {name: value for m in metrics for name, value in m.score(case, what[m.name]).items()}
+            drawn.append((job, values, what))
+        best, values, what = max(drawn, key=lambda one: merit(scores, one[1]))  # of equals the first
+        yield PictureRow(
+            contender=contender.label,
+            case=index,
+            prompt=case.prompt,
+            seed=draws[0].seed,
+            seconds=sum(seconds[job.key] for job in draws),
+            image=store.image(best.key),
+            scores=values,
+            seen=what,
+        )
+
+
+def merit(scores: Sequence[Score], values: Mapping[str, float]) -> tuple[float, ...]:
+    """Return by what the best of several draws is chosen: the scores in their order."""
+    return tuple(values[score.name] * (1 if score.higher_is_better else -1) for score in scores)
