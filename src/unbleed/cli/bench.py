@@ -93,7 +93,7 @@ def suites(suite_dir: SuiteDir = None, json: AsJson = False) -> None:
         print_json({"folder": str(suite_folder(suite_dir)), "suites": [asdict(one) for one in listed]})
         return
     whole = [Column(title, no_wrap=True) for title in ("suite", "prompts", "state")]
-    table = Table(*whole, "licence", "about", box=None, pad_edge=False)
+    table = Table(*whole, "licence", Column("about", overflow="fold"), box=None, pad_edge=False)
     for one in listed:
         table.add_row(one.name, str(one.prompts), one.state, one.licence, one.about)
     Console(highlight=False).print(table)

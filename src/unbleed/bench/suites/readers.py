@@ -114,7 +114,8 @@ def pair_in(prompt: str) -> tuple[Expected, ...]:
 
 
 def _numbers(text: str) -> set[int]:
-    return {int(number) for number in text.split(",")}
+    """Return the numbers of "1, 4", also where the file has words among them, as in "3, air"."""
+    return {int(number) for number in re.findall(r"\d+", text)}
 
 
 def _rows(text: str) -> Iterator[dict[str, Any]]:
