@@ -1,4 +1,4 @@
-"""`unbleed bench run` and `unbleed bench suites`: pictures of many prompts, drawn once, judged, kept."""
+"""`unbleed bench run`, `suites` and `download`: pictures of many prompts, drawn once, judged, kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from . import app
 from .common import AsJson, Model, print_json, quiet_libraries
@@ -17,10 +17,15 @@ from .progress import telling
 bench = typer.Typer(help="Compare methods on suites of prompts.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(bench, name="bench")
 
+SuiteDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder of published prompt sets [UNBLEED_SUITES, else the user's cache].", show_default=False),
+]
+
 
 @bench.command()
 def run(
-    suite: Annotated[str, typer.Argument(help="A suite's name; unbleed bench suites lists them.")],
+    suite: Annotated[str, typer.Argument(help="A suite's name (unbleed bench suites lists them), or a .txt, .csv or .jsonl.")],
     methods: Annotated[
         str,
         typer.Option(
@@ -29,6 +34,7 @@ def run(
     ] = "none,attend-and-excite,syngen",
     seeds: Annotated[int, typer.Option(help="Pictures per prompt and method.")] = 4,
     limit: Annotated[int | None, typer.Option(help="Only so many prompts, picked at random but always the same.")] = None,
+    suite_dir: SuiteDir = None,
     model: Model = "emoji",
     batch_size: Annotated[
         int | None, typer.Option(help="Pictures drawn at once [as before in this folder, else 8].", show_default=False)
@@ -45,7 +51,7 @@ def run(
     from ..bench.suites import suite as suite_called
     from ..emoji.oracle import Oracle
 
-    cases = suite_called(suite).head(limit)
+    cases = suite_called(suite, suite_dir).head(limit)
     contenders = contenders_from(methods.split(","), model)
     with telling("batches") as tell:
         outcome = run_bench(
@@ -76,15 +82,36 @@ def run(
 
 
 @bench.command()
-def suites(json: AsJson = False) -> None:
-    """List the suites of prompts."""
-    from ..bench.suites import suite, suite_names
+def suites(suite_dir: SuiteDir = None, json: AsJson = False) -> None:
+    """List the suites of prompts: those made here by a rule, and published ones, present or to be fetched."""
+    from dataclasses import asdict
 
-    listed = [suite(name) for name in suite_names()]
+    from ..bench.suites import listing, suite_folder
+
+    listed = listing(suite_dir)
     if json:
-        print_json({"suites": [{"name": s.name, "prompts": len(s.cases), "about": s.about} for s in listed]})
+        print_json({"folder": str(suite_folder(suite_dir)), "suites": [asdict(one) for one in listed]})
         return
-    table = Table("suite", "prompts", "about", box=None, pad_edge=False)
+    whole = [Column(title, no_wrap=True) for title in ("suite", "prompts", "state")]
+    table = Table(*whole, "licence", Column("about", overflow="fold"), box=None, pad_edge=False)
     for one in listed:
-        table.add_row(one.name, str(len(one.cases)), one.about)
+        table.add_row(one.name, str(one.prompts), one.state, one.licence, one.about)
     Console(highlight=False).print(table)
+
+
+@bench.command()
+def download(
+    names: Annotated[list[str], typer.Argument(help="Published suites; unbleed bench suites lists them.")],
+    suite_dir: SuiteDir = None,
+    json: AsJson = False,
+) -> None:
+    """Fetch the prompts of published suites from where their authors keep them, and check them."""
+    from ..bench.suites import download as fetch
+
+    files = {}
+    for name in names:
+        files[name] = str(fetch(name, suite_dir))
+        if not json:
+            typer.echo(files[name])
+    if json:
+        print_json({"files": files})
