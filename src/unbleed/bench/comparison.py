@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from .cases import Case
 from .contenders import Contender
 from .plan import Plan
+from .results import PictureRow
 from .scores import METRICS
 from .statistics import DRAWS, arrange, bootstrap
-from .results import PictureRow
 
 SIGNIFICANT = 0.05
 
