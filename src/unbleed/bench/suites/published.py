@@ -90,7 +90,7 @@ _ROWS = (
     ),
     Published(
         name="abc-6k",
-        about="COCO captions with two colours, each followed by itself with the colours exchanged",
+        about="COCO captions with colours, each followed by itself with two of them exchanged",
         path="abc6k/ABC-6K.txt",
         repository=_STRUCTURE,
         commit="773b2ba068c6cc60443d5d747a725413c8c9d46f",
@@ -115,16 +115,16 @@ _ROWS = (
         read=readers.conjunctions,
     ),
     _compositional(
-        "color", "color_val.txt", "1634259756dbc77d13093d907d414480080ec9790a8c97ad09efaea7b2534f2d", "colours of two things"
+        "color", "color_val.txt", "1634259756dbc77d13093d907d414480080ec9790a8c97ad09efaea7b2534f2d", "colours of things"
     ),
     _compositional(
-        "shape", "shape_val.txt", "37e1a276906c7ea9516cbd7ac8501be896006c0c17ca7344f260562834455bae", "shapes of two things"
+        "shape", "shape_val.txt", "37e1a276906c7ea9516cbd7ac8501be896006c0c17ca7344f260562834455bae", "shapes of things"
     ),
     _compositional(
         "texture",
         "texture_val.txt",
         "fbb5363515b4a28009e360afaaaf389d2dd2289e50dbb0c6ef4ea0c7fe4f3d4f",
-        "materials of two things",
+        "materials of things",
     ),
     _compositional(
         "spatial", "spatial_val.txt", "8707a1d7e42ce3002d95363cf55f74bd043c843ae27108f5125aaaa7840ca988", "where things stand"
@@ -180,7 +180,7 @@ _ROWS = (
     _similar(3, 22, "triples of similar subjects"),
     Published(
         name="genai-bench",
-        about="compositional prompts by designers: the first 527 of GenAI-Bench",
+        about="compositional prompts, as in GenAI-Bench's early version",
         path="genai_bench/genai_image.json",
         repository="linzhiqiu/t2v_metrics",
         commit="60ce07b144b9bff24b8dac5317cb28586b1b2509",
