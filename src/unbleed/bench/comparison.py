@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from .cases import Case
 from .contenders import Contender
+from .metrics.oracle import METRICS
 from .plan import Plan
-from .scores import METRICS
 from .statistics import DRAWS, arrange, bootstrap
 from .store import PictureRow
 

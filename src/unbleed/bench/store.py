@@ -28,8 +28,8 @@ from ..emoji.findings import Finding
 from ..errors import BenchError, OutputError, UnbleedWarning
 from ..generation import Picture, save
 from .cases import Case
+from .metrics.oracle import score
 from .plan import Job, Plan
-from .scores import score
 
 
 class Judge(Protocol):
