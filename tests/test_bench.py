@@ -22,9 +22,9 @@ from unbleed import cli
 from unbleed.bench import run as runner
 from unbleed.bench.cases import Case, Expected
 from unbleed.bench.contenders import contenders_from
+from unbleed.bench.metrics.oracle import METRICS, score
 from unbleed.bench.plan import Plan, canonical_json, model_fingerprint
 from unbleed.bench.run import run
-from unbleed.bench.scores import METRICS, score
 from unbleed.bench.store import Store
 from unbleed.bench.suites import suite
 from unbleed.cli import bench as bench_commands  # noqa: F401  (it adds the commands)

@@ -23,10 +23,10 @@ from unbleed.bench import page
 from unbleed.bench.cases import Case, Expected
 from unbleed.bench.comparison import Report, build
 from unbleed.bench.contenders import contenders_from
+from unbleed.bench.metrics.oracle import METRICS, score
 from unbleed.bench.page import choose_sheets
 from unbleed.bench.plan import Plan
 from unbleed.bench.report import write
-from unbleed.bench.scores import METRICS, score
 from unbleed.bench.statistics import arrange, bootstrap, holm, resample
 from unbleed.bench.store import PictureRow, Store
 from unbleed.bench.suites import suite

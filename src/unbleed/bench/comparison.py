@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from .cases import Case
 from .contenders import Contender
+from .metrics.oracle import METRICS
 from .plan import Plan
 from .results import PictureRow
-from .scores import METRICS
 from .statistics import DRAWS, arrange, bootstrap
 
 SIGNIFICANT = 0.05

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..errors import BenchError
 from .comparison import Report, Row
-from .scores import METRICS
+from .metrics.oracle import METRICS
 from .wording import by_method, cautions, exchanges, facts, faults, notes, percent, points, result, span, verdict
 
 SHEETS = 24  # prompts whose pictures the page shows,

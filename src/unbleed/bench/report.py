@@ -14,8 +14,8 @@ from typing import Any
 
 from ..errors import OutputError
 from .comparison import Report, Row
+from .metrics.oracle import METRICS
 from .page import html
-from .scores import METRICS
 from .wording import markdown
 
 

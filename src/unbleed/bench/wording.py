@@ -11,7 +11,7 @@ from typing import Any
 from ..emoji.findings import Finding
 from .cases import Case
 from .comparison import SIGNIFICANT, Report, Row
-from .scores import METRICS
+from .metrics.oracle import METRICS
 
 FEW_PROMPTS = 20  # with fewer the report warns of its intervals
 

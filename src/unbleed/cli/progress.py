@@ -74,7 +74,8 @@ def _lines(unit: str) -> Tell:
             each = [
                 f"{name} {have}/{of} {unit}".rstrip() + f", {more}" * bool(more) for name, (_, have, of, more) in stages.items()
             ]
-            made, left = (sum(s[k + 1] - s[k] for s in stages.values()) for k in (0, 1))
+            made = sum(have - first for first, have, _, _ in stages.values())
+            left = sum(of - have for _, have, of, _ in stages.values())
             rest = f", {(now - begun) * left / made:.0f} s left" if made and left else ""
             typer.echo(f"{'; '.join(each)}, {now - begun:.0f} s{rest}", err=True)
         if done >= total:
