@@ -163,8 +163,8 @@ class Pretrained:
         return {name: made[name].to(self.device) for name in ("input_ids", "attention_mask")}
 
 
-def read_weights(path: str, published: str) -> Mapping[str, Tensor]:
-    """Return the tensors of a safetensors file; raise `BenchError` that says how to make it of the `published` checkpoint."""
+def weights_file(path: str, published: str) -> Path:
+    """Return a safetensors file; raise `BenchError` that says how to make it of the `published` checkpoint."""
     file = Path(path)
     if file.suffix != ".safetensors" or not file.is_file():
         raise BenchError(
@@ -172,6 +172,10 @@ def read_weights(path: str, published: str) -> Mapping[str, Tensor]:
             "python -c \"import sys, torch; from safetensors.torch import save_file; s = torch.load(sys.argv[1], 'cpu'); "
             "save_file({k: v.clone() for k, v in s.get('state_dict', s).items()}, sys.argv[2])\" IN.pt OUT.safetensors"
         )
+    return file
+
+
+def read_weights(file: Path) -> Mapping[str, Tensor]:
     try:
         return load_file(file)
     except SafetensorError as error:
