@@ -265,6 +265,18 @@ def test_a_checkpoint_that_does_not_fit_is_refused(folders: dict[str, Path], ima
             )
 
 
+def test_a_package_that_is_not_installed_is_named_with_the_extra(
+    folders: dict[str, Path], images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any, **how: Any) -> None:
+        raise ImportError("\nIt requires the scipy library\nand so on")
+
+    monkeypatch.setattr("transformers.CLIPModel.from_pretrained", fail)
+    with pytest.raises(BenchError) as error:
+        made("clip", folders).look(images, CASES)
+    assert 'not installed (It requires the scipy library): pip install "unbleed[metrics]"' in one_line(error)
+
+
 def test_device_and_precision_are_checked(folders: dict[str, Path], images: list[Image.Image]) -> None:
     with pytest.raises(BenchError, match='"float8" is no precision for a metric; known: float32, float16, bfloat16'):
         made("clip", folders, dtype="float8").look(images, CASES)
@@ -273,7 +285,7 @@ def test_device_and_precision_are_checked(folders: dict[str, Path], images: list
 
 
 def test_a_pinned_revision_needs_no_network() -> None:
-    assert Pretrained("openai/clip-vit-base-patch16", "CLIPModel").fingerprint == "57c216476eefef5ab752ec549e440a49ae4ae5f3"
+    assert Pretrained("openai/clip-vit-large-patch14", "CLIPModel").fingerprint == "32bd64288804d66eefd0ccbe215aa642df71cc41"
     assert Pretrained("some/model", "CLIPModel", revision="a" * 40).fingerprint == "a" * 40
 
 
@@ -313,6 +325,24 @@ def test_a_chat_answers_yes_against_no(folders: dict[str, Path], images: list[Im
     [[sure]] = chat.says_yes(images[:1], [["Is there a cat?"]])
     [[(yes, no)]] = chat.probabilities(images[:1], [["Is there a cat? Please answer yes or no."]], ("Yes", "No"))
     assert sure == pytest.approx(yes / (yes + no))
+
+
+def test_questions_of_one_batch_do_not_touch_each_other_in_the_default_model(
+    tmp_path: Path, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tiny Qwen2.5-VL, whose pictures have as many tokens as their size asks for."""
+    from transformers import Qwen2_5_VLProcessor
+
+    # its video processor needs torchvision; pictures do not
+    monkeypatch.setattr(Qwen2_5_VLProcessor, "check_argument_for_proper_class", lambda *arguments: None)
+    pretrained = Pretrained(str(tmp_path), "AutoModelForImageTextToText")
+    pretrained.__dict__["processor"] = tiny_metrics.qwen(tmp_path)
+    chat = ChatAnswers(pretrained)
+    sized = [image.resize((40 + 30 * number, 40)) for number, image in enumerate(images)]
+    questions = [["Is there a cat?"], ["Is there a bird on a green car?", "red?"], ["Is there any apple in the picture?"]]
+    together = chat.says_yes(sized, questions)
+    assert_alike(together, [chat.says_yes([one], [asked])[0] for one, asked in zip(sized, questions, strict=True)])
+    assert len({round(sure, 4) for of_picture in together for sure in of_picture}) == 4
 
 
 def test_a_word_of_several_tokens_is_no_answer(folders: dict[str, Path], images: list[Image.Image]) -> None:

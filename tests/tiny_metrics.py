@@ -28,6 +28,10 @@ from transformers import (
     Mask2FormerConfig,
     Mask2FormerForUniversalSegmentation,
     Mask2FormerImageProcessorPil,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
+    Qwen2VLImageProcessorPil,
     SwinConfig,
     ViltConfig,
     ViltForQuestionAnswering,
@@ -131,6 +135,33 @@ def llava(folder: Path) -> Path:
         chat_template=CHAT,
     ).save_pretrained(folder)
     return folder
+
+
+def qwen(folder: Path) -> Qwen2_5_VLProcessor:
+    """Save the network; return its processor, which without torchvision can be made but not loaded."""
+    marks = ("image_pad", "video_pad", "vision_start", "vision_end")
+    specials = [f"<|{mark}|>" for mark in ("endoftext", "im_start", "im_end", *marks)]
+    tokenizer = llm_tokenizer(*specials, "Yes", "No")
+    image, video, start, end = (tokenizer.convert_tokens_to_ids(f"<|{mark}|>") for mark in marks)
+    config = Qwen2_5_VLConfig(
+        text_config={
+            **TRUNK,
+            "vocab_size": len(tokenizer),
+            "bos_token_id": None,
+            "eos_token_id": 0,
+            "num_key_value_heads": 2,
+            "rope_scaling": {"mrope_section": [1, 1, 2], "rope_type": "default", "type": "default"},
+        },
+        vision_config={"depth": 2, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16},
+        image_token_id=image,
+        video_token_id=video,
+        vision_start_token_id=start,
+        vision_end_token_id=end,
+    )
+    lively(Qwen2_5_VLForConditionalGeneration(config)).save_pretrained(folder)
+    pictures = Qwen2VLImageProcessorPil(size={"shortest_edge": 28 * 28, "longest_edge": 56 * 56})
+    template = CHAT.replace("<image>", "<|vision_start|><|image_pad|><|vision_end|>")
+    return Qwen2_5_VLProcessor(pictures, tokenizer, None, chat_template=template)
 
 
 def mask2former(folder: Path) -> Path:

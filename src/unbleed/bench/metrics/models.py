@@ -26,12 +26,14 @@ class Published(NamedTuple):
     """What is known of a model of the hub."""
 
     licence: str
-    revision: str = "main"  # the commit where it is known for certain; else the one that is found, which the fingerprint keeps
+    revision: str = "main"
+    """A commit that is known to hold safetensors; else main, for which alone transformers takes the hub's own conversion where
+    there are only pickles. Which commit main was is in the fingerprint."""
 
 
 PUBLISHED = {
-    "openai/clip-vit-base-patch16": Published("MIT", "57c216476eefef5ab752ec549e440a49ae4ae5f3"),
-    "openai/clip-vit-base-patch32": Published("MIT", "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"),
+    "openai/clip-vit-base-patch16": Published("MIT"),  # 57c21647: pickles alone
+    "openai/clip-vit-base-patch32": Published("MIT"),  # 3d74acf9: pickles alone
     "openai/clip-vit-large-patch14": Published("MIT", "32bd64288804d66eefd0ccbe215aa642df71cc41"),
     "openai/clip-vit-large-patch14-336": Published("MIT"),
     "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": Published("MIT"),
