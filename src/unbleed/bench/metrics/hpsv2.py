@@ -101,7 +101,7 @@ class HpsV2:
     def clip(self) -> Clip:
         return Clip(_Checkpoint(self.backbone, "CLIPModel", self.revision, self.device, self.dtype, file=self.model))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         return fingerprints.of_values(metric="hpsv2 1", model=self.clip.fingerprint, dtype=self.dtype)
 

@@ -93,7 +93,7 @@ class ImageReward:
         head = _head(head_tensors, self.model)
         return to_device(blip, self.device, dtype_of(self.dtype)), to_device(head, self.device)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         file = weights_file(self.model, CHECKPOINT)
         models = [fingerprints.of_files(file.parent, [file]), self.reader.fingerprint]
