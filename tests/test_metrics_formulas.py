@@ -296,7 +296,7 @@ def test_image_reward_is_that_of_its_own_architecture(image: Image.Image, tmp_pa
     words = tiny_metrics.bert_tokenizer()
     file = tiny_checkpoints.image_reward_checkpoint(tmp_path / "reward.safetensors", vocabulary=len(words) + 2)
     words.save_pretrained(tmp_path / "words")
-    one = metric("image-reward", model=str(file), tokenizer=str(tmp_path / "words"))
+    one: Any = metric("image-reward", model=str(file), tokenizer=str(tmp_path / "words"))
     other = image.rotate(90)
     seen = one.look([image, other], [Case("a red cat"), Case("a bird on a green car and an apple")])
     tensors = load_file(file)
@@ -307,6 +307,8 @@ def test_image_reward_is_that_of_its_own_architecture(image: Image.Image, tmp_pa
         [expected] = tiny_checkpoints.image_reward(tensors, pixels_of(picture, 32)[None], tokens).tolist()
         assert of_picture["reward"] == pytest.approx(expected, rel=1e-3, abs=1e-4)
     assert seen[0]["reward"] != pytest.approx(seen[1]["reward"], abs=1e-3)
+    # too small a thing to be seen in random weights
+    assert one.network[0].config.vision_config.layer_norm_eps == 1e-6
 
 
 def test_image_reward_sees_the_middle_of_what_is_not_square() -> None:
