@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml Makefile
 	@echo "setting up .venv (a few minutes, once)" >&2
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[dev]"
 	@touch $@
 
 # The main job: one prompt, the model's own picture and the guided one, side by side.

@@ -16,12 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from unbleed.bench.contenders import contenders_from
-from unbleed.bench.run import run
-from unbleed.bench.store import Store
+from unbleed.bench.measure import measure
 from unbleed.bench.suites import suite
 from unbleed.emoji import WEIGHTS
-from unbleed.emoji.oracle import Oracle
 from unbleed.emoji.train import PRESETS, Recipe, Stage, train
 from unbleed.model_settings import FILE_NAME
 
@@ -68,10 +65,8 @@ def rates(model: Path, out: Path, prompts: int, seeds: int) -> dict[str, float]:
     figures: dict[str, float] = {}
     for name in ("emoji-single", "emoji-pairs"):
         folder = out / f"{model.name}-{name}"
-        cases, contenders = suite(name).head(prompts), contenders_from(["none"], str(model))
-        run(folder, cases, contenders, model=str(model), seeds=seeds, judge=Oracle.load())
-        store = Store(folder)
-        rows = list(store.pictures(store.plan()))
+        cases = suite(name).head(prompts)
+        rows = measure(folder, cases, ["none"], model=str(model), seeds=seeds).pictures
         figures[f"{name} right"] = fmean(row.scores["all_correct"] for row in rows)
     held_out = [row for row in rows if "held-out" in cases.cases[row.case].groups]
     figures["held-out right"] = fmean(row.scores["all_correct"] for row in held_out)

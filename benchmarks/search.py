@@ -22,11 +22,8 @@ import torch
 
 import unbleed
 from unbleed.bench.cases import Suite
-from unbleed.bench.contenders import contenders_from
-from unbleed.bench.run import run
-from unbleed.bench.store import Store
+from unbleed.bench.measure import measure
 from unbleed.bench.suites import suite
-from unbleed.emoji.oracle import Oracle
 from unbleed.guidance import PaperMethod
 from unbleed.model_settings import settings_of
 
@@ -97,15 +94,13 @@ def main() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     pipe = unbleed.load("emoji")
     pipe.set_progress_bar_config(disable=True)
-    validation, oracle = suite("emoji-validation").head(given.prompts), Oracle.load()
+    validation = suite("emoji-validation").head(given.prompts)
     names = given.methods.split(",") if given.methods else [name for name in unbleed.METHODS if name != "none"]
     best: dict[str, Any] = {}
     for name in names:
         settings = {label(name, changes): changes for changes in trials(name, pipe, validation, given.fixed)}
         folder = given.out / name
-        run(folder, validation, contenders_from(list(settings), "emoji"), model="emoji", seeds=given.seeds, judge=oracle)
-        store = Store(folder)
-        rows = list(store.pictures(store.plan()))
+        rows = measure(folder, validation, list(settings), model="emoji", seeds=given.seeds).pictures
         scores = {one: fmean(row.scores["all_correct"] for row in rows if row.contender == one) for one in settings}
         for one, score in scores.items():
             print(f"{score:7.1%}  {one}", file=sys.stderr, flush=True)

@@ -22,9 +22,10 @@ from PIL import Image
 import unbleed
 from unbleed import cli
 from unbleed.bench import causes_run
+from unbleed.bench import run as runner
 from unbleed.bench.causes import QUANTITIES, Causes, auc, build, compare, windows
 from unbleed.bench.causes_report import markdown, result, write
-from unbleed.bench.causes_run import draw, store_of
+from unbleed.bench.causes_run import draw, rows_of, store_of
 from unbleed.bench.plan import Plan
 from unbleed.bench.statistics import resample
 from unbleed.bench.store import Store
@@ -145,7 +146,6 @@ def plan_of(prompts: int) -> Plan:
         guidance_scale=3.0,
         dtype="float32",
         batch_size=3,
-        judge="j" * 16,
         versions={"torch": "2"},
         machine={"processor": "a small one", "device": "cpu"},
     )
@@ -249,26 +249,28 @@ class Painter:
     recipes: list[Recipe] = field(default_factory=list)
     broken: bool = False
 
-    def generate(self, pipe: object, recipe: Recipe, seeds: Sequence[int], **options: Any) -> Iterator[Picture]:
-        assert options == {"batch_size": len(seeds), "record_maps": True}
-        self.recipes.append(recipe)
+    def draw(self, pipe: object, recipes: Sequence[Recipe], *, record_maps: bool) -> list[Picture]:
+        assert record_maps
+        self.recipes.append(recipes[0])
         entities = (((2,), ()), ((5,), ()))
         tokens = SimpleNamespace(pieces=("",) * 8, entities=entities, own=tuple(range(1, 7)), end=7, padded_with_end=True)
-        for seed in seeds:
+        pictures = []
+        for recipe in recipes:
             if len(self.drawn) == self.patience:
                 raise KeyboardInterrupt
-            self.drawn.append((recipe.prompt, seed))
-            maps = torch.rand(4, 8, 4, 4, generator=torch.Generator().manual_seed(seed))
+            self.drawn.append((recipe.prompt, recipe.seed))
+            maps = torch.rand(4, 8, 4, 4, generator=torch.Generator().manual_seed(recipe.seed))
             maps = maps * torch.nan if self.broken else maps
-            image = Image.new("RGB", (8, 8))
-            yield Picture(image, replace(recipe, seed=seed), (), 1.0, tokens, maps)  # type: ignore[arg-type]
+            pictures.append(Picture(Image.new("RGB", (8, 8)), recipe, (), 1.0, tokens, maps))  # type: ignore[arg-type]
+        return pictures
 
 
 @pytest.fixture
 def painter(monkeypatch: pytest.MonkeyPatch) -> Painter:
     painter = Painter()
-    monkeypatch.setattr(causes_run, "generate", painter.generate)
-    monkeypatch.setattr(causes_run, "warm_pipeline", lambda plan: "a pipeline")
+    monkeypatch.setattr(causes_run, "draw_pictures", painter.draw)
+    monkeypatch.setattr(causes_run, "warm_pipeline", lambda *_: "a pipeline")
+    monkeypatch.setattr(runner, "BATCH_SIZE", 2)
     return painter
 
 
@@ -282,15 +284,16 @@ def test_a_study_that_was_stopped_draws_nothing_twice(painter: Painter, out: Pat
     painter.patience = 5
     with pytest.raises(KeyboardInterrupt):
         drawn_rows(out)
-    assert len((out / "study.jsonl").read_text().splitlines()) == 4  # the fifth had no batch to come with
+    assert len(rows_of(out).read()) == 4  # the fifth had no batch to come with
     painter.patience = float("inf")
     del painter.drawn[4:]
     rows = drawn_rows(out, report=lambda done, total: told.append((done, total)))
-    assert told == [(2, 3), (3, 3)]
+    assert told == [(4, 6), (6, 6)]
     prompts = [case.prompt for case in suite("emoji-pairs").head(3).cases]
     assert painter.drawn == [(prompt, seed) for prompt in prompts for seed in (0, 1)]
-    assert [[(row["case"], row["seed"]) for row in of] for of in rows] == [[(p, 0), (p, 1)] for p in prompts]
-    assert drawn_rows(out) == json.loads(json.dumps(rows))
+    assert list(rows_of(out).read("prompt", "seed").values()) == painter.drawn
+    assert [[len(row["overlap"]) for row in of] for of in rows] == [[4, 4]] * 3
+    assert drawn_rows(out) == rows
     drawn_rows(out, limit=4, seeds=4)  # more seeds, in the batches of before, and another prompt
     assert len(painter.drawn) == len(set(painter.drawn)) == 16
 
@@ -311,7 +314,7 @@ def test_whatever_changes_a_row_asks_for_another(painter: Painter, out: Path, ch
 def test_a_study_leaves_a_benchmark_alone(painter: Painter, out: Path) -> None:
     drawn_rows(out)
     assert not (out / "run.json").exists()
-    assert not (out / "rows.jsonl").exists()
+    assert not (out / "pictures").exists()
     with pytest.raises(BenchError, match=r"no run\.json"):
         Store(out).plan()
     assert store_of(out).plan().suite.name == "emoji-pairs"
@@ -342,7 +345,7 @@ def test_maps_that_are_no_numbers_are_not_kept(painter: Painter, out: Path) -> N
     painter.broken = True
     with pytest.raises(BenchError, match="hold values that are no numbers"):
         drawn_rows(out)
-    assert not (out / "study.jsonl").exists()
+    assert rows_of(out).read() == {}
 
 
 # ------------------------------------------------------------------------------------------- the embedded model
@@ -377,7 +380,7 @@ def test_a_study_of_the_embedded_model(command: Any, out: Path) -> None:
     with unbleed.guide(pipe, NoGuidance(resolution=16), record_maps=True) as run:
         pipe(case.prompt, num_inference_steps=4, guidance_scale=3.0, generator=[torch.Generator("cpu").manual_seed(0)])
     groups = group_tokens([run.tokens[0]])
-    lines = {row["case"]: row for row in map(json.loads, (out / "study.jsonl").read_text().splitlines())}
+    lines = {prompt: json.loads(measured) for prompt, measured in rows_of(out).read("prompt", "measured").values()}
     for name, function in {"intensity": intensity, "spread": spread, "overlap": overlap_of}.items():
         by_step = [function(step.maps, groups).item() for step in run.maps]
         assert lines[case.prompt][name] == pytest.approx(by_step, rel=1e-5)
@@ -387,10 +390,10 @@ def test_a_study_of_the_embedded_model(command: Any, out: Path) -> None:
         others = [mean[case.prompt] > value for prompt, value in mean.items() if prompt != case.prompt]
         assert found["mean"] == np.mean(others)
 
-    before = (out / "causes.csv").read_text(), (out / "study.jsonl").read_text()
+    before = (out / "causes.csv").read_text(), rows_of(out).read("measured")
     code, text, err = command(Judge(), *arguments)  # nothing is left to draw
     assert (code, text.split(), err) == (0, list(document["files"].values()), "")
-    assert ((out / "causes.csv").read_text(), (out / "study.jsonl").read_text()) == before
+    assert ((out / "causes.csv").read_text(), rows_of(out).read("measured")) == before
 
 
 def test_pictures_of_one_kind_are_one_line(painter: Painter, command: Any, out: Path) -> None:

@@ -240,7 +240,6 @@ def test_annotations_survive_a_plan() -> None:
         guidance_scale=1.0,
         dtype="float32",
         batch_size=1,
-        judge="",
         versions={},
         machine={},
     )
