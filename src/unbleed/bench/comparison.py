@@ -123,11 +123,12 @@ def build(
     baseline: str = "none",
     draws: int = DRAWS,
     date: str = "",
+    cautions: Sequence[str] = (),
 ) -> Report:
     """Return the report of a run's pictures, which may be those of some of its prompts only.
 
     `metrics` are those that gave the scores, in the same order. Where there is no contender `baseline`, it is the first. With
-    very many pictures fewer draws are made.
+    very many pictures fewer draws are made. `cautions` are what a reader must know, in sentences.
     """
     pictures, cases, scores = results.pictures, plan.suite.cases, results.scores
     labels = [c.label for c in plan.contenders]
@@ -148,7 +149,8 @@ def build(
     total: Sample | None = None
     for number, (group, mask) in enumerate(masks.items(), start=1):
         found = figures.sample(mask, number)
-        subsets[group] = figures.rows(found, mask)
+        if of_group := figures.rows(found, mask):
+            subsets[group] = of_group
         total = found if total is None else total + found
     partition = len(masks) > 1 and bool((np.sum(list(masks.values()), axis=0) == 1).all())
     overall = figures.rows(total / len(masks), every) if total and partition else ()
@@ -165,6 +167,7 @@ def build(
         "pictures": len(pictures),
         "draws": possible,
         "draws_asked": draws,
+        "cautions": list(cautions),
     }
     return Report(
         rows=rows,
@@ -181,7 +184,7 @@ def build(
 
 @dataclass(frozen=True)
 class _Figures:
-    """The numbers of a run: `values` (contender, score, prompt, seed), nan where a score has no ground; `seconds` without score."""
+    """The numbers of a run: `values` (contender, score, prompt, seed), nan where a score has no ground, and `seconds` alike."""
 
     labels: Sequence[str]
     scores: Sequence[Score]

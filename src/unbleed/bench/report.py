@@ -22,6 +22,8 @@ from .markdown import markdown
 from .page import html
 from .results import PictureRow
 
+FAILURES = "method change prompt seed before after gain saw_before saw_after image_before image_after".split()
+
 
 def write(report: Report, folder: Path) -> dict[str, Path]:
     """Write the files of a report, and return {kind: path}.
@@ -31,16 +33,16 @@ def write(report: Report, folder: Path) -> dict[str, Path]:
     names = [score.name for score in report.scores]
     rows = [[group, *astuple(row)] for group, rows in _by_group(report).items() for row in rows]
     pictures = (
-        [r.prompt, r.seed, r.contender, *(r.scores.get(name, "") for name in names), round(r.seconds, 4)] for r in report.pictures
+        [r.prompt, r.seed, r.contender, *(r.scores.get(name, "") for name in names), round(r.seconds, 4)]
+        for r in report.pictures
     )
-    failures = ["method", "change", "prompt", "seed", "before", "after", "gain", "saw_before", "saw_after", "image_before", "image"]
     texts = {
         "report.html": html(report),
         "report.md": markdown(report),
         "report.tex": latex(report),
         "rows.csv": csv_text(["group", *(field.name for field in fields(Row))], rows),
         "pictures.csv": csv_text(["prompt", "seed", "method", *names, "seconds"], pictures),
-        "failures.csv": csv_text(failures, _failures(report, folder)),
+        "failures.csv": csv_text(FAILURES, _failures(report, folder)),
     }
     write_texts(texts, folder)
     return {name.replace(".csv", "").replace("report.", ""): folder / name for name in texts}

@@ -104,7 +104,7 @@ def cautions(report: Report) -> list[str]:
     texts = [f"The run is not finished: {left_out} of {count + left_out} prompts are left out."] if left_out else []
     if failed:
         texts.append(f"{failed} {'picture' if failed == 1 else 'pictures'} could not be drawn.")
-    return texts + list(run.get("cautions", ())) + (few_prompts(count) if report.scores else [])
+    return texts + run["cautions"] + (few_prompts(count) if report.scores else [])
 
 
 def few_prompts(count: int) -> list[str]:
@@ -120,7 +120,9 @@ def notes(report: Report) -> list[str]:
 
 def _of_scores(report: Report) -> list[str]:
     run, judges = report.run, report.run["metrics"]
-    fewer = f" Of so many pictures no more are made; {run['draws_asked']:,} were asked for." * (run["draws"] < run["draws_asked"])
+    fewer = f" Of so many pictures no more are made; {run['draws_asked']:,} were asked for." * (
+        run["draws"] < run["draws_asked"]
+    )
     texts = [
         "All methods drew the same prompts from the same seeds, so they are compared picture by picture. Intervals are 95 % "
         f"percentile intervals of a paired hierarchical bootstrap of {run['draws']:,} draws: prompts with replacement, then "
@@ -163,7 +165,12 @@ def facts(report: Report) -> dict[str, str]:
     pictures = f"{run['pictures']} of {len(report.contenders)} methods"
     if "runs" not in run:
         return run_facts(run, pictures)
-    common = {"pictures": pictures, "prompts": str(run["prompts"]), "seeds": f"{run['seeds']} per prompt", "metrics": _metrics(run)}
+    common = {
+        "pictures": pictures,
+        "prompts": str(run["prompts"]),
+        "seeds": f"{run['seeds']} per prompt",
+        "metrics": _metrics(run),
+    }
     return common | {f"{name}: {fact}": words for name, of in run["runs"].items() for fact, words in of.items()}
 
 
