@@ -145,7 +145,7 @@ def estimate(found: Sample, *, baseline: int = 0) -> Estimates:
 
     p = to_others(np.minimum(1.0, 2 * (tails + 1) / (len(drawn) + 1)))
     adjusted = np.full_like(p, np.nan)
-    adjusted[others] = np.apply_along_axis(holm, 0, p[others]) if others.any() else p[others]
+    adjusted[others] = np.apply_along_axis(holm, 0, p[others]) if p[others].size else p[others]
     difference, below, above = map(to_others, (means[1], low[1], high[1]))
     return Estimates(means[0], low[0], high[0], difference, below, above, p, adjusted)
 
