@@ -112,7 +112,7 @@ def _feature(kind: str) -> dict[str, Any]:
     if kind == "image":
         return {"_type": "Image"}
     if kind == "list":
-        return {"feature": {"dtype": "string", "_type": "Value"}, "_type": "List"}
+        return {"feature": {"dtype": "string", "_type": "Value"}, "_type": "Sequence"}
     return {"dtype": kind, "_type": "Value"}
 
 

@@ -44,7 +44,7 @@ def result(report: Report) -> str:
     if score is None and report.scores:
         return "The scores have no ground in any of these prompts."
     if score is None:
-        return f"No metric has looked at these pictures; {TO_SCORE} makes one look."
+        return f"No metric has looked at these pictures; {TO_SCORE} lets one look."
     ranked = [row for row in report.rows if row.metric == score.name]
     base = next(row for row in ranked if row.method == report.baseline)
     others = [row for row in ranked if row is not base]
