@@ -33,6 +33,7 @@ from unbleed.bench.plots import styles
 from unbleed.bench.report import write
 from unbleed.bench.scores import score
 from unbleed.bench.statistics import affordable, arrange, bootstrap, estimate, holm, resample, sample
+from unbleed.bench.store import Store
 from unbleed.bench.suites import suite
 from unbleed.bench.wording import TO_SCORE, exchanges, result
 from unbleed.cli import bench_report  # noqa: F401  (it adds the command)
@@ -552,8 +553,15 @@ def test_of_several_versions_of_a_metric_that_of_today_counts(folder: Path, monk
     assert (opened.metrics[0].fingerprint, opened.cautions) == (FakeOracle().fingerprint[:16], ())
     monkeypatch.setattr(folders, "metric_called", lambda name: FakeOracle("0d" * 16))
     opened = folders.open_folder(folder)
-    assert opened.metrics[0].fingerprint == folders.kept_fingerprints(folder)["oracle"][0]
+    store = Store(folder)
+    assert opened.metrics[0].fingerprint == folders.kept_fingerprints(store, store.plan())["oracle"][0]
     assert "2 versions of oracle looked at these pictures" in opened.cautions[0]
+
+
+def test_a_metric_that_saw_other_pictures_of_the_folder_does_not_count(folder: Path) -> None:
+    write_run(folder, plan_of("none", limit=2, name="emoji-triples"), metrics=[FakeClip()])
+    write_run(folder, plan_of("none", limit=2))
+    assert [metric.name for metric in folders.open_folder(folder).metrics] == ["oracle"]
 
 
 def test_pictures_that_no_metric_saw_are_reported(command: Any, folder: Path) -> None:

@@ -14,6 +14,7 @@ from .folders import Folder, kept_fingerprints, open_folder
 from .plan import Plan
 from .results import PictureRow, Results
 from .statistics import DRAWS
+from .store import Store
 from .wording import run_facts
 
 NAMED = 3  # prompts that a caution names
@@ -36,7 +37,7 @@ def open_both(
 
     Raises `BenchError` as `open_folder` does, and where a metric that is asked for differs between the two.
     """
-    found = kept_fingerprints(first), kept_fingerprints(second)
+    found = [kept_fingerprints(store, store.plan()) for store in (Store(first), Store(second))]
     common: dict[str, str] = {}
     for name in names or sorted(found[0].keys() & found[1].keys()):
         shared = [fingerprint for fingerprint in found[0].get(name, []) if fingerprint in found[1].get(name, [])]

@@ -66,14 +66,14 @@ def open_folder(
     fingerprints: Mapping[str, str] | None = None,
     allow_partial: bool = False,
 ) -> Folder:
-    """Return what a folder holds, scored by the metrics `names`, by default all that looked at its pictures.
+    """Return what a folder holds, scored by the metrics `names`, by default all that looked at pictures of its plan.
 
     `fingerprints` {name: fingerprint} say which of several definitions of a metric is meant. Raises `BenchError` where there is
     no run, a metric that is asked for has not looked, or pictures are missing and `allow_partial` is not set.
     """
     store = Store(path)
     plan = store.plan()
-    found = kept_fingerprints(path)
+    found = kept_fingerprints(store, plan)
     chosen, cautions = [], []
     for name in _in_order(found) if names is None else names:
         if name not in found:
@@ -87,13 +87,15 @@ def open_folder(
     return Folder(path, plan, tuple(chosen), rows, begun.date().isoformat(), tuple(cautions))
 
 
-def kept_fingerprints(path: Path) -> dict[str, list[str]]:
-    """Return {metric: the fingerprints under which a folder keeps what it saw}, the latest first."""
+def kept_fingerprints(store: Store, plan: Plan) -> dict[str, list[str]]:
+    """Return {metric: the fingerprints under which a folder keeps what it saw in pictures of the plan}, the latest first."""
+    pictures = {job.key for job in plan.jobs()}
     found: dict[str, list[tuple[float, str]]] = {}
-    for folder in (path / "metrics").glob("*-*"):
-        if files := [file.stat().st_mtime for file in folder.iterdir() if not file.name.startswith(".")]:
-            name, _, fingerprint = folder.name.rpartition("-")
-            found.setdefault(name, []).append((max(files), fingerprint))
+    for folder in (store.folder / "metrics").glob("*-*"):
+        name, _, fingerprint = folder.name.rpartition("-")
+        if any(key.partition(".")[0] in pictures for key in store.seen(name, fingerprint).read()):
+            latest = max(file.stat().st_mtime for file in folder.iterdir())
+            found.setdefault(name, []).append((latest, fingerprint))
     return {name: [fingerprint for _, fingerprint in sorted(of, reverse=True)] for name, of in sorted(found.items())}
 
 
