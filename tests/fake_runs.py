@@ -15,14 +15,14 @@ from PIL import Image
 from unbleed.bench.cases import Case
 from unbleed.bench.contenders import contenders_from
 from unbleed.bench.metrics.base import Metric, Score
+from unbleed.bench.metrics.oracle import METRICS as SCORES
+from unbleed.bench.metrics.oracle import score
 from unbleed.bench.plan import Plan
 from unbleed.bench.results import PictureRow, Results
-from unbleed.bench.scores import METRICS, score
 from unbleed.bench.store import PICTURES, Store, case_digest, row_key
 from unbleed.bench.suites import suite
 from unbleed.emoji.findings import Finding, Sighting
 
-SCORES = tuple(Score(m.name, m.title, m.about, m.higher_is_better) for m in METRICS)
 SKILL = 0.8  # the chance that an entity is there, where nothing else is said
 
 

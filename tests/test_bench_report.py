@@ -27,11 +27,11 @@ from unbleed.bench.comparison import Report, build
 from unbleed.bench.failures import changes
 from unbleed.bench.latex import escaped, latex
 from unbleed.bench.markdown import markdown
+from unbleed.bench.metrics.oracle import score
 from unbleed.bench.numbers import number, percent, points, signed, span
 from unbleed.bench.page import choose_sheets
 from unbleed.bench.plots import styles
 from unbleed.bench.report import write
-from unbleed.bench.scores import score
 from unbleed.bench.statistics import affordable, arrange, bootstrap, estimate, holm, resample, sample
 from unbleed.bench.store import Store
 from unbleed.bench.suites import suite

@@ -29,8 +29,8 @@ from ..errors import BenchError
 from ..losses.groups import TokenGroups, group_tokens
 from ..losses.overlap import intensity, overlap_of, spread
 from ..prompt import PromptTokens
+from .metrics.oracle import score
 from .plan import Plan
-from .scores import score
 from .statistics import LEVEL, Array, resample
 
 DRAWS = 2_000

@@ -54,7 +54,7 @@ class Folder:
 
 def metric_called(name: str) -> Metric:
     """Return the metric of that name with its default settings; no model is loaded by that."""
-    from .metrics import metric  # pyright: ignore[reportAttributeAccessIssue]
+    from .metrics import metric
 
     return metric(name)
 

@@ -76,7 +76,8 @@ class Plan:
 
         def of(setup: Setup, draws: int) -> Iterator[tuple[int, Batch]]:
             seeds = self.seeds_of(draws)
-            jobs = (setup.job(case.prompt, seed) for case in self.suite.cases for seed in seeds)
+            prompts = dict.fromkeys(case.prompt for case in self.suite.cases)  # some suites say one twice
+            jobs = (setup.job(prompt, seed) for prompt in prompts for seed in seeds)
             for number, batch in enumerate(in_batches(jobs, self.batch_size)):
                 yield number * self.batch_size // len(seeds), batch  # the first prompt that it has to do with
 

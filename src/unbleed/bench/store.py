@@ -136,10 +136,13 @@ class Store:
         """Return the keys of the pictures that are there, {key: error} of those that could not be drawn, and the keys of
         those that have a row but no file any more."""
         there = {name[:-4] for folder in _folders(self.folder / "images") for name in os.listdir(folder)}
-        rows = self.pictures.read("error")
-        failed = {key: error for key, (error,) in rows.items() if error is not None}
-        with_rows = rows.keys() - failed.keys()
-        return with_rows & there, failed, with_rows - there
+        drawn, failed, gone = set[str](), dict[str, str](), set[str]()
+        for key, (error,) in self.pictures.read("error").items():
+            if error is not None:
+                failed[key] = error
+            else:
+                (drawn if key in there else gone).add(key)
+        return drawn, failed, gone
 
     # ------------------------------------------------------------------------------------------------- what was seen
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -12,6 +11,7 @@ from typing import Any
 
 from ..emoji import WEIGHTS
 from ..errors import ModelError
+from . import fingerprints
 
 NULL_MODEL = "null"
 """Grey pictures of 64x64 pixels and no network: what the runner itself costs."""
@@ -64,13 +64,7 @@ def model_fingerprint(model: str) -> str:
         raise ModelError(f"{folder} is no diffusers pipeline: its model_index.json cannot be read ({error})") from error
     files = [folder / "model_index.json"]
     files += [f for part in parts for f in (folder / part).rglob("*") if f.suffix in (".safetensors", ".json")]
-    total = hashlib.sha256()
-    for file in sorted(files):
-        total.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                total.update(block)
-    return total.hexdigest()
+    return fingerprints.of_files(folder, files)
 
 
 def _hub_commit(model: str) -> str:

@@ -9,15 +9,16 @@ from typing import Protocol
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 60.0
 
 
 class Tell(Protocol):
-    """Say that `done` of `total` are finished of the stage `what`, and how high its loss is, if it has one."""
+    """Say that `done` of `total` are finished of the stage `what`, its loss where it has one, and what else is to be told."""
 
-    def __call__(self, what: str, done: int, total: int, loss: float | None = None, /) -> None: ...
+    def __call__(self, what: str, done: int, total: int, loss: float | None = None, note: str = "", /) -> None: ...
 
 
 @contextmanager
@@ -34,30 +35,50 @@ def telling(unit: str = "") -> Iterator[Tell]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[loss]}"),
+        _Rate(),
+        TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console, speed_estimate_period=600) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def tell(what: str, done: int, total: int, loss: float | None = None, /) -> None:
+        def tell(what: str, done: int, total: int, loss: float | None = None, note: str = "", /) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, loss="")
-            bars.update(tasks[what], completed=done, total=total, loss="" if loss is None else f"loss {loss:.4f}")
+                tasks[what] = bars.add_task(what, note="", completed=done)  # a rate does not count what was there before
+            bars.update(tasks[what], completed=done, total=total, note=note or _said(loss))
 
         yield tell
 
 
+class _Rate(ProgressColumn):
+    """How many are done in a second, or how long one takes."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if not speed else f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each")
+
+
+def _said(loss: float | None) -> str:
+    return "" if loss is None else f"loss {loss:.4f}"
+
+
 def _lines(unit: str) -> Tell:
     begun = told = time.monotonic()
+    stages: dict[str, tuple[int, int, int, str]] = {}  # of each that is not finished: done at first, done, total, note
 
-    def tell(what: str, done: int, total: int, loss: float | None = None, /) -> None:
+    def tell(what: str, done: int, total: int, loss: float | None = None, note: str = "", /) -> None:
         nonlocal told
+        stages[what] = (stages.get(what, (done,))[0], done, total, note or _said(loss))
         now = time.monotonic()
-        if now - told < SECONDS_BETWEEN_LINES:
-            return
-        told = now
-        counted = " ".join(part for part in (what, f"{done}/{total}", unit) if part)
-        tail = "" if loss is None else f", loss {loss:.4f}"
-        typer.echo(f"{counted}{tail}, {now - begun:.0f} s", err=True)
+        if now - told >= SECONDS_BETWEEN_LINES:
+            told = now
+            each = [
+                f"{name} {have}/{of} {unit}".rstrip() + f", {more}" * bool(more) for name, (_, have, of, more) in stages.items()
+            ]
+            made = sum(have - first for first, have, _, _ in stages.values())
+            left = sum(of - have for _, have, of, _ in stages.values())
+            rest = f", {(now - begun) * left / made:.0f} s left" if made and left else ""
+            typer.echo(f"{'; '.join(each)}, {now - begun:.0f} s{rest}", err=True)
+        if done >= total:
+            del stages[what]
 
     return tell

@@ -43,7 +43,7 @@ def causes(
 
     extra("matplotlib")  # now, rather than after the pictures
     cases = suite_called(suite).head(limit)
-    with telling("batches") as tell:
+    with telling("pictures") as tell:
         plan, rows = draw(
             out,
             cases,

@@ -41,5 +41,8 @@ class Metric(Protocol):
         ...
 
     def score(self, case: Case, seen: Mapping[str, Any]) -> dict[str, float]:
-        """Return {score name: value} of a picture in which `seen` was seen. It loads no model."""
+        """Return {score name: value} of a picture in which `seen` was seen. It loads no model.
+
+        A score for which the case gives no ground, as the least of its entities where it has none, is left out.
+        """
         ...

@@ -1,33 +1,15 @@
-"""Suites: named lists of prompts, each with what is expected in its picture.
-
-Every suite here is made by a rule from a fixed seed, so that a name means the same prompts everywhere.
-"""
+"""The suites of the embedded model: its 24 nouns in 11 colours, alone, in pairs and in triples."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations, permutations
 
-from ..emoji.scenes import held_out_pairs
-from ..emoji.sprites import ANIMALS, COLOURS, NOUNS, OBJECTS
-from ..errors import BenchError
-from .cases import Case, Expected, Suite
-
-
-def suite(name: str) -> Suite:
-    """Return the suite called `name`; raise `BenchError` with the known names otherwise."""
-    if name not in _SUITES:
-        raise BenchError(f'there is no suite "{name}"; known: {", ".join(_SUITES)}')
-    about, first_seed, cases = _SUITES[name]
-    return Suite(name, about, tuple(cases()), first_seed)
-
-
-def suite_names() -> list[str]:
-    return list(_SUITES)
-
-
-# ------------------------------------------------------------------------------------- suites of the emoji model
+from ...emoji.scenes import held_out_pairs
+from ...emoji.sprites import ANIMALS, COLOURS, NOUNS, OBJECTS
+from ..cases import Case, Expected
+from .made import Made
 
 LOOK_ALIKES = (("bear", "monkey"), ("rabbit", "mouse"), ("dog", "cat"))
 
@@ -101,11 +83,13 @@ def _similar() -> Iterator[Case]:
                 yield _case(_expected(order[0], colours[0]), _expected(order[1], colours[1]), groups=["/".join(nouns)])
 
 
-_SUITES: dict[str, tuple[str, int, Callable[[], Iterator[Case]]]] = {
-    "emoji-single": ("24 nouns, natural and in 11 colours", 0, _singles),
-    "emoji-pairs": ("all 276 pairs of nouns in the three patterns of the Attend-and-Excite benchmark", 0, _pairs),
-    "emoji-triples": ("96 triples, objects coloured", 0, _triples),
-    "emoji-bind": ("48 pairs of coloured entities, each with its twin of exchanged colours", 0, _bind),
-    "emoji-similar": ("look-alikes: bear and monkey, rabbit and mouse, dog and cat", 0, _similar),
-    "emoji-validation": ("96 pairs in the other order, for choosing settings, with seeds of its own", 100_000, _validation),
+SUITES = {
+    "emoji-single": Made("24 nouns, natural and in 11 colours", _singles),
+    "emoji-pairs": Made("all 276 pairs of nouns in the three patterns of the Attend-and-Excite benchmark", _pairs),
+    "emoji-triples": Made("96 triples, objects coloured", _triples),
+    "emoji-bind": Made("48 pairs of coloured entities, each with its twin of exchanged colours", _bind),
+    "emoji-similar": Made("look-alikes: bear and monkey, rabbit and mouse, dog and cat", _similar),
+    "emoji-validation": Made(
+        "96 pairs in the other order, for choosing settings, with seeds of its own", _validation, first_seed=100_000
+    ),
 }

@@ -1,0 +1,37 @@
+"""What a picture is asked for: the entities of a case, or those that the parser finds in its prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from ...prompt import parse
+from ..cases import Case
+
+T = TypeVar("T")
+
+
+def entities_of(case: Case) -> list[str]:
+    """Return each entity with its modifiers, without its article.
+
+    >>> entities_of(Case("a red zebra and a panda"))
+    ['red zebra', 'panda']
+    """
+    return [str(entity) for entity in case.entities or parse(case.prompt).entities]
+
+
+def flat(per_image: Sequence[Sequence[str]]) -> tuple[list[int], list[str]]:
+    """Return the number of its picture for each text, and the texts.
+
+    >>> flat([["a", "b"], [], ["c"]])
+    ([0, 0, 2], ['a', 'b', 'c'])
+    """
+    return [number for number, texts in enumerate(per_image) for _ in texts], [text for texts in per_image for text in texts]
+
+
+def per_image(places: Sequence[int], values: Sequence[T], count: int) -> list[list[T]]:
+    """Return the values by their pictures: `flat` undone."""
+    grouped: list[list[T]] = [[] for _ in range(count)]
+    for place, value in zip(places, values, strict=True):
+        grouped[place].append(value)
+    return grouped

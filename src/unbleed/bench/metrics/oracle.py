@@ -1,0 +1,85 @@
+"""The emoji oracle as a metric: what it saw in a picture of the emoji world, and pure functions of that."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ...emoji.findings import Finding
+from ...emoji.oracle import ORACLE_FOLDER, Oracle
+from ..cases import Case
+from .base import Score
+from .models import to_device
+
+METRICS = (
+    Score("all_correct", "all correct", "every entity once and in its colour, nothing else, no blend"),
+    Score("all_present", "all present", "every entity is in the picture (hard presence)"),
+    Score("present", "present", "share of the entities that are in the picture (soft presence)"),
+    Score("all_bound", "all bound", "every entity is there in its own colour"),
+    Score("bound", "bound", "share of the entities that are there in their own colour"),
+    Score("leaked", "leaked", "an entity wears the colour that was asked for another", higher_is_better=False),
+    Score("extra", "extra", "a thing that was not asked for, or one twice", higher_is_better=False),
+    Score("blend", "blend", "a thing that is none of the nouns", higher_is_better=False),
+)
+
+
+def score(case: Case, finding: Finding) -> dict[str, float]:
+    """Return {score name: value} for a picture of `case` in which `finding` was seen.
+
+    A natural look counts as a colour: "a cat" that came out red is present but not bound.
+    """
+    seen = {entity: [t for t in finding.things if t.noun == entity.noun] for entity in case.entities}
+    present = [bool(things) for things in seen.values()]
+    bound = [any(t.colour == entity.colour for t in things) for entity, things in seen.items()]
+    asked = {entity.colour for entity in case.entities} - {None}
+    leaked = any(
+        t.colour in asked - {other.colour for other in case.entities if other.noun == entity.noun}
+        for entity, things in seen.items()
+        for t in things
+    )
+    extra = Counter(t.noun for t in finding.things) - Counter(entity.noun for entity in case.entities)
+    blend = bool(finding.blends)
+    return {
+        "all_correct": float(all(bound) and not extra and not blend),
+        "all_present": float(all(present)),
+        "present": sum(present) / len(present),
+        "all_bound": float(all(bound)),
+        "bound": sum(bound) / len(bound),
+        "leaked": float(leaked),
+        "extra": float(bool(extra)),
+        "blend": float(blend),
+    }
+
+
+@dataclass(frozen=True)
+class OracleMetric:
+    """The shipped oracle, or that of a folder."""
+
+    model: str = str(ORACLE_FOLDER)
+    device: str = "cpu"
+
+    name = "oracle"
+    scores = METRICS
+
+    @cached_property
+    def oracle(self) -> Oracle:
+        oracle = Oracle.load(Path(self.model))
+        to_device(oracle.network, self.device)
+        return oracle
+
+    @property
+    def fingerprint(self) -> str:
+        return self.oracle.fingerprint
+
+    def look(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
+        return [finding.to_json() for finding in self.oracle.look(images)]
+
+    def score(self, case: Case, seen: Mapping[str, Any]) -> dict[str, float]:
+        """A case that names no entities is not scored."""
+        return score(case, Finding.from_json(seen)) if case.entities else {}

@@ -1,0 +1,50 @@
+"""PickScore (arXiv 2305.01569): the logit of a CLIP-H that was trained on people's choices, exp(scale) * cos(picture, prompt).
+
+As in its model card: processor of laion/CLIP-ViT-H-14-laion2B-s32B-b79K, the prompt cut off at 77 tokens, no template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from PIL import Image
+
+from .. import fingerprints
+from ..cases import Case
+from .base import Score
+from .embedding import Clip
+from .models import Pretrained
+
+PUBLISHED_MODEL = "yuvalkirstain/PickScore_v1"
+READER = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
+
+
+@dataclass(frozen=True)
+class PickScore:
+    model: str = PUBLISHED_MODEL
+    revision: str | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    name = "pickscore"
+    scores = (Score("pickscore", "PickScore", "logit of a CLIP that was trained on people's choices", share=False),)
+
+    @cached_property
+    def clip(self) -> Clip:
+        reader = READER if self.model == PUBLISHED_MODEL else None  # another's folder brings its own
+        return Clip(Pretrained(self.model, "CLIPModel", self.revision, self.device, self.dtype, reader))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return fingerprints.of_values(metric="pickscore 1", model=self.clip.fingerprint, dtype=self.dtype)
+
+    def look(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
+        scale = float(self.clip.pretrained.network.logit_scale.float().exp())
+        cosines = (self.clip.of_images(images) * self.clip.of_texts([case.prompt for case in cases])).sum(dim=-1)
+        return [{"cosine": cosine, "scale": scale} for cosine in cosines.tolist()]
+
+    def score(self, case: Case, seen: Mapping[str, Any]) -> dict[str, float]:
+        return {"pickscore": seen["scale"] * seen["cosine"]}

@@ -1,0 +1,78 @@
+"""All suites by name, wherever their prompts come from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ...errors import BenchError
+from ..cases import Suite
+from . import attend_and_excite, dvmp, emoji, entity_missing
+from .files import suite_folder, text_of
+from .made import Made
+from .own import READERS, own_suite
+from .published import PUBLISHED
+
+MADE: dict[str, Made] = {**emoji.SUITES, **attend_and_excite.SUITES, **dvmp.SUITES, **entity_missing.SUITES}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a list of suites says of one."""
+
+    name: str
+    about: str
+    prompts: int
+    state: Literal["made here", "present", "absent"]
+    licence: str
+    citation: str
+    address: str | None = None  # of its file
+
+
+def suite(name: str, folder: Path | None = None) -> Suite:
+    """Return the suite called `name`: one made by a rule, one published by others, or a file of your own.
+
+    >>> suite("attend-and-excite").cases[0].prompt
+    'a cat and a dog'
+
+    A published one is read from `folder`, or where `files.suite_folder` says. A name that ends in .txt, .csv or .jsonl is the
+    path of a file (`own`).
+
+    Raises `BenchError` for a name that nobody has, and for a file that is missing, damaged or cannot be understood.
+    """
+    if name in MADE:
+        made = MADE[name]
+        return Suite(name, made.about, tuple(made.cases()), made.first_seed)
+    if name in PUBLISHED:
+        row = PUBLISHED[name]
+        return Suite(name, row.about, tuple(row.read(text_of(row, folder))))
+    if Path(name).suffix.lower() in READERS:
+        return own_suite(Path(name))
+    known = ", ".join(suite_names())
+    raise BenchError(f'there is no suite "{name}"; known: {known}; or name a file of your own ({", ".join(READERS)})')
+
+
+def suite_names() -> list[str]:
+    return [*MADE, *PUBLISHED]
+
+
+def listing(folder: Path | None = None) -> list[Listed]:
+    """Return a row for every suite that has a name. No file is opened: one that is there may still be the wrong one."""
+    made = [
+        Listed(name, one.about, len(list(one.cases())), "made here", "Apache-2.0", one.citation) for name, one in MADE.items()
+    ]
+    base = suite_folder(folder)
+    return made + [
+        Listed(
+            row.name,
+            row.about,
+            row.prompts,
+            "present" if os.path.isfile(base / row.path) else "absent",
+            row.licence,
+            row.citation,
+            row.address,
+        )
+        for row in PUBLISHED.values()
+    ]
