@@ -7,16 +7,16 @@ per GPU or per so many cores. A worker that dies is started again, and its batch
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ..errors import BenchError
+from ..errors import BenchError, UnbleedError
 from .extras import extra
 from .jobs import Batch
 from .painting import Painted, Painter
 
-MAX_DEATHS = 3  # workers that a batch may cost before it counts as failed
+MAX_DEATHS = 8  # workers that a batch may cost before it counts as failed: more than chance kills, from outside
 
 Executor = Callable[[Callable[[], Painter], Iterable[Batch]], Iterator[list[Painted]]]
 """Gives what comes of each batch as it comes, in any order."""
@@ -39,7 +39,8 @@ def ray(*, workers: int, cpus: int, gpus: int = 0, address: str | None = None) -
 
     def execute(make: Callable[[], Painter], batches: Iterable[Batch]) -> Iterator[list[Painted]]:
         module = extra("ray", "ray")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a worker without a GPU keeps what the user set
+        os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: next to any other program it would stand still
         own = {} if address else {"num_cpus": workers * cpus, "include_dashboard": False}
         try:
             module.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
@@ -66,9 +67,9 @@ class _Worker:
 def _with_actors(
     module: Any, make: Callable[[], Painter], batches: Iterable[Batch], workers: int, resources: dict[str, Any]
 ) -> Iterator[list[Painted]]:
-    actor = module.remote(_Worker).options(max_restarts=-1, max_task_retries=0, **resources)
+    actor = module.remote(_Worker).options(**resources)
     idle: deque[Any] = deque(actor.remote(make) for _ in range(workers))
-    waiting, again, deaths = iter(batches), deque[Batch](), dict[Batch, int]()
+    waiting, again, deaths = iter(batches), deque[Batch](), Counter[str]()
     running: dict[Any, tuple[Any, Batch]] = {}
     while True:
         while idle and (batch := again.popleft() if again else next(waiting, None)):
@@ -78,15 +79,27 @@ def _with_actors(
             return
         (done, *_), _ = module.wait(list(running))
         worker, batch = running.pop(done)
-        idle.append(worker)
         try:
             painted = module.get(done)
+        except module.exceptions.RayTaskError as error:  # no job is to blame: a pipeline that cannot be loaded, say
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, UnbleedError):
+                raise cause from error
+            raise BenchError(f"a worker cannot draw: {_last_line(error)}") from error
         except module.exceptions.RayActorError as error:  # killed, or out of the machine's memory
-            deaths[batch] = deaths.get(batch, 0) + 1
-            if deaths[batch] < MAX_DEATHS:
+            if getattr(error, "actor_init_failed", False):
+                raise BenchError(f"a worker cannot begin: {_last_line(error)}") from error
+            worker = actor.remote(make)  # rather than Ray's restart, during which what is asked of an actor fails
+            deaths[batch[0].key] += 1
+            if deaths[batch[0].key] < MAX_DEATHS:
+                idle.append(worker)
                 again.append(batch)
                 continue
-            reason = f"{MAX_DEATHS} workers died over it, the last so: {str(error).strip().splitlines()[0]}"
+            reason = f"{MAX_DEATHS} workers died over it, killed from outside or for want of memory"
             painted = [Painted(job, None, dtype=job.setup.dtype, error=reason) for job in batch]
-        deaths.pop(batch, None)
+        idle.append(worker)
         yield painted
+
+
+def _last_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[-1]

@@ -7,11 +7,11 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BenchError, UnbleedWarning
-from ..generation import check_writable
+from ..generation import Recipe, check_writable
 from ..model_settings import settings_of
 from .cases import Suite
 from .contenders import Contender
@@ -150,6 +150,9 @@ def plan_for(
     if threads is not None and threads < 1:
         raise BenchError(f"{threads} threads; expected at least 1")
     own, before = settings_of(model), store.plan() if store.plan_file.exists() else None
+    steps = own.steps if steps is None else steps
+    guidance_scale = own.guidance_scale if guidance_scale is None else guidance_scale
+    Recipe("a picture", steps=steps, guidance_scale=guidance_scale)  # says what is wrong with them, before anything is written
     found = machine(threads or (before.machine.get("threads") if before else None))
     return Plan(
         suite=suite,
@@ -157,15 +160,10 @@ def plan_for(
         contenders=tuple(contenders),
         model=model,
         model_fingerprint=model_fingerprint(model),
-        steps=own.steps if steps is None else steps,
-        guidance_scale=own.guidance_scale if guidance_scale is None else guidance_scale,
+        steps=steps,
+        guidance_scale=guidance_scale,
         dtype="float16" if found["device"] == "cuda" and model != NULL_MODEL else "float32",
         batch_size=batch_size or (before.batch_size if before else BATCH_SIZE),
         versions=versions(),
         machine=found,
     )
-
-
-def with_fewer(plan: Plan, cases: Sequence[int]) -> Plan:
-    """Return the plan of some of its cases alone, by their places."""
-    return replace(plan, suite=replace(plan.suite, cases=tuple(plan.suite.cases[at] for at in cases)))

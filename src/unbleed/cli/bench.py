@@ -147,7 +147,7 @@ def _ray(plan: Any, workers: int | None, address: str | None) -> Any:
     from ..bench.executors import ray
 
     gpus, threads = torch.cuda.device_count(), plan.machine["threads"]
-    count = workers or gpus or max(1, plan.machine["cores"] // threads)
+    count = (gpus or max(1, plan.machine["cores"] // threads)) if workers is None else workers
     return ray(workers=count, cpus=threads, gpus=int(plan.machine["device"] == "cuda"), address=address)
 
 

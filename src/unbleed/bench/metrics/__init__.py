@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ class MetricFacts(NamedTuple):
     licence: str | None  # of that model
 
 
-_CLASSES: dict[str, tuple[Any, str]] = {
+_CLASSES: dict[str, tuple[Callable[..., Metric], str]] = {
     "oracle": (OracleMetric, "the emoji world's own judge: which things, where, in which colour"),
     "clip": (ClipSimilarity, "CLIP similarity to the full prompt and to the least entity, after Attend-and-Excite"),
     "blip-caption": (BlipCaption, "CLIP similarity, text to text, of the prompt and BLIP's caption"),

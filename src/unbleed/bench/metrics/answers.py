@@ -103,7 +103,12 @@ class ChatAnswers:
 
     def _batch(self, chats: list[list[dict[str, Any]]]) -> dict[str, Tensor]:
         made = self._processor.apply_chat_template(
-            chats, add_generation_prompt=True, tokenize=True, return_dict=True, processor_kwargs={"padding": True}
+            chats,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"padding": True},
         )
         return made.to(self.pretrained.device, dtype=next(self.pretrained.network.parameters()).dtype)
 

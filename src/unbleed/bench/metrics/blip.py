@@ -1,7 +1,7 @@
 """BLIP's answers to questions about pictures.
 
-`BlipForQuestionAnswering.generate` attends to the padding of the questions, so that an answer depends on the others of its
-batch; here the decoder is called with the questions' mask.
+The decoder of transformers' BLIP attends to the padding of the questions, whatever mask it is given (5.23), so that an answer
+depends on the others of its batch; here questions of one length are asked together, without any padding.
 """
 
 from __future__ import annotations
@@ -33,36 +33,40 @@ class BlipAnswers:
 
         Questions begin with BLIP's [ENC], as they did in training; transformers leaves BERT's [CLS] there.
         """
-        yes, no = self._ids("yes"), self._ids("no")
+        yes, no = self._id("yes"), self._id("no")
 
-        def share(questioned: Tensor, mask: Tensor) -> list[float]:
-            return share_of_yes(self._next(questioned, mask, self._start(len(mask))), yes, no).tolist()
+        def share(questioned: Tensor) -> Tensor:
+            return share_of_yes(self._next(questioned, self._start(len(questioned))), yes, no)
 
-        return self._ask(images, questions, share, encoder_token=True)
+        # BLIP adds [DEC] and [ENC] behind BERT's vocabulary
+        return self._ask(images, questions, share, first=self.pretrained.network.config.text_config.vocab_size - 1)
 
     def says_yes(self, images: Sequence[Image.Image], questions: Sequence[Sequence[str]]) -> list[list[float]]:
         """Return 1 where the greedy answer is "yes" and nothing else, 0 elsewhere; the question as transformers makes it."""
-        yes, end = self._ids("yes"), self.pretrained.network.config.text_config.sep_token_id
+        yes, end = self._id("yes"), self.pretrained.network.config.text_config.sep_token_id
 
-        def says(questioned: Tensor, mask: Tensor) -> list[float]:
-            start = self._start(len(mask))
-            first = self._next(questioned, mask, start).argmax(dim=-1)
-            then = self._next(questioned, mask, torch.cat([start, first[:, None]], dim=1)).argmax(dim=-1)
-            return ((first == yes) & (then == end)).float().tolist()
+        def says(questioned: Tensor) -> Tensor:
+            start = self._start(len(questioned))
+            first = self._next(questioned, start).argmax(dim=-1)
+            then = self._next(questioned, torch.cat([start, first[:, None]], dim=1)).argmax(dim=-1)
+            return (first == yes) & (then == end)
 
-        return self._ask(images, questions, says, encoder_token=False)
+        return self._ask(images, questions, says)
 
     @torch.inference_mode()
     def _ask(
         self,
         images: Sequence[Image.Image],
         questions: Sequence[Sequence[str]],
-        answer: Callable[[Tensor, Tensor], list[float]],
+        answer: Callable[[Tensor], Tensor],
         *,
-        encoder_token: bool,
+        first: int | None = None,
     ) -> list[list[float]]:
-        """Return what `answer` makes of the questions as read before the picture (question, token, channel), and their mask."""
-        network = self.pretrained.network
+        """Return what `answer` makes of the questions as read before their pictures (question, token, channel).
+
+        `first` is put in place of each question's first token.
+        """
+        network, tokenizer = self.pretrained.network, self.pretrained.tokenizer
         seen = torch.cat(
             [
                 network.vision_model(**self.pretrained.pixels(images[start : start + BATCH])).last_hidden_state
@@ -70,27 +74,33 @@ class BlipAnswers:
             ]
         )  # (image, place, channel)
         places, texts = flat(questions)
-        answers: list[float] = []
-        for start in range(0, len(texts), BATCH):
-            tokens = self.pretrained.tokens(texts[start : start + BATCH], QUESTION_LENGTH)
-            if encoder_token:  # BLIP adds [DEC] and [ENC] behind BERT's vocabulary
-                tokens["input_ids"][:, 0] = network.config.text_config.vocab_size - 1
-            questioned = network.text_encoder(
-                **tokens, encoder_hidden_states=seen[places[start : start + BATCH]]
-            ).last_hidden_state
-            answers += answer(questioned, tokens["attention_mask"])
+        by_length: dict[int, list[int]] = {}
+        tokens = [tokenizer(text, truncation=True, max_length=QUESTION_LENGTH)["input_ids"] for text in texts]
+        for number, of_text in enumerate(tokens):
+            by_length.setdefault(len(of_text), []).append(number)
+        answers = [0.0] * len(texts)
+        for numbers in by_length.values():
+            for start in range(0, len(numbers), BATCH):
+                part = numbers[start : start + BATCH]
+                ids = torch.tensor([tokens[number] for number in part], device=seen.device)
+                if first is not None:
+                    ids[:, 0] = first
+                before = seen[[places[number] for number in part]]
+                questioned = network.text_encoder(input_ids=ids, encoder_hidden_states=before).last_hidden_state
+                for number, value in zip(part, answer(questioned).float().tolist(), strict=True):
+                    answers[number] = value
         return per_image(places, answers, len(images))
 
-    def _next(self, questioned: Tensor, mask: Tensor, said: Tensor) -> Tensor:
+    def _next(self, questioned: Tensor, said: Tensor) -> Tensor:
         """Return the logits of the token after `said` (question, token)."""
         decoder = self.pretrained.network.text_decoder
-        return decoder(input_ids=said, encoder_hidden_states=questioned, encoder_attention_mask=mask).logits[:, -1].float()
+        return decoder(input_ids=said, encoder_hidden_states=questioned).logits[:, -1].float()
 
     def _start(self, count: int) -> Tensor:
         network = self.pretrained.network
         return torch.full((count, 1), network.decoder_start_token_id, device=self.pretrained.device)
 
-    def _ids(self, word: str) -> int:
+    def _id(self, word: str) -> int:
         return self.pretrained.tokenizer.convert_tokens_to_ids(word)
 
 

@@ -49,7 +49,7 @@ class BlipCaption:
     def embedding(self) -> Clip:
         return Clip(Pretrained(self.clip, "CLIPModel", None, self.device, self.dtype))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         models = [self.blip.fingerprint, self.embedding.fingerprint]
         return fingerprints.of_values(metric="blip-caption 1", models=models, dtype=self.dtype, templates=self.templates)

@@ -51,7 +51,7 @@ class BlipVqa:
     def blip(self) -> BlipAnswers:
         return BlipAnswers(Pretrained(self.model, "BlipForQuestionAnswering", self.revision, self.device, self.dtype))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         return fingerprints.of_values(metric="blip-vqa 1", model=self.blip.fingerprint, dtype=self.dtype)
 

@@ -57,7 +57,7 @@ class ClipSimilarity:
     def clip(self) -> Clip:
         return Clip(Pretrained(self.model, "CLIPModel", self.revision, self.device, self.dtype))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         return fingerprints.of_values(metric="clip 1", model=self.clip.fingerprint, dtype=self.dtype, strict=self.strict)
 

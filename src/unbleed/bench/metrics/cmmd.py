@@ -56,7 +56,7 @@ class Cmmd:
     def clip(self) -> Clip:
         return Clip(Pretrained(self.model, "CLIPModel", self.revision, self.device, self.dtype))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         return fingerprints.of_values(metric="cmmd 1", model=self.clip.fingerprint, dtype=self.dtype)
 

@@ -64,7 +64,7 @@ class SceneGraph:
     def answers(self) -> Answers:
         return answers(self.model, self.revision, self.device, self.dtype)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         return fingerprints.of_values(metric="dsg 1", model=self.answers.fingerprint, dtype=self.dtype)
 

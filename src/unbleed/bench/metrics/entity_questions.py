@@ -40,7 +40,7 @@ class EntityQuestions:
     def answers(self) -> Answers:
         return answers(self.model, self.revision, self.device, self.dtype)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         return fingerprints.of_values(metric="entity-questions 1", model=self.answers.fingerprint, dtype=self.dtype)
 

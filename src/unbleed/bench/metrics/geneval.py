@@ -108,7 +108,7 @@ class GenEval:
     def embedding(self) -> Clip:
         return Clip(Pretrained(self.clip, "CLIPModel", None, self.device, self.dtype))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         models = [self.detector.fingerprint, self.embedding.fingerprint]
         return fingerprints.of_values(metric="geneval 1", models=models, dtype=self.dtype)

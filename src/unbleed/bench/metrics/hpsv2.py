@@ -13,7 +13,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageOps
@@ -23,7 +22,7 @@ from .. import fingerprints
 from ..cases import Case
 from .base import Score
 from .embedding import Clip
-from .models import Pretrained, dtype_of, fill, read_weights, to_device
+from .models import Pretrained, dtype_of, fill, read_weights, to_device, weights_file
 
 CHECKPOINT = "HPS_v2.1_compressed.pt of xswu/HPSv2"
 
@@ -75,7 +74,7 @@ class _Checkpoint(Pretrained):
     def network(self) -> Any:
         from transformers import CLIPModel
 
-        tensors = renamed(read_weights(self.file, CHECKPOINT))
+        tensors = renamed(read_weights(weights_file(self.file, CHECKPOINT)))
         network = CLIPModel(self.config)
         fill(network, tensors, self.file)
         network.eval().requires_grad_(False)
@@ -83,9 +82,7 @@ class _Checkpoint(Pretrained):
 
     @cached_property
     def fingerprint(self) -> str:
-        file = Path(self.file)
-        if not file.is_file():
-            read_weights(self.file, CHECKPOINT)  # says what is missing
+        file = weights_file(self.file, CHECKPOINT)
         return f"{fingerprints.of_files(file.parent, [file])} {super().fingerprint}"
 
 
@@ -104,7 +101,7 @@ class HpsV2:
     def clip(self) -> Clip:
         return Clip(_Checkpoint(self.backbone, "CLIPModel", self.revision, self.device, self.dtype, file=self.model))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         return fingerprints.of_values(metric="hpsv2 1", model=self.clip.fingerprint, dtype=self.dtype)
 

@@ -14,7 +14,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 from .. import fingerprints
 from ..cases import Case
 from .base import Score
-from .models import Pretrained, dtype_of, fill, read_weights, to_device
+from .models import Pretrained, dtype_of, fill, read_weights, to_device, weights_file
 
 CHECKPOINT = "ImageReward.pt of THUDM/ImageReward"
 MEAN, DEVIATION = 0.16717362830052426, 1.0333394966054072
@@ -88,17 +87,15 @@ class ImageReward:
     @cached_property
     def network(self) -> tuple[Any, nn.Module]:
         """BLIP, and the head that makes a number of the text's first place."""
-        tensors = renamed(read_weights(self.model, CHECKPOINT))
+        tensors = renamed(read_weights(weights_file(self.model, CHECKPOINT)))
         head_tensors = {name.removeprefix("mlp.layers."): t for name, t in tensors.items() if name.startswith("mlp.")}
         blip = _blip({name: t for name, t in tensors.items() if not name.startswith("mlp.")}, self.model)
         head = _head(head_tensors, self.model)
         return to_device(blip, self.device, dtype_of(self.dtype)), to_device(head, self.device)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        file = Path(self.model)
-        if not file.is_file():
-            read_weights(self.model, CHECKPOINT)  # says what is missing
+        file = weights_file(self.model, CHECKPOINT)
         models = [fingerprints.of_files(file.parent, [file]), self.reader.fingerprint]
         return fingerprints.of_values(metric="image-reward 1", models=models, dtype=self.dtype)
 

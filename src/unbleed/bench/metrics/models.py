@@ -26,12 +26,14 @@ class Published(NamedTuple):
     """What is known of a model of the hub."""
 
     licence: str
-    revision: str = "main"  # the commit where it is known for certain; else the one that is found, which the fingerprint keeps
+    revision: str = "main"
+    """A commit that is known to hold safetensors; else main, for which alone transformers takes the hub's own conversion where
+    there are only pickles. Which commit main was is in the fingerprint."""
 
 
 PUBLISHED = {
-    "openai/clip-vit-base-patch16": Published("MIT", "57c216476eefef5ab752ec549e440a49ae4ae5f3"),
-    "openai/clip-vit-base-patch32": Published("MIT", "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"),
+    "openai/clip-vit-base-patch16": Published("MIT"),  # 57c21647: pickles alone
+    "openai/clip-vit-base-patch32": Published("MIT"),  # 3d74acf9: pickles alone
     "openai/clip-vit-large-patch14": Published("MIT", "32bd64288804d66eefd0ccbe215aa642df71cc41"),
     "openai/clip-vit-large-patch14-336": Published("MIT"),
     "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": Published("MIT"),
@@ -163,8 +165,8 @@ class Pretrained:
         return {name: made[name].to(self.device) for name in ("input_ids", "attention_mask")}
 
 
-def read_weights(path: str, published: str) -> Mapping[str, Tensor]:
-    """Return the tensors of a safetensors file; raise `BenchError` that says how to make it of the `published` checkpoint."""
+def weights_file(path: str, published: str) -> Path:
+    """Return a safetensors file; raise `BenchError` that says how to make it of the `published` checkpoint."""
     file = Path(path)
     if file.suffix != ".safetensors" or not file.is_file():
         raise BenchError(
@@ -172,6 +174,10 @@ def read_weights(path: str, published: str) -> Mapping[str, Tensor]:
             "python -c \"import sys, torch; from safetensors.torch import save_file; s = torch.load(sys.argv[1], 'cpu'); "
             "save_file({k: v.clone() for k, v in s.get('state_dict', s).items()}, sys.argv[2])\" IN.pt OUT.safetensors"
         )
+    return file
+
+
+def read_weights(file: Path) -> Mapping[str, Tensor]:
     try:
         return load_file(file)
     except SafetensorError as error:

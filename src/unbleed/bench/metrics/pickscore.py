@@ -37,7 +37,7 @@ class PickScore:
         reader = READER if self.model == PUBLISHED_MODEL else None  # another's folder brings its own
         return Clip(Pretrained(self.model, "CLIPModel", self.revision, self.device, self.dtype, reader))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         return fingerprints.of_values(metric="pickscore 1", model=self.clip.fingerprint, dtype=self.dtype)
 

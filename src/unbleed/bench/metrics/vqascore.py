@@ -40,7 +40,7 @@ class VqaScore:
     def chat(self) -> ChatAnswers:
         return ChatAnswers(Pretrained(self.model, "AutoModelForImageTextToText", self.revision, self.device, self.dtype))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         return fingerprints.of_values(metric="vqascore 1", model=self.chat.fingerprint, dtype=self.dtype)
 
