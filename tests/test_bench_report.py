@@ -1,4 +1,4 @@
-"""The report of a benchmark: a bootstrap that can be trusted, and four files that say the same."""
+"""The report of a benchmark: a bootstrap that can be trusted, and files that say the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import random
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -18,19 +18,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fake_runs import SCORES, FakeClip, FakeOracle, finding_of, plan_of, results_of, write_run
 from unbleed import cli
-from unbleed.bench import page
+from unbleed.bench import folders, page
+from unbleed.bench.captions import caption, faults
 from unbleed.bench.cases import Case, Expected
 from unbleed.bench.comparison import Report, build
-from unbleed.bench.contenders import contenders_from
-from unbleed.bench.metrics.oracle import METRICS, score
+from unbleed.bench.failures import changes
+from unbleed.bench.latex import escaped, latex
+from unbleed.bench.markdown import markdown
+from unbleed.bench.metrics.oracle import score
+from unbleed.bench.numbers import number, percent, points, signed, span
 from unbleed.bench.page import choose_sheets
-from unbleed.bench.plan import Plan
+from unbleed.bench.plots import styles
 from unbleed.bench.report import write
-from unbleed.bench.statistics import arrange, bootstrap, holm, resample
-from unbleed.bench.store import PictureRow, Store
+from unbleed.bench.statistics import affordable, arrange, bootstrap, estimate, holm, resample, sample
+from unbleed.bench.store import Store
 from unbleed.bench.suites import suite
-from unbleed.bench.wording import exchanges, faults, markdown, percent, points, result, span
+from unbleed.bench.wording import TO_SCORE, exchanges, result
 from unbleed.cli import bench_report  # noqa: F401  (it adds the command)
 from unbleed.emoji.findings import Finding, Sighting
 from unbleed.errors import BenchError
@@ -133,6 +138,34 @@ def test_a_subset_is_the_bootstrap_of_its_prompts() -> None:
     assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(vars(mine).values(), vars(other).values(), strict=True))
 
 
+def test_prompts_without_ground_are_left_out_of_one_score_alone() -> None:
+    values = binary(7, 2, 2, 10, 2)
+    values[:, 1, :4] = np.nan
+    found = bootstrap(values, draws=200)
+    for metric, own in ((0, values[:, :1]), (1, values[:, 1:, 4:])):
+        alone = bootstrap(own, draws=200)
+        pairs = zip(vars(found).values(), vars(alone).values(), strict=True)
+        assert all(np.array_equal(a[:, metric], b[:, 0], equal_nan=True) for a, b in pairs)
+    values[:, 1] = np.nan
+    assert all(np.isnan(array[:, 1]).all() for array in vars(bootstrap(values, draws=200)).values())
+
+
+def test_the_mean_over_groups_is_a_stratified_bootstrap() -> None:
+    groups = [binary(1, 2, 1, 40, 2, chance=0.2), binary(2, 2, 1, 10, 2, chance=0.9)]
+    drawn = [sample(values, draws=4000, seed=number) for number, values in enumerate(groups)]
+    found = estimate((drawn[0] + drawn[1]) / 2)
+    assert found.mean[0, 0] == pytest.approx(np.mean([values[0].mean() for values in groups]))
+    half_widths = [(one.high - one.low)[0, 0] / 2 for one in map(estimate, drawn)]
+    assert (found.high - found.low)[0, 0] / 2 == pytest.approx(np.hypot(*half_widths) / 2, rel=0.12)
+
+
+def test_draws_are_fewer_for_very_many_pictures() -> None:
+    assert affordable(10_000, 4 * 276 * 3, 64) == 10_000
+    assert 1000 < affordable(10_000, 25_000 * 20, 64) < 10_000
+    assert affordable(10_000, 10**9, 64) == 1000
+    assert affordable(100, 10**9, 64) == 100
+
+
 def test_holm_by_hand() -> None:
     assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm(np.array([0.6, 0.5])) == pytest.approx([1.0, 1.0])
@@ -151,38 +184,8 @@ def test_records_are_arranged_and_gaps_are_named() -> None:
 
 # ------------------------------------------------------------------------------------------------------ a fake run
 
-
-def finding_of(case: Case, skill: float, rng: random.Random) -> Finding:
-    """Return what a judge might see: each entity with chance `skill`, now and then in another colour or beside a blend."""
-    seen = [e for e in case.entities if rng.random() < skill]
-    things = [Sighting(e.noun, e.colour if rng.random() < 0.9 else "red", (0.1, 0.2, 0.3, 0.4), 0.9) for e in seen]
-    things += [Sighting(rng.choice(("dog", "bow")), None, (0.5, 0.5, 0.9, 0.9), 0.8)] * (rng.random() < 0.1)
-    return Finding(tuple(things), ((0.1, 0.1, 0.2, 0.2),) * (rng.random() < 0.05))
-
-
-def plan_of(labels: str, limit: int = 6, cases: tuple[Case, ...] = (), seeds: int = 2) -> Plan:
-    pairs = suite("emoji-pairs").head(limit)
-    return Plan(
-        suite=replace(pairs, cases=cases) if cases else pairs,
-        seeds=seeds,
-        contenders=contenders_from(labels.split(","), "emoji"),
-        model="emoji",
-        model_fingerprint="f" * 64,
-        steps=2,
-        guidance_scale=5.0,
-        dtype="float32",
-        batch_size=2,
-        judge="j" * 64,
-        versions={"torch": "2"},
-        machine={"processor": "a small one", "device": "cpu"},
-    )
-
-
-def rows_of(plan: Plan, image: Path, skills: Mapping[str, float] = {}) -> Iterator[PictureRow]:
-    for (index, case), contender, seed in product(enumerate(plan.suite.cases), plan.contenders, range(plan.seeds)):
-        rng = random.Random(f"{index} {contender.label} {seed}")
-        seen = finding_of(case, skills.get(contender.label, 0.8), rng)
-        yield PictureRow(contender.label, index, case.prompt, seed, 1 + rng.random(), seen, image, score(case, seen))
+CLIP = (FakeClip(),)
+BOTH = (FakeOracle(), FakeClip())
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +198,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def built(image: Path) -> Report:
     plan = plan_of("syngen,none,best-of-2", limit=30)
-    return build(plan, rows_of(plan, image, {"none": 0.5}), draws=300, date="2026-01-02")
+    return build(plan, results_of(plan, image, {"none": 0.5}), metrics=(FakeOracle(),), draws=300, date="2026-01-02")
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +236,7 @@ def test_numbers_are_said_with_one_decimal() -> None:
 
 def made(labels: str, image: Path, **skills: float) -> Report:
     plan = plan_of(labels, limit=40)
-    return build(plan, rows_of(plan, image, {k.replace("_", "-"): v for k, v in skills.items()}), draws=400)
+    return build(plan, results_of(plan, image, {k.replace("_", "-"): v for k, v in skills.items()}), draws=400)
 
 
 def test_the_result_says_what_the_data_say(image: Path) -> None:
@@ -274,9 +277,9 @@ def test_exchanges_add_up_to_the_difference(built: Report, files: dict[str, str]
 
 def test_rows_say_what_was_agreed(built: Report) -> None:
     document = json.loads(json.dumps(built.to_json(), allow_nan=False))
-    assert len(document["rows"]) == 3 * len(METRICS)
-    names = "method metric mean low high difference difference_low difference_high p p_holm pictures seconds_per_picture"
-    assert list(document["rows"][0]) == names.split()
+    assert len(document["rows"]) == 3 * len(SCORES)
+    names = "method metric mean low high difference difference_low difference_high p p_holm pictures"
+    assert list(document["rows"][0]) == [*names.split(), "seconds_per_picture", "relative_seconds"]
     for row in [*document["rows"], *document["subsets"]["held-out"]]:
         assert (row["difference"] is None) == (row["p_holm"] is None) == (row["method"] == "none")
         assert row["low"] - 1e-9 <= row["mean"] <= row["high"] + 1e-9
@@ -285,7 +288,7 @@ def test_rows_say_what_was_agreed(built: Report) -> None:
     assert document["subsets"]["seen"][0]["pictures"] == 2 * sizes["seen"]
 
 
-def test_the_four_files_agree(built: Report, files: dict[str, str]) -> None:
+def test_the_files_agree(built: Report, files: dict[str, str]) -> None:
     table = {(r["group"], r["method"], r["metric"]): r for r in csv.DictReader(files["rows"].splitlines())}
     pictures = list(csv.DictReader(files["pictures"].splitlines()))
     assert len(pictures) == built.run["pictures"] == 30 * 2 * 3
@@ -331,7 +334,7 @@ def test_the_page_needs_nothing_but_itself(files: dict[str, str]) -> None:
 
 def test_words_of_others_are_escaped(image: Path, tmp_path: Path) -> None:
     plan = plan_of("none,syngen", cases=(Case("a <b>cat</b> & a dog", (Expected("cat"),), ("<i>",)),))
-    text = page.html(build(plan, rows_of(plan, image), draws=100))
+    text = page.html(build(plan, results_of(plan, image), draws=100))
     assert "<b>cat" not in text
     assert "a &lt;b&gt;cat&lt;/b&gt; &amp; a dog" in text
     assert "<i>" not in text
@@ -363,26 +366,135 @@ def test_a_missing_extra_is_named(name: str, built: Report, tmp_path: Path, monk
 
 def test_more_methods_than_colours_are_told_apart(image: Path) -> None:
     plan = plan_of(",".join(["none", *(f"best-of-{n}" for n in range(2, 20))]), limit=1)
-    styles = page._styles(build(plan, rows_of(plan, image), draws=100))
-    assert len(set(styles.values())) == 19
+    found = styles(build(plan, results_of(plan, image), draws=100))
+    assert len(set(found.values())) == 19
+
+
+# ---------------------------------------------------------------------------------------------------- other metrics
+
+
+def test_scores_that_are_no_shares_are_numbers(image: Path, tmp_path: Path) -> None:
+    plan = plan_of("none,syngen", limit=30)
+    made = build(plan, results_of(plan, image, {"syngen": 0.9, "none": 0.2}, CLIP), metrics=CLIP, draws=300)
+    row = next(r for r in made.rows if r.method == "syngen" and r.metric == "clip_full")
+    assert None not in (row.difference, row.difference_low, row.difference_high)
+    interval = span(row.difference_low or 0, row.difference_high or 0, number)
+    assert result(made).startswith(
+        f'syngen has {number(row.difference or 0)} more in "CLIP, full prompt" than none (95 % interval {interval}), at '
+    )
+    assert exchanges(made) == []
+    text = markdown(made)
+    assert "Means, with 95 % intervals." in text
+    assert "points" not in text
+    assert f"| {signed(row.difference or 0)} ({span(row.difference_low or 0, row.difference_high or 0, signed)}) ✱ |" in text
+    files = {kind: path.read_text() for kind, path in write(made, tmp_path).items()}
+    picture = made.pictures[0]
+    assert f"<figcaption>{number(picture.scores['clip_full'])}</figcaption>" in files["html"]
+    assert "Beneath each its CLIP, full prompt." in files["html"]
+    assert "✓" not in files["html"]
+
+
+def test_a_score_without_ground_in_some_prompts_says_so(image: Path) -> None:
+    plan = plan_of("none,syngen", limit=30)
+    results = results_of(plan, image, {}, CLIP)
+    made = build(plan, results, metrics=CLIP, draws=100)
+    row = next(r for r in made.rows if r.metric == "clip_min")
+    values = [r.scores["clip_min"] for r in results.pictures if r.contender == "none" and "clip_min" in r.scores]
+    assert 0 < len(values) == row.pictures < 60
+    assert row.mean == pytest.approx(np.mean(values))
+    assert f"is that of {len(values)} of 60 pictures" in markdown(made)
+    assert {r.metric for r in made.subsets["animals"]} == {"clip_full"}
+    assert "clip_min" not in [r.metric for r in made.subsets["animals"]]
+
+
+def test_many_scores_have_a_table_for_each_metric(image: Path, tmp_path: Path) -> None:
+    plan = plan_of("none,syngen", limit=8)
+    made = build(plan, results_of(plan, image, {}, BOTH), metrics=BOTH, draws=100)
+    assert [(table.metric, len(table.scores)) for table in made.tables] == [("oracle", 8), ("clip", 2)]
+    assert "### clip" in markdown(made)
+    text = write(made, tmp_path)["html"].read_text()
+    assert text.count('<h3 class="title">clip</h3>') >= 1
+    assert text.count("Differences to none</h3>") == 2
+    assert latex(made).count(r"\begin{tabular}") == 2
+
+
+def test_the_mean_over_groups_stands_where_groups_part_the_prompts(image: Path, built: Report) -> None:
+    plan = plan_of("none,syngen", limit=40, name="emoji-single")
+    made = build(plan, results_of(plan, image, {"none": 0.3}), metrics=(FakeOracle(),), draws=200)
+    assert set(made.subsets) == {"natural", "coloured"}
+    for row in made.overall:
+        means = [r.mean for rows in made.subsets.values() for r in rows if (r.method, r.metric) == (row.method, row.metric)]
+        assert row.mean == pytest.approx(np.mean(means))
+        assert row.low <= row.mean <= row.high
+    assert "| syngen, mean over groups |" in markdown(made)
+    assert built.overall == ()
+    assert "mean over groups" not in markdown(built)
+
+
+def test_the_most_lost_and_won_are_to_be_looked_at(built: Report, files: dict[str, str]) -> None:
+    found = changes(built)
+    assert list(found) == ["syngen", "best-of-2"]
+    for method, of in found.items():
+        for kind, gain in ((of.lost, -1), (of.won, 1)):
+            assert all(c.gain == gain and c.before.contender == "none" and c.after.contender == method for c in kind)
+            first = [c.before.case for c in kind]
+            assert len(set(first[: len(set(first))])) == len(set(first))  # every prompt once before one comes twice
+    lines = list(csv.DictReader(files["failures"].splitlines()))
+    assert len(lines) == sum(len(of.lost) + len(of.won) for of in found.values())
+    for line in lines:
+        assert (line["change"], line["before"], line["after"]) in (("lost", "1.0", "0.0"), ("won", "0.0", "1.0"))
+        assert "right" in (line["saw_before"], line["saw_after"])
+    assert files["html"].count('<li class="sheet">') == sum(min(6, len(of)) for c in found.values() for of in (c.lost, c.won))
+
+
+def test_the_page_stays_small_with_many_methods(image: Path) -> None:
+    plan = plan_of(",".join(["none", *(f"best-of-{n}" for n in range(2, 26))]), limit=24, seeds=4)
+    made = build(plan, results_of(plan, image), draws=100)
+    cases = [case for of in choose_sheets(made).values() for case in of]
+    assert 4 <= len(cases) < 24
+    assert page.html(made).count("<img") <= 2 * page.MOST + 200
+
+
+def test_latex_is_escaped_and_whole(image: Path) -> None:
+    assert escaped(r"a_b & 50 % {x} #1 $2 ~ ^ \ <p> − ×") == (
+        r"a\_b \& 50 \% \{x\} \#1 \$2 \textasciitilde{} \textasciicircum{} \textbackslash{} \textless{}p\textgreater{} "
+        r"$-$ $\times$"
+    )
+    plan = plan_of("none,syngen:step_size=5,best-of-2", limit=30)
+    made = build(plan, results_of(plan, image, {"none": 0.2}), metrics=(FakeOracle(),), draws=200)
+    text = latex(made)
+    body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
+    lines = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert len(lines) == 1 + 2 * 3
+    assert {line.replace(r"\&", "").count("&") for line in lines} == {9}
+    assert r"\begin{tabular}{lccccccccr}" in text
+    assert r"syngen:step\_size=5" in text
+    assert r"$^{\ast}$" in body
+    assert text.count("{") == text.count("}")
+    assert not re.search(r"(?<!\\)[%#_]", "\n".join(text.splitlines()[1:]).replace("\\label{tab:emoji-pairs}", ""))
+
+
+def test_captions_say_what_the_score_is() -> None:
+    case, seen = Case("a cat", (Expected("cat"),)), Finding().to_json()
+    row = results_of(plan_of("none", limit=1), Path("x.png")).pictures[0]
+    wrong = replace(row, scores={"all_correct": 0.0, "clip_full": 0.31}, seen={"oracle": seen})
+    assert caption(case, wrong, SCORES[0], verdict=True) == (False, "no cat")
+    assert caption(case, wrong, FakeClip.scores[0], verdict=False) == (None, "0.310")
+    assert caption(case, wrong, FakeClip.scores[1], verdict=False) == (None, "")
+    assert caption(case, wrong, None, verdict=False) == (None, "")
+    other = replace(SCORES[0], name="correct")
+    assert caption(case, replace(wrong, scores={"correct": 1.0}), other, verdict=True) == (True, "")
 
 
 # ---------------------------------------------------------------------------------------------------- command line
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Return a run of two methods on disk whose last prompt was not judged yet."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a run of two methods on disk whose last prompt was not drawn yet."""
+    monkeypatch.setattr(folders, "metric_called", {"oracle": FakeOracle(), "clip": FakeClip()}.__getitem__)
     plan = plan_of("none,syngen", limit=3)
-    Store(tmp_path).keep_plan(plan)
-    lines = []
-    for job in plan.jobs()[:-1]:
-        case = next(c for c in plan.suite.cases if c.prompt == job.recipe.prompt)
-        for seed in job.seeds:
-            Image.new("RGB", (8, 8)).save(tmp_path / f"{job.key}-{seed}.png")
-            row = {"job": job.key, "case": case.prompt, "seed": seed, "image": f"{job.key}-{seed}.png", "seconds": 1.0}
-            lines.append({**row, "judge": plan.judge, "finding": finding_of(case, 0.8, random.Random(seed)).to_json()})
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_run(tmp_path, plan, skip=lambda prompt, seed: prompt == plan.suite.cases[-1].prompt)
     return tmp_path
 
 
@@ -398,16 +510,17 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str,
 def test_a_report_from_the_command_line(command: Any, folder: Path) -> None:
     code, out, err = command(folder)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "1 of 6 batches" in err
+    assert "4 pictures of" in err
     assert "--partial" in err
     code, out, err = command(folder, "--partial", "--draws", 100)
-    names = ["report.html", "report.md", "rows.csv", "pictures.csv"]
+    names = ["report.html", "report.md", "report.tex", "rows.csv", "pictures.csv", "failures.csv"]
     assert (code, out.split(), err) == (0, [str(folder / name) for name in names], "")
     code, out, err = command(folder, "--partial", "--draws", 100, "--json")
     document = json.loads(out)
-    assert list(document) == ["rows", "subsets", "run", "files"]
+    assert list(document) == ["rows", "subsets", "mean_over_groups", "costs", "run", "files"]
     assert document["run"]["prompts_left_out"] == 1
     assert document["run"]["draws"] == 100
+    assert document["run"]["metrics"] == {"oracle": FakeOracle().fingerprint[:16]}
     assert document["files"]["html"] == str(folder / "report.html")
     assert "1 of 3 prompts are left out" in (folder / "report.html").read_text()
 
@@ -417,4 +530,48 @@ def test_a_folder_without_a_run_is_one_line(command: Any, tmp_path: Path, make: 
     make(tmp_path / "nothing")
     code, out, err = command(tmp_path / "nothing")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "holds no run" in err
+    assert "expected a folder that unbleed bench run wrote" in err
+
+
+def test_the_first_metric_ranks(command: Any, folder: Path) -> None:
+    plan = plan_of("none,syngen", limit=2)
+    write_run(folder, plan, metrics=BOTH)
+    rows = json.loads(command(folder, "--json", "--draws", 100)[1])["rows"]
+    assert rows[0]["metric"] == "all_correct"
+    code, out, _ = command(folder, "--json", "--draws", 100, "--metrics", "clip, oracle")
+    assert (code, json.loads(out)["rows"][0]["metric"]) == (0, "clip_full")
+    assert list(json.loads(out)["run"]["metrics"]) == ["clip", "oracle"]
+    code, _, err = command(folder, "--metrics", "dsg")
+    assert (code, err.count("\n")) == (2, 1)
+    assert '"dsg" has not looked' in err
+    assert "clip, oracle" in err
+
+
+def test_of_several_versions_of_a_metric_that_of_today_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(folder, plan_of("none", limit=2), metrics=[FakeOracle(), FakeOracle("0b" * 16)])
+    opened = folders.open_folder(folder)
+    assert (opened.metrics[0].fingerprint, opened.cautions) == (FakeOracle().fingerprint[:16], ())
+    monkeypatch.setattr(folders, "metric_called", lambda name: FakeOracle("0d" * 16))
+    opened = folders.open_folder(folder)
+    store = Store(folder)
+    assert opened.metrics[0].fingerprint == folders.kept_fingerprints(store, store.plan())["oracle"][0]
+    assert "2 versions of oracle looked at these pictures" in opened.cautions[0]
+
+
+def test_a_metric_that_saw_other_pictures_of_the_folder_does_not_count(folder: Path) -> None:
+    write_run(folder, plan_of("none", limit=2, name="emoji-triples"), metrics=[FakeClip()])
+    write_run(folder, plan_of("none", limit=2))
+    assert [metric.name for metric in folders.open_folder(folder).metrics] == ["oracle"]
+
+
+def test_pictures_that_no_metric_saw_are_reported(command: Any, folder: Path) -> None:
+    write_run(folder / "unseen", plan_of("none,syngen", limit=4), metrics=())
+    code, _, err = command(folder / "unseen")
+    assert (code, err) == (0, "")
+    for name in ("report.html", "report.md"):
+        text = (folder / "unseen" / name).read_text()
+        assert "No metric has looked at these pictures" in text
+        assert TO_SCORE in text
+        assert "1.50" in text
+        assert "bootstrap" not in text
+    assert (folder / "unseen" / "report.html").read_text().count("<img") == 16

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from .causes import QUANTITIES, Causes, Difference, Row, windows
-from .page import INK, PENS, svg_on_paper
+from .numbers import percent, span
+from .plots import INK, PENS, svg_on_paper
 from .report import csv_text, write_texts
-from .wording import few_prompts, percent, run_facts, span
+from .wording import few_prompts, run_facts
 
 FEW_PICTURES = 20  # of one kind; with fewer the report warns of its intervals
 

@@ -1,46 +1,80 @@
-"""The files of a report: `report.html`, `report.md`, `rows.csv` and `pictures.csv`.
+"""The files of a report: `report.html`, `report.md`, `report.tex`, `rows.csv`, `pictures.csv` and `failures.csv`.
 
-The CSV files hold shares from 0 to 1, as `--json` does; the page and the Markdown report say percent and points.
+The CSV files hold shares from 0 to 1, as `--json` does; the others say percent and points.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
+from .captions import caption
 from .comparison import Report, Row
-from .metrics.oracle import METRICS
+from .failures import changes
+from .latex import latex
+from .markdown import markdown
 from .page import html
-from .wording import markdown
+from .results import PictureRow
+
+FAILURES = "method change prompt seed before after gain saw_before saw_after image_before image_after".split()
 
 
 def write(report: Report, folder: Path) -> dict[str, Path]:
-    """Write the four files of a report, and return {kind: path}.
+    """Write the files of a report, and return {kind: path}.
 
     Raises `BenchError` when the extra `bench` is not installed, `OutputError` when the folder cannot be written.
     """
-    pictures = [
-        [r.prompt, r.seed, r.contender, *(r.scores[m.name] for m in METRICS), round(r.seconds, 4)] for r in report.pictures
-    ]
-    rows = [[group, *astuple(row)] for group, rows in {"all": report.rows, **report.subsets}.items() for row in rows]
+    names = [score.name for score in report.scores]
+    rows = [[group, *astuple(row)] for group, rows in _by_group(report).items() for row in rows]
+    pictures = (
+        [r.prompt, r.seed, r.contender, *(r.scores.get(name, "") for name in names), round(r.seconds, 4)]
+        for r in report.pictures
+    )
     texts = {
         "report.html": html(report),
         "report.md": markdown(report),
+        "report.tex": latex(report),
         "rows.csv": csv_text(["group", *(field.name for field in fields(Row))], rows),
-        "pictures.csv": csv_text(["prompt", "seed", "method", *(m.name for m in METRICS), "seconds"], pictures),
+        "pictures.csv": csv_text(["prompt", "seed", "method", *names, "seconds"], pictures),
+        "failures.csv": csv_text(FAILURES, _failures(report, folder)),
     }
     write_texts(texts, folder)
     return {name.replace(".csv", "").replace("report.", ""): folder / name for name in texts}
 
 
+def _by_group(report: Report) -> dict[str, tuple[Row, ...]]:
+    return {"all": report.rows, **report.subsets} | ({"mean over groups": report.overall} if report.overall else {})
+
+
+def _failures(report: Report, folder: Path) -> Iterator[list[Any]]:
+    """Yield a line for each picture that a method lost or won against the baseline."""
+    if report.primary is None:
+        return
+    name = report.primary.name
+
+    def said(picture: PictureRow) -> str:
+        right, words = caption(report.cases[picture.case], picture, report.primary, verdict=report.verdict)
+        return words or {True: "right", False: "wrong", None: ""}[right]
+
+    for method, of in changes(report).items():
+        for kind, found in (("lost", of.lost), ("won", of.won)):
+            for change in found:
+                both = (change.before, change.after)
+                values, seen = [r.scores[name] for r in both], [said(r) for r in both]
+                images = [os.path.relpath(r.image, folder) for r in both]
+                yield [method, kind, change.after.prompt, change.after.seed, *values, change.gain, *seen, *images]
+
+
 def write_texts(texts: Mapping[str, str], folder: Path) -> None:
     """Write {file name: text} into `folder`; raise `OutputError` when it cannot be written."""
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8", newline="")
     except OSError as error:

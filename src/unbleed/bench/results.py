@@ -105,5 +105,5 @@ def _of(
 
 
 def merit(scores: Sequence[Score], values: Mapping[str, float]) -> tuple[float, ...]:
-    """Return by what the best of several draws is chosen: the scores in their order."""
-    return tuple(values[score.name] * (1 if score.higher_is_better else -1) for score in scores)
+    """Return by what the best of several draws is chosen: the scores in their order; one without ground decides nothing."""
+    return tuple(values.get(score.name, 0.0) * (1 if score.higher_is_better else -1) for score in scores)

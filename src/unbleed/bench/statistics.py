@@ -10,6 +10,9 @@ over seeds is counted once in the prompts' means and in part again within them, 
 of simulated pictures, four seeds of 20 or 40 like prompts, 99 % held the truth. From fewer than about 20 prompts they may be
 too narrow: with 10 prompts of one seed 90 % held it. The p-value inverts the interval: it is the level at which the interval
 begins to leave out 0, and cannot fall below 2 / (draws + 1).
+
+A score may have no ground in some prompts (nan): it is reckoned over the others. A mean over groups takes each group's prompts
+from that group (a stratified bootstrap), so that no group is left empty by a draw.
 """
 
 from __future__ import annotations
@@ -28,6 +31,25 @@ Record = tuple[str, int, int, Sequence[float]]  # contender, prompt, seed, one v
 DRAWS = 10_000
 LEVEL = 0.95
 _CHUNK = 500_000  # weights held at once
+_WORK = 1e9  # weights of a report, at about 15 ns each; a sum costs a hundredth of a weight
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Means, and those of every draw, of the scores and of their differences to the baseline.
+
+    `means` (kind, contender, metric), `drawn` (draw, kind, contender, metric).
+    """
+
+    means: Array
+    drawn: Array
+
+    def __add__(self, other: Sample) -> Sample:
+        """Return the sum with the sample of another stratum, drawn by itself, that is with another `seed`."""
+        return Sample(self.means + other.means, self.drawn + other.drawn)
+
+    def __truediv__(self, count: int) -> Sample:
+        return Sample(self.means / count, self.drawn / count)
 
 
 @dataclass(frozen=True)
@@ -83,38 +105,77 @@ def bootstrap(
     >>> found.mean.tolist(), found.difference[1].tolist(), found.p[1].tolist()
     ([[0.75], [0.75]], [0.0], [1.0])
     """
-    values = values if prompts is None else values[:, :, prompts]
-    contenders, metrics, count, seeds = values.shape
-    # Differences are taken before the sums and not after: so equal methods differ by exactly 0 in every draw.
-    both = np.stack([values, values - values[baseline]])  # (kind, contender, metric, prompt, seed)
-    columns = both.reshape(-1, count * seeds).T
-    sums = [weights.reshape(len(weights), -1) @ columns for weights in resample(count, seeds, draws, seed)]
-    drawn = (np.concatenate(sums) / (count * seeds)).reshape(draws, 2, contenders, metrics)
+    chosen = values if prompts is None else values[:, :, prompts]
+    return estimate(sample(chosen, baseline=baseline, draws=draws, seed=seed), baseline=baseline)
+
+
+def sample(values: Array, *, baseline: int = 0, draws: int = DRAWS, seed: int = 0) -> Sample:
+    """Return the means of `values` (contender, metric, prompt, seed) and of their draws.
+
+    A metric is read over the prompts of which no value is nan; where there is none, it stays nan.
+    """
+    contenders, metrics, _, seeds = values.shape
+    means, drawn = np.full((2, contenders, metrics), np.nan), np.full((draws, 2, contenders, metrics), np.nan)
+    defined = ~np.isnan(values).any(axis=(0, 3))  # (metric, prompt)
+    for prompts in np.unique(defined, axis=0):
+        alike = np.flatnonzero((defined == prompts).all(axis=1))  # metrics that are read over these prompts
+        count = int(prompts.sum())
+        if not count:
+            continue
+        own = values[:, alike][:, :, prompts]
+        # Differences are taken before the sums and not after: so equal methods differ by exactly 0 in every draw.
+        both = np.stack([own, own - own[baseline]])  # (kind, contender, metric, prompt, seed)
+        columns = np.ascontiguousarray(both.reshape(-1, count * seeds).T)
+        sums = [weights.reshape(len(weights), -1) @ columns for weights in resample(count, seeds, draws, seed)]
+        means[:, :, alike] = both.mean(axis=(3, 4))
+        drawn[..., alike] = (np.concatenate(sums) / (count * seeds)).reshape(draws, 2, contenders, len(alike))
     drawn[np.abs(drawn) < 1e-12] = 0  # thirds that cancel leave 1e-17, which must count on both sides
+    return Sample(means, drawn)
+
+
+def estimate(found: Sample, *, baseline: int = 0) -> Estimates:
+    """Return what the draws say of the means."""
+    means, drawn = found.means, found.drawn
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)  # each (kind, contender, metric)
     tails = np.minimum((drawn[:, 1] <= 0).sum(0), (drawn[:, 1] >= 0).sum(0))
-    others = np.arange(contenders) != baseline
+    others = np.arange(means.shape[1]) != baseline
 
     def to_others(array: Array) -> Array:
-        return np.where(others[:, None], array, np.nan)
+        return np.where(others[:, None] & ~np.isnan(means[1]), array, np.nan)
 
-    p = to_others(np.minimum(1.0, 2 * (tails + 1) / (draws + 1)))
+    p = to_others(np.minimum(1.0, 2 * (tails + 1) / (len(drawn) + 1)))
     adjusted = np.full_like(p, np.nan)
-    adjusted[others] = np.apply_along_axis(holm, 0, p[others]) if others.any() else p[others]
-    mean, difference = both.mean(axis=(3, 4))
-    return Estimates(mean, low[0], high[0], to_others(difference), to_others(low[1]), to_others(high[1]), p, adjusted)
+    adjusted[others] = np.apply_along_axis(holm, 0, p[others]) if p[others].size else p[others]
+    difference, below, above = map(to_others, (means[1], low[1], high[1]))
+    return Estimates(means[0], low[0], high[0], difference, below, above, p, adjusted)
+
+
+def affordable(draws: int, weights: int, columns: int) -> int:
+    """Return how many draws are reckoned in seconds: of `weights` pictures each, all subsets together, read by `columns` sums.
+
+    At least 1,000, or as many as were asked for.
+
+    >>> affordable(10_000, 4_000, 64), affordable(10_000, 300_000, 64)
+    (10000, 2032)
+    """
+    return min(draws, max(1000, int(_WORK / (weights * (1 + columns / 100)))))
 
 
 def resample(prompts: int, seeds: int, draws: int, seed: int = 0) -> Iterator[NDArray[np.int64]]:
     """Yield the draws, some at a time: how often each one takes each picture, (draw, prompt, seed).
 
-    A prompt that was taken n times has n draws of its seeds, all with replacement: together one draw of n times as many.
+    A prompt that was taken n times has n draws of its seeds, all with replacement. Picking and counting costs a tenth of
+    drawing the counts, which are multinomial.
     """
     rng = np.random.default_rng(seed)
     size = max(1, _CHUNK // (prompts * seeds))
     for begin in range(0, draws, size):
-        taken = rng.multinomial(prompts, np.full(prompts, 1 / prompts), size=min(size, draws - begin))
-        yield rng.multinomial(taken * seeds, np.full(seeds, 1 / seeds))
+        here = min(size, draws - begin)
+        picked = rng.integers(prompts, size=(here, prompts))
+        picked += np.arange(here)[:, None] * prompts  # a place in (draw, prompt)
+        if seeds > 1:
+            picked = picked[:, :, None] * seeds + rng.integers(seeds, size=(here, prompts, seeds))
+        yield np.bincount(picked.ravel(), minlength=here * prompts * seeds).reshape(here, prompts, seeds)
 
 
 def holm(p: Array) -> Array:

@@ -94,7 +94,7 @@ class Store:
         """Return the plan of the latest run; raise `BenchError` where there is none."""
         try:
             return Plan.from_json(json.loads(self.plan_file.read_text(encoding="utf-8")))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             name = self.plan_file.name
             raise BenchError(f"{self.folder} has no {name}; expected a folder that unbleed bench run wrote") from None
         except (OSError, ValueError, TypeError, KeyError) as error:

@@ -1,98 +1,190 @@
-"""A report in words: what its figures say, how they were made, and the whole of it as Markdown."""
+"""A report in words: what its figures say, and how they were made."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..emoji.findings import Finding
-from .cases import Case
+from .captions import is_right
 from .comparison import SIGNIFICANT, Report, Row
-from .metrics.oracle import METRICS
+from .metrics.base import Score
+from .numbers import number, percent, said, span, words_for, words_for_differences
 
 FEW_PROMPTS = 20  # with fewer the report warns of its intervals
+TO_SCORE = "unbleed bench score"  # what lets a metric look at the pictures of a folder
 
 
-def percent(share: float) -> str:
-    return f"{100 * share:.1f}".replace("-", "−")
-
-
-def points(share: float) -> str:
-    """Return a difference with its sign; one that rounds to zero has none."""
-    return re.sub(r"^[+-]0\.0$", "0.0", f"{100 * share:+.1f}").replace("-", "−")
-
-
-def span(low: float, high: float, words: Callable[[float], str] = percent) -> str:
-    return f"{words(low)} to {words(high)}"
-
-
-def verdict(row: Row) -> str:
+def better_or_worse(row: Row, score: Score) -> str:
     """Return "better" or "worse" where a difference is significant, "" elsewhere."""
     if not row.significant or row.difference is None:
         return ""
-    higher = {m.name: m.higher_is_better for m in METRICS}[row.metric]
-    return "better" if (row.difference > 0) == higher else "worse"
+    return "better" if (row.difference > 0) == score.higher_is_better else "worse"
 
 
-def faults(case: Case, finding: Finding) -> list[str]:
-    """Return what is wrong with a picture, in short words; nothing exactly when it counts as all correct."""
-    wrong: list[str] = []
-    for entity in case.entities:
-        colours = [thing.colour for thing in finding.things if thing.noun == entity.noun]
-        if not colours:
-            wrong.append(f"no {entity.noun}")
-        elif entity.colour not in colours:
-            wrong.append(f"{entity.noun} is {colours[0]}" if colours[0] else f"{entity.noun} not {entity.colour}")
-    extra = Counter(t.noun for t in finding.things) - Counter(e.noun for e in case.entities)
-    wrong += [f"extra {noun}" if count == 1 else f"{count} extra {noun}" for noun, count in extra.items()]
-    return wrong + ["blend"] * bool(finding.blends)
+def adjective(score: Score) -> str:
+    """Return what pictures are of which a verdict says yes: "all-correct"."""
+    return re.sub(r"^all ", "all-", score.title) if "correct" in score.title else f'right by "{score.title}"'
+
+
+def ranking(report: Report) -> str:
+    """Return the name of what methods are ranked by, as an axis has it."""
+    score = report.primary
+    if score is None:
+        return ""
+    return f"pictures {adjective(score)}, %" if report.verdict else f"{score.title}{', %' * score.share}"
 
 
 def result(report: Report) -> str:
-    """Return the run's result in one sentence: of the method that draws most pictures all-correct.
+    """Return the run's result in one sentence: of the method that is best by the primary score.
 
     A best-of-N is passed over where there is another: its pictures are chosen by the judge that counts them.
     """
-    success = [row for row in report.rows if row.metric == "all_correct"]
-    base = next(row for row in success if row.method == report.baseline)
-    others = [row for row in success if row is not base]
+    score = report.primary
+    if score is None and report.scores:
+        return "The scores have no ground in any of these prompts."
+    if score is None:
+        return f"No metric has looked at these pictures; {TO_SCORE} lets one look."
+    ranked = [row for row in report.rows if row.metric == score.name]
+    base = next(row for row in ranked if row.method == report.baseline)
+    others = [row for row in ranked if row is not base]
     guided = [row for row in others if row.method not in {c.label for c in report.contenders if c.draws > 1}]
     candidates = guided or others
     if not candidates:
-        interval = span(base.low, base.high)
-        return f"{base.method} draws {percent(base.mean)} % of the pictures all-correct (95 % interval {interval})."
-    best = max(candidates, key=lambda row: row.mean)
+        interval = f"(95 % interval {span(base.low, base.high, words_for(score))})"
+        if report.verdict:
+            return f"{base.method} draws {percent(base.mean)} % of the pictures {adjective(score)} {interval}."
+        return f'{base.method} has {said(score, base.mean)} in "{score.title}" {interval}.'
+    best = max(candidates, key=lambda row: row.mean if score.higher_is_better else -row.mean)
     name = f"{best.method}, the best of {len(candidates)} methods," if len(candidates) > 1 else best.method
-    time = f"at {best.seconds_per_picture / base.seconds_per_picture:.1f} times the time"
+    ratio = best.relative_seconds
+    time = "" if ratio is None else f", at {ratio:.1f} times the time"
     difference, low, high = best.difference or 0.0, best.difference_low or 0.0, best.difference_high or 0.0
+    what = f"pictures {adjective(score)}" if report.verdict else f'in "{score.title}"'
     if low <= 0 <= high or not best.significant:
         counted = "" if low <= 0 <= high else ", with the number of methods counted in"
+        words = words_for_differences(score)
         return (
-            f"No difference can be shown between {base.method} and {name.rstrip(',')}{counted}: {points(difference)} points of "
-            f"pictures all-correct (95 % interval {span(low, high, points)}), {time}."
+            f"No difference can be shown between {base.method} and {name.rstrip(',')}{counted}: {words(difference)}"
+            f"{' points' * score.share} {'of ' * report.verdict}{what} (95 % interval {span(low, high, words)}){time}."
         )
     low, high = sorted((abs(low), abs(high)))
-    return (
-        f"{name} draws {percent(abs(difference))} points {'more' if difference > 0 else 'fewer'} pictures all-correct than "
-        f"{base.method} (95 % interval {span(low, high)}), {time}."
+    amount = f"{percent(abs(difference))} points" if score.share else number(abs(difference))
+    interval = f"(95 % interval {span(low, high, words_for(score))})"
+    more = "more" if difference > 0 else "fewer" if report.verdict else "less"
+    where = ", where less is better," * (not score.higher_is_better)
+    return f"{name} {'draws' if report.verdict else 'has'} {amount} {more} {what}{where} than {base.method} {interval}{time}."
+
+
+def exchanges(report: Report) -> list[str]:
+    """Return for each method how many of the baseline's right pictures it spoils, and how many of its wrong ones it mends.
+
+    Nothing where the primary score is no verdict.
+    """
+    score = report.primary
+    if score is None or not report.verdict:
+        return []
+    right = {(r.case, r.seed): is_right(r, score) for r in report.pictures if r.contender == report.baseline}
+    texts = []
+    for label in [c.label for c in report.contenders if c.label != report.baseline]:
+        now = {(r.case, r.seed): is_right(r, score) for r in report.pictures if r.contender == label}
+        spoilt = [not now[key] for key, was_right in right.items() if was_right]
+        mended = [now[key] for key, was_right in right.items() if not was_right]
+        texts.append(
+            f"{label} spoils {sum(spoilt)} of {len(spoilt)} pictures that {report.baseline} has {adjective(score)}, and mends "
+            f"{sum(mended)} of {len(mended)} others."
+        )
+    return texts
+
+
+def cautions(report: Report) -> list[str]:
+    """Return what a reader must know before the figures."""
+    run = report.run
+    count, left_out, failed = run["prompts"], run["prompts_left_out"], run["failed"]
+    texts = [f"The run is not finished: {left_out} of {count + left_out} prompts are left out."] if left_out else []
+    if failed:
+        texts.append(f"{failed} {'picture' if failed == 1 else 'pictures'} could not be drawn.")
+    return texts + run["cautions"] + (few_prompts(count) if report.scores else [])
+
+
+def few_prompts(count: int) -> list[str]:
+    """Return the caution that a report of so few prompts needs, if it needs one."""
+    few = f"Intervals from fewer than {FEW_PROMPTS} prompts may be too narrow; this report has {count}."
+    return [few] * (count < FEW_PROMPTS)
+
+
+def notes(report: Report) -> list[str]:
+    """Return how the figures were made, and what they are not."""
+    return [*(_of_scores(report) if report.scores else ()), *_of_time(report)]
+
+
+def _of_scores(report: Report) -> list[str]:
+    run, judges = report.run, report.run["metrics"]
+    fewer = f" Of so many pictures no more are made; {run['draws_asked']:,} were asked for." * (
+        run["draws"] < run["draws_asked"]
     )
+    texts = [
+        "All methods drew the same prompts from the same seeds, so they are compared picture by picture. Intervals are 95 % "
+        f"percentile intervals of a paired hierarchical bootstrap of {run['draws']:,} draws: prompts with replacement, then "
+        "seeds within each prompt, the same draw for all methods and metrics. With several seeds per prompt they are rather "
+        f"too wide than too narrow; from fewer than {FEW_PROMPTS} prompts, as in a small group, they may be too narrow.{fewer}",
+        f"A mark (✱) stands where the difference to {report.baseline} has p < {SIGNIFICANT} after Holm's correction for the "
+        "number of methods compared. Metrics and groups are not corrected for each other.",
+    ]
+    if report.overall:
+        texts.append("The mean over groups gives every group the same weight, however many prompts it has.")
+    grounds = {row.metric: row.pictures for row in report.rows}
+    all_pictures = report.costs[0].pictures
+    texts += [
+        f"{score.title} has no ground in some prompts, and is that of {grounds.get(score.name, 0)} of {all_pictures} pictures."
+        for score in report.scores
+        if grounds.get(score.name, 0) < all_pictures
+    ]
+    judge = "The judge is a network and can err. It judges all methods alike."
+    return [*texts, judge if len(judges) <= 1 else "The metrics are networks and can err. They judge all methods alike."]
+
+
+def _of_time(report: Report) -> list[str]:
+    machine = "the machines" if "runs" in report.run else "the machine"
+    texts = [
+        f"Seconds per picture are the mean of the wall clock on {machine} named here, with everything that a method does; "
+        f"× says how many times those of {report.baseline} they are."
+    ]
+    best_of = [f"{c.label} draws {c.draws} unguided pictures for each seed" for c in report.contenders if c.draws > 1]
+    if best_of and report.scores:
+        texts.append(
+            f"{'; '.join(best_of)} and keeps the one that the judge likes best; its time is that of all of them. The judge "
+            "that picks is the judge that counts, so its figure is optimistic."
+        )
+    return texts
 
 
 def facts(report: Report) -> dict[str, str]:
     """Return the facts of the run, {name: words}."""
-    return run_facts(report.run, f"{report.run['pictures']} of {len(report.contenders)} methods")
+    run = report.run
+    pictures = f"{run['pictures']} of {len(report.contenders)} methods"
+    if "runs" not in run:
+        return run_facts(run, pictures)
+    common = {
+        "pictures": pictures,
+        "prompts": str(run["prompts"]),
+        "seeds": f"{run['seeds']} per prompt",
+        "metrics": _metrics(run),
+    }
+    return common | {f"{name}: {fact}": words for name, of in run["runs"].items() for fact, words in of.items()}
 
 
 def run_facts(run: Mapping[str, Any], pictures: str) -> dict[str, str]:
-    """Return the facts of any run, {name: words}: of its plan as JSON has it, with date, prompts and prompts_left_out."""
+    """Return the facts of any run, {name: words}: of its plan as JSON has it, with date, prompts and prompts_left_out.
+
+    And, where they are named, with its metrics {name: fingerprint}, or the one judge's fingerprint.
+    """
     machine = {name: value for name, value in run["machine"].items() if value is not None}
     return {
         "suite": f"{run['suite']['name']}: {run['suite']['about']}",
         "model": f"{run['model']}, fingerprint {run['model_fingerprint'][:16]}",
-        "judge": f"fingerprint {run['judge'][:16]}",
+        **({"judge": f"fingerprint {run['judge'][:16]}"} if "judge" in run else {}),
+        **({"metrics": _metrics(run)} if run.get("metrics") else {}),
         "date": run["date"],
         "pictures": pictures,
         "prompts": f"{run['prompts']} of {run['prompts'] + run['prompts_left_out']}",
@@ -104,91 +196,12 @@ def run_facts(run: Mapping[str, Any], pictures: str) -> dict[str, str]:
     }
 
 
-def notes(report: Report) -> list[str]:
-    """Return how the figures were made, and what they are not."""
-    run = report.run
-    texts = [
-        "All methods drew the same prompts from the same seeds, so they are compared picture by picture. Intervals are 95 % "
-        f"percentile intervals of a paired hierarchical bootstrap of {run['draws']:,} draws: prompts with replacement, then "
-        "seeds within each prompt, the same draw for all methods and metrics. With several seeds per prompt they are rather "
-        f"too wide than too narrow; from fewer than {FEW_PROMPTS} prompts, as in a small group, they may be too narrow.",
-        f"A mark (✱) stands where the difference to {report.baseline} has p < {SIGNIFICANT} after Holm's correction for the "
-        "number of methods compared. Metrics and groups are not corrected for each other.",
-        "The judge is a network and can err. It judges all methods alike.",
-        "Seconds per picture are the mean of the wall clock on the machine named here, with everything that a method does.",
-    ]
-    best_of = [f"{c.label} draws {c.draws} unguided pictures for each seed" for c in report.contenders if c.draws > 1]
-    if best_of:
-        texts.append(
-            f"{'; '.join(best_of)} and keeps the one that the judge likes best; its time is that of all of them. The judge "
-            "that picks is the judge that counts, so its figure is optimistic."
-        )
-    return texts
-
-
-def exchanges(report: Report) -> list[str]:
-    """Return for each method how many of the baseline's right pictures it spoils, and how many of its wrong ones it mends."""
-    right = {(r.case, r.seed): r.scores["all_correct"] == 1 for r in report.pictures if r.contender == report.baseline}
-    texts = []
-    for label in [c.label for c in report.contenders if c.label != report.baseline]:
-        now = {(r.case, r.seed): r.scores["all_correct"] == 1 for r in report.pictures if r.contender == label}
-        spoilt = [not now[key] for key, was_right in right.items() if was_right]
-        mended = [now[key] for key, was_right in right.items() if not was_right]
-        texts.append(
-            f"{label} spoils {sum(spoilt)} of {len(spoilt)} pictures that {report.baseline} has all-correct, and mends "
-            f"{sum(mended)} of {len(mended)} others."
-        )
-    return texts
-
-
-def cautions(report: Report) -> list[str]:
-    """Return what a reader must know before the figures."""
-    count, left_out = report.run["prompts"], report.run["prompts_left_out"]
-    texts = [f"The run is not finished: {left_out} of {count + left_out} prompts are left out."] if left_out else []
-    return texts + few_prompts(count)
-
-
-def few_prompts(count: int) -> list[str]:
-    """Return the caution that a report of so few prompts needs, if it needs one."""
-    few = f"Intervals from fewer than {FEW_PROMPTS} prompts may be too narrow; this report has {count}."
-    return [few] * (count < FEW_PROMPTS)
-
-
-def markdown(report: Report) -> str:
-    """Return the report as Markdown: the result, the tables, the facts."""
-    lines = [f"# {report.run['suite']['name']} on {report.run['model']}", "", result(report), "", *cautions(report), ""]
-    for group, rows in {"All prompts": report.rows, **report.subsets}.items():
-        count = report.run["groups"].get(group, report.run["prompts"])
-        lines += [f"## {group} ({count} prompts)", "", "Percent, with 95 % intervals."]
-        lines += _table(rows, lambda row: f"{percent(row.mean)} ({span(row.low, row.high)})")
-        if len(report.contenders) > 1:
-            lines += [f"Differences to {report.baseline} in points, with 95 % intervals; ✱ where p < {SIGNIFICANT} after Holm."]
-            lines += _table([row for row in rows if row.difference is not None], _difference)
-    if exchanges(report):
-        lines += ["## Mended and spoilt", "", *(f"- {text}" for text in exchanges(report)), ""]
-    lines += ["## How this was measured", "", *(f"- {m.title}: {m.about}" for m in METRICS), ""]
-    lines += [*(f"- {note}" for note in notes(report)), ""]
-    lines += [f"- {name}: {words}" for name, words in facts(report).items() if words]
-    lines += [f"- settings of {c.label}: `{json.dumps(dict(c.settings))}`" for c in report.contenders]
-    return "\n".join(lines) + "\n"
-
-
-def _difference(row: Row) -> str:
-    low, high = row.difference_low or 0.0, row.difference_high or 0.0
-    return f"{points(row.difference or 0.0)} ({span(low, high, points)}){' ✱' * row.significant}"
-
-
-def _table(rows: Iterable[Row], cell: Callable[[Row], str]) -> list[str]:
-    heads = ["method", *(m.title + " ↓" * (not m.higher_is_better) for m in METRICS), "seconds per picture"]
-    lines = ["", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    for method, of in by_method(rows).items():
-        name, seconds = method.replace("|", "\\|"), of["all_correct"].seconds_per_picture
-        lines.append(f"| {' | '.join([name, *map(cell, of.values()), f'{seconds:.2f}'])} |")
-    return [*lines, ""]
+def _metrics(run: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}, fingerprint {fingerprint[:16]}" for name, fingerprint in run["metrics"].items())
 
 
 def by_method(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
-    """Return {method: {metric: row}}."""
+    """Return {method: {score: row}}."""
     table: dict[str, dict[str, Row]] = {}
     for row in rows:
         table.setdefault(row.method, {})[row.metric] = row

@@ -22,7 +22,7 @@ app = typer.Typer(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 when all went well, 2 after one clear line on bad input, 130 when interrupted."""
-    from . import bench, bench_report, draw, emoji, look, study, text  # noqa: F401  (each adds its commands to `app`)
+    from . import bench, bench_export, bench_report, draw, emoji, look, study, text  # noqa: F401  (each adds its commands to `app`)
 
     warnings.showwarning = _show_warning
     sys.exit(_run(sys.argv[1:] if arguments is None else arguments))

@@ -1,45 +1,64 @@
-"""`unbleed bench report`: the figures of a run, with intervals, as a page and as tables."""
+"""`unbleed bench report` and `unbleed bench compare`: the figures of a run or of two, as a page and as tables."""
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .bench import bench
 from .common import AsJson, print_json, quiet_libraries
 
+Partial = Annotated[bool, typer.Option("--partial", help="Take the prompts that are finished, though others are not.")]
+Metrics = Annotated[
+    str | None, typer.Option(help="Metrics with commas, the one that ranks first [all that looked].", show_default=False)
+]
+Draws = Annotated[int, typer.Option(min=100, max=100_000, help="Draws of the bootstrap; fewer of very many pictures.")]
+Run = Annotated[Path, typer.Argument(help="The folder of a run.", metavar="DIR")]
+
 
 @bench.command()
-def report(
-    folder: Annotated[Path, typer.Argument(help="The folder of a run.", metavar="DIR")],
-    partial: Annotated[
-        bool, typer.Option("--partial", help="Report the prompts that are finished, though others are not.")
-    ] = False,
-    draws: Annotated[int, typer.Option(min=100, max=100_000, help="Draws of the bootstrap.")] = 10_000,
-    json: AsJson = False,
-) -> None:
-    """Compare the methods of a run: report.html, report.md, rows.csv and pictures.csv, written into its folder."""
+def report(folder: Run, partial: Partial = False, metrics: Metrics = None, draws: Draws = 10_000, json: AsJson = False) -> None:
+    """Compare the methods of a run: report.html, .md and .tex and CSV files, written into its folder."""
     quiet_libraries()
     from ..bench.comparison import build
-    from ..bench.report import write
-    from ..bench.store import Store
-    from ..errors import BenchError
+    from ..bench.folders import open_folder
 
-    if not (folder / "run.json").is_file():
-        raise BenchError(f"{folder} holds no run; expected a folder that unbleed bench run wrote")
-    store = Store(folder)
-    plan = store.plan()
-    missing = len(store.missing(plan))
-    if missing and not partial:
-        raise BenchError(
-            f"{missing} of {len(plan.jobs())} batches of {folder} are not drawn and judged yet; finish them with the same "
-            "unbleed bench run, or take --partial to report the prompts that are finished"
-        )
-    begun = datetime.fromtimestamp((folder / "run.json").stat().st_mtime, tz=timezone.utc)
-    built = build(plan, store.pictures(plan, allow_partial=partial), draws=draws, date=begun.date().isoformat())
+    run = open_folder(folder, names_in(metrics), allow_partial=partial)
+    built = build(run.plan, run.results, metrics=run.metrics, draws=draws, date=run.date, cautions=run.cautions)
+    _write(built, folder, json)
+
+
+@bench.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="The folder of a run.", metavar="A")],
+    second: Annotated[Path, typer.Argument(help="That of another.", metavar="B")],
+    partial: Partial = False,
+    metrics: Metrics = None,
+    draws: Draws = 10_000,
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("comparison"),
+    json: AsJson = False,
+) -> None:
+    """Compare the methods of two runs over the prompts and seeds that both have. The files are those of a report."""
+    quiet_libraries()
+    from ..bench.compare import compare as compare_runs
+    from ..bench.compare import open_both
+    from ..generation import check_writable
+
+    check_writable(out)
+    runs = open_both(first, second, names_in(metrics), allow_partial=partial)
+    _write(compare_runs(*runs, draws=draws), out, json)
+
+
+def names_in(metrics: str | None) -> list[str] | None:
+    """Return the names in an option, each once; None for none."""
+    return None if metrics is None else list(dict.fromkeys(name.strip() for name in metrics.split(",")))
+
+
+def _write(built: Any, folder: Path, json: bool) -> None:
+    from ..bench.report import write
+
     files = {kind: str(path) for kind, path in write(built, folder).items()}
     if json:
         print_json({**built.to_json(), "files": files})

@@ -1,0 +1,89 @@
+"""A report as Markdown: the result, the tables, the facts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+from .comparison import SIGNIFICANT, Report, Row, Table
+from .metrics.base import Score
+from .numbers import span, times, unit, words_for, words_for_differences
+from .wording import by_method, cautions, exchanges, facts, notes, result
+
+Cell = Callable[[Score, Row], str]
+
+
+def markdown(report: Report) -> str:
+    """Return the whole of a report."""
+    lines = [f"# {report.run['title']}", "", result(report), "", *cautions(report), ""]
+    for group, rows in {"All prompts": report.rows, **report.subsets}.items():
+        count = report.run["groups"].get(group, report.run["prompts"])
+        overall = report.overall if rows is report.rows else ()
+        tables = [line for table in report.tables for line in _of_table(report, table, rows, overall)]
+        lines += [f"## {group} ({count} prompts)", "", *tables] if tables else []
+    if not report.scores:
+        lines += ["## Cost", *_costs(report)]
+    if texts := exchanges(report):
+        lines += ["## Mended and spoilt", "", *(f"- {text}" for text in texts), ""]
+    lines += ["## How this was measured", "", *(f"- {score.title}: {score.about}" for score in report.scores), ""]
+    lines += [*(f"- {note}" for note in notes(report)), ""]
+    lines += [f"- {name}: {words}" for name, words in facts(report).items() if words]
+    lines += [f"- settings of {c.label}: `{json.dumps(dict(c.settings))}`" for c in report.contenders]
+    return "\n".join(lines) + "\n"
+
+
+def _of_table(report: Report, table: Table, rows: Sequence[Row], overall: Sequence[Row]) -> list[str]:
+    scores = [score for score in table.scores if any(row.metric == score.name for row in rows)]
+    if not scores:
+        return []
+    lines = [f"### {table.metric}", ""] if len(report.tables) > 1 else []
+    lines += [f"{unit(scores, 'Percent', 'Means', 'Percent where shares, else means')}, with 95 % intervals."]
+    lines += _cells(scores, rows, overall, _value)
+    if len(report.contenders) > 1:
+        points = unit(scores, " in points", "", " in points where shares")
+        lines += [f"Differences to {report.baseline}{points}, with 95 % intervals; ✱ where p < {SIGNIFICANT} after Holm."]
+        others = [[row for row in of if row.difference is not None] for of in (rows, overall)]
+        lines += _cells(scores, others[0], others[1], _difference)
+    return lines
+
+
+def _value(score: Score, row: Row) -> str:
+    words = words_for(score)
+    return f"{words(row.mean)} ({span(row.low, row.high, words)})"
+
+
+def _difference(score: Score, row: Row) -> str:
+    words, low, high = words_for_differences(score), row.difference_low or 0.0, row.difference_high or 0.0
+    return f"{words(row.difference or 0.0)} ({span(low, high, words)}){' ✱' * row.significant}"
+
+
+def _cells(scores: Sequence[Score], rows: Sequence[Row], overall: Sequence[Row], cell: Cell) -> list[str]:
+    lines = _head(["method", *(s.title + " ↓" * (not s.higher_is_better) for s in scores), "seconds per picture"])
+    for method, of in by_method(rows).items():
+        lines.append(_line(method, *_said(scores, of, cell), _seconds(*next(iter(of.values())).cost)))
+    for method, of in by_method(overall).items():
+        lines.append(_line(f"{method}, mean over groups", *_said(scores, of, cell), ""))
+    return [*lines, ""]
+
+
+def _said(scores: Sequence[Score], of: dict[str, Row], cell: Cell) -> list[str]:
+    return [cell(score, of[score.name]) if score.name in of else "–" for score in scores]
+
+
+def _costs(report: Report) -> list[str]:
+    lines = _head(["method", "pictures", "seconds per picture"])
+    for cost in report.costs:
+        lines.append(_line(cost.method, str(cost.pictures), _seconds(cost.seconds_per_picture, cost.relative_seconds)))
+    return [*lines, ""]
+
+
+def _seconds(seconds: float, relative: float | None) -> str:
+    return f"{seconds:.2f} ({times(relative)})"
+
+
+def _head(names: Sequence[str]) -> list[str]:
+    return ["", _line(*names), f"|{'---|' * len(names)}"]
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

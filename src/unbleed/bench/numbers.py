@@ -1,0 +1,63 @@
+"""How numbers are said: shares in percent and points, others with three significant digits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from .metrics.base import Score
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f}".replace("-", "−")
+
+
+def points(share: float) -> str:
+    """Return a difference with its sign; one that rounds to zero has none."""
+    return re.sub(r"^[+-]0\.0$", "0.0", f"{100 * share:+.1f}").replace("-", "−")
+
+
+def number(value: float, *, sign: bool = False) -> str:
+    """Return a value with three significant digits, however small.
+
+    >>> number(0.3), number(21.534), number(-0.00012345), number(1234.5), number(0.0)
+    ('0.300', '21.5', '−0.000123', '1234', '0.00')
+    """
+    if value == 0:
+        return "0.00"
+    exponent = int(f"{value:.2e}".partition("e")[2])  # of the rounded value
+    return f"{value:{'+' if sign else ''}.{max(0, 2 - exponent)}f}".replace("-", "−")
+
+
+def signed(value: float) -> str:
+    return number(value, sign=True)
+
+
+def span(low: float, high: float, words: Callable[[float], str] = percent) -> str:
+    return f"{words(low)} to {words(high)}"
+
+
+def times(ratio: float | None) -> str:
+    """Return how many times the baseline's seconds; "–" where those are nothing."""
+    return "–" if ratio is None else f"{ratio:.1f}×"
+
+
+def words_for(score: Score) -> Callable[[float], str]:
+    """Return what says a value of a score."""
+    return percent if score.share else number
+
+
+def words_for_differences(score: Score) -> Callable[[float], str]:
+    """Return what says a difference of two values of a score."""
+    return points if score.share else signed
+
+
+def said(score: Score, value: float) -> str:
+    """Return a value with its unit."""
+    return f"{percent(value)} %" if score.share else number(value)
+
+
+def unit(scores: Sequence[Score], shares: str, others: str, both: str) -> str:
+    """Return what the numbers of a table are: shares, others, or either."""
+    kinds = {score.share for score in scores}
+    return both if len(kinds) > 1 else shares if True in kinds else others

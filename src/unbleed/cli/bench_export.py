@@ -1,0 +1,60 @@
+"""`unbleed bench export` and `unbleed bench gallery`: the pictures of a run as a data set, and as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .bench import bench
+from .bench_report import Metrics, Partial, Run, names_in
+from .common import AsJson, print_json, quiet_libraries
+from .progress import telling
+
+
+@bench.command()
+def export(
+    folder: Run,
+    partial: Partial = False,
+    metrics: Metrics = None,
+    out: Annotated[Path, typer.Option(help="Folder of the data set.")] = Path("export"),
+    json: AsJson = False,
+) -> None:
+    """Write the pictures of a run with their scores as Parquet, for datasets.load_dataset."""
+    quiet_libraries()
+    from ..bench.export import export as export_run
+    from ..bench.folders import open_folder
+    from ..generation import check_writable
+
+    check_writable(out)
+    run = open_folder(folder, names_in(metrics), allow_partial=partial)
+    _tell(out, export_run(run, out), len(run.results.pictures), json)
+
+
+@bench.command()
+def gallery(
+    folder: Run,
+    partial: Partial = False,
+    metrics: Metrics = None,
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("gallery"),
+    json: AsJson = False,
+) -> None:
+    """Write a page with all pictures of a run, to be opened in a browser: index.html."""
+    quiet_libraries()
+    from ..bench.folders import open_folder
+    from ..bench.gallery import gallery as write_gallery
+    from ..generation import check_writable
+
+    check_writable(out)
+    run = open_folder(folder, names_in(metrics), allow_partial=partial)
+    with telling("pictures") as tell:
+        files = write_gallery(run, out, report=lambda done, total: tell("thumbnails", done, total))
+    _tell(out, files, len(run.results.pictures), json)
+
+
+def _tell(out: Path, files: list[Path], pictures: int, json: bool) -> None:
+    if json:
+        print_json({"out": str(out), "pictures": pictures, "files": [str(path) for path in files]})
+    else:
+        typer.echo(str(out))
