@@ -130,7 +130,11 @@ def write_run(
         for metric in metrics:
             rngs = [(job, cases[job.prompt], random.Random(job.key)) for job in jobs]
             store.seen(metric.name, metric.fingerprint).append(
-                {"key": row_key(job, case), "case": case_digest(case), "seen": json.dumps(seen_by(metric, case, skill, rng))}
+                {
+                    "key": row_key(job, case_digest(case)),
+                    "case": case_digest(case),
+                    "seen": json.dumps(seen_by(metric, case, skill, rng)),
+                }
                 for job, case, rng in rngs
             )
     return store

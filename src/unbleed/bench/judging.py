@@ -34,17 +34,18 @@ def judge(store: Store, plan: Plan, metric: Metric, *, report: Callable[[int, in
     with store.writing():
         table.mend()
         known = table.read().keys()
-        total = sum(job.key in there for job, _ in _pictures(plan))
-        work = [(job, case) for job, case in _pictures(plan) if job.key in there and row_key(job, case) not in known]
+        pictures = [(job, case, asked) for job, case, asked in _pictures(plan) if job.key in there]
+        total = len(pictures)
+        work = [picture for picture in pictures if row_key(picture[0], picture[2]) not in known]
         judged = 0
         report(total - len(work), total)
         rest = iter(work)
         while part := list(islice(rest, AT_ONCE)):
-            images = [read_image(store.image(job.key)) for job, _ in part]
-            seen = metric.look(images, [case for _, case in part])
+            images = [read_image(store.image(job.key)) for job, _, _ in part]
+            seen = metric.look(images, [case for _, case, _ in part])
             table.append(
-                {"key": row_key(job, case), "case": case_digest(case), "seen": json.dumps(one, ensure_ascii=False)}
-                for (job, case), one in zip(part, seen, strict=True)
+                {"key": row_key(job, asked), "case": asked, "seen": json.dumps(one, ensure_ascii=False)}
+                for (job, _, asked), one in zip(part, seen, strict=True)
             )
             judged += len(part)
             report(total - len(work) + judged, total)
@@ -52,13 +53,14 @@ def judge(store: Store, plan: Plan, metric: Metric, *, report: Callable[[int, in
     return Judged(metric.name, judged, total)
 
 
-def _pictures(plan: Plan) -> Iterator[tuple[Job, Case]]:
-    """Yield every job once, with its case, prompt by prompt."""
+def _pictures(plan: Plan) -> Iterator[tuple[Job, Case, str]]:
+    """Yield every picture once for each question about it, with its case and that case's digest, prompt by prompt."""
     known: set[str] = set()
     for case in plan.suite.cases:
+        asked = case_digest(case)
         for contender in plan.contenders:
             for draws in plan.jobs_of(case, contender):
                 for job in draws:
-                    if job.key not in known:
-                        known.add(job.key)
-                        yield job, case
+                    if (key := row_key(job, asked)) not in known:
+                        known.add(key)
+                        yield job, case, asked

@@ -14,7 +14,7 @@ from .contenders import Contender
 from .jobs import Job
 from .metrics.base import Metric, Score
 from .plan import Plan
-from .store import Store, row_key
+from .store import Store, case_digest, row_key
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,14 @@ def results(store: Store, plan: Plan, metrics: Sequence[Metric], *, allow_partia
     missing = left_out = failed = 0
     for index, case in enumerate(plan.suite.cases):
         jobs = [job for contender in plan.contenders for draws in plan.jobs_of(case, contender) for job in draws]
-        lacking = sum(job.key not in drawn or any(row_key(job, case) not in own for own in seen.values()) for job in jobs)
+        asked = case_digest(case)
+        lacking = sum(job.key not in drawn or any(row_key(job, asked) not in own for own in seen.values()) for job in jobs)
         failed += sum(job.key in failures for job in jobs)
         missing += lacking
         left_out += bool(lacking)
         if not lacking:
             for contender in plan.contenders:
-                rows += _of(store, plan, index, case, contender, metrics, scores, seconds, seen)
+                rows += _of(store, plan, index, case, contender, metrics, scores, seconds, seen, asked)
     if missing and not allow_partial:
         of_failed = f", of which {failed} could not be drawn" if failed else ""
         raise BenchError(
@@ -84,11 +85,12 @@ def _of(
     scores: Sequence[Score],
     seconds: Mapping[str, float],
     seen: Mapping[str, Mapping[str, tuple[str]]],
+    asked: str,
 ) -> Iterator[PictureRow]:
     for draws in plan.jobs_of(case, contender):
         drawn: list[tuple[Job, dict[str, float], dict[str, Any]]] = []
         for job in draws:
-            what = {metric.name: json.loads(seen[metric.name][row_key(job, case)][0]) for metric in metrics}
+            what = {metric.name: json.loads(seen[metric.name][row_key(job, asked)][0]) for metric in metrics}
             values = {name: value for m in metrics for name, value in m.score(case, what[m.name]).items()}
             drawn.append((job, values, what))
         best, values, what = max(drawn, key=lambda one: merit(scores, one[1]))  # of equals the first

@@ -151,9 +151,9 @@ class Store:
         return Table(self.folder / "metrics" / f"{name}-{fingerprint[:16]}", SEEN)
 
 
-def row_key(job: Job, case: Case) -> str:
-    """Return the key of what a metric saw: of the picture, and of what it was asked about it."""
-    return f"{job.key}.{case_digest(case)}"
+def row_key(job: Job, asked: str) -> str:
+    """Return the key of what a metric saw: of the picture, and of what it was asked about it (`case_digest`)."""
+    return f"{job.key}.{asked}"
 
 
 def case_digest(case: Case) -> str:

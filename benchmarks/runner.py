@@ -1,0 +1,120 @@
+"""What the runner itself costs: jobs of the null model, which writes a grey picture of 64x64 pixels and has no network.
+
+Prints, for each stage in a process of its own: milliseconds per job of a whole run, the seconds that a finished run takes to
+say so, those of a metric's pass over all pictures, those of the report, and each process's peak memory, beside what it held
+before the first job, so that growth shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from unbleed.bench import comparison, report
+from unbleed.bench.cases import Case, Suite
+from unbleed.bench.contenders import contenders_from
+from unbleed.bench.judging import judge
+from unbleed.bench.metrics import Score
+from unbleed.bench.plan import Plan
+from unbleed.bench.results import results
+from unbleed.bench.run import plan_for, run
+from unbleed.bench.store import Store
+from unbleed.bench.surroundings import NULL_MODEL
+
+SEEDS = 4
+METHODS = ("none", "syngen")
+
+
+@dataclass(frozen=True)
+class Grey:
+    """A metric that costs nothing: how bright the first pixel is."""
+
+    name = "grey"
+    fingerprint = "1"
+    scores = (Score("grey", "grey", "how bright the first pixel is"),)
+
+    def look(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
+        return [{"grey": image.getpixel((0, 0))[0] / 255} for image in images]  # type: ignore[index]
+
+    def score(self, case: Case, seen: Any) -> dict[str, float]:
+        return dict(seen)
+
+
+def plan_of(out: Path, jobs: int) -> Plan:
+    prompts = jobs // (SEEDS * len(METHODS))
+    cases = tuple(Case(f"thing number {number}", groups=(f"group {number % 5}",)) for number in range(prompts))
+    suite = Suite("null", "numbered things", cases)
+    return plan_for(Store(out), suite, contenders_from(METHODS, "emoji"), model=NULL_MODEL, seeds=SEEDS)
+
+
+def draw(out: Path, jobs: int) -> None:
+    run(out, plan_of(out, jobs))
+
+
+def look(out: Path, jobs: int) -> None:
+    judge(Store(out), Store(out).plan(), Grey())
+
+
+def tell(out: Path, jobs: int) -> None:
+    store = Store(out)
+    plan = store.plan()
+    report.write(comparison.build(plan, results(store, plan, [Grey()])), out)
+
+
+STAGES: dict[str, Callable[[Path, int], None]] = {"run": draw, "run again": draw, "metric": look, "report": tell}
+
+
+def _stage(name: str, out: Path, jobs: int, answer: Any) -> None:
+    before = _peak()
+    begun = time.perf_counter()
+    STAGES[name](out, jobs)
+    answer.send((time.perf_counter() - begun, before, _peak()))
+
+
+def _peak() -> float:
+    """Return the most memory that this process has held, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=100_000)
+    parser.add_argument("--out", type=Path, default=Path("out/runner"), help="folder, emptied first")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    shutil.rmtree(given.out, ignore_errors=True)
+    processes = multiprocessing.get_context("spawn")
+    figures: dict[str, dict[str, float]] = {}
+    for name in STAGES:
+        ours, theirs = processes.Pipe(duplex=False)
+        process = processes.Process(target=_stage, args=(name, given.out, given.jobs, theirs))
+        process.start()
+        theirs.close()
+        seconds, before, peak = ours.recv()
+        process.join()
+        figures[name] = {
+            "seconds": seconds,
+            "ms_per_job": 1000 * seconds / given.jobs,
+            "MiB_before": before,
+            "MiB_peak": peak,
+        }
+        if not given.json:
+            each = 1000 * seconds / given.jobs
+            print(f"{name:10}{seconds:8.1f} s {each:8.3f} ms per job, {before:.0f} MiB before, {peak:.0f} at most", flush=True)
+    if given.json:
+        print(json.dumps({"jobs": given.jobs, "stages": figures}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
