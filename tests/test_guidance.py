@@ -207,6 +207,28 @@ def test_a_batch_of_three_equals_three_singles(tiny_sd: StableDiffusionPipeline,
         assert (together[at : at + 1] - alone).abs().max() < 1e-4 * alone.abs().max()
 
 
+def test_an_image_is_left_alone_once_its_loss_is_low_enough(tiny_sd: StableDiffusionPipeline) -> None:
+    prompts, latents = ["a cat and a dog", "a red car and a bench", "a bird and a horse"], noise(3)
+    with unbleed.guide(tiny_sd, unbleed.AttendAndExcite(thresholds={}, stop=1.0)) as run:
+        draw(tiny_sd, prompts, latents)
+    losses = {(step.image, step.step): step.loss for step in run.steps}
+    first = sorted(losses[image, 0] for image in range(3))
+    enough = (first[0] + first[1]) / 2  # one image is there from the beginning
+    method = unbleed.AttendAndExcite(thresholds={}, stop=1.0, enough=enough)
+    with unbleed.guide(tiny_sd, method) as run:
+        together = draw(tiny_sd, prompts, latents)
+    for image in range(3):
+        own = [step for step in run.steps if step.image == image]
+        assert all(step.loss > enough for step in own[:-1])
+        assert [step.step for step in own] == list(range(len(own)))
+        if losses[image, 0] == first[0]:
+            assert len(own) == 1
+            plain = draw(tiny_sd, prompts[image], latents[image : image + 1])
+            torch.testing.assert_close(together[image : image + 1], plain, atol=1e-4, rtol=1e-4)
+        alone = guided(tiny_sd, method, prompts[image], latents[image : image + 1])
+        torch.testing.assert_close(together[image : image + 1], alone, atol=1e-4, rtol=1e-4)
+
+
 def test_images_of_one_prompt_keep_their_order(tiny_sd: StableDiffusionPipeline) -> None:
     """Two prompts, two images each: row 2 belongs to the second prompt."""
     method = unbleed.AttendAndExcite(thresholds={})

@@ -86,7 +86,18 @@ def test_every_setting_tells_its_source(name: str) -> None:
     assert [row.name for row in rows] == [field.name for field in fields(METHODS[name])]
     assert all(row.source and row.value == row.default for row in rows)
     other = {row.name for row in changed(METHODS[name]).describe() if row.value != row.default}
-    words = {"resolution", "layers", "direction", "limit", "kept", "sign", "form", "distance", "mode"}  # not changed above
+    words = {
+        "resolution",
+        "layers",
+        "direction",
+        "limit",
+        "enough",
+        "kept",
+        "sign",
+        "form",
+        "distance",
+        "mode",
+    }  # not changed above
     assert other == {field.name for field in fields(METHODS[name])} - words
 
 
@@ -129,7 +140,7 @@ def test_an_unknown_method_is_told_the_nearest(given: str, hint: str) -> None:
     [
         ("step-size", "did you mean step_size?"),
         ("flor", "did you mean floor?"),
-        ("@@@", "known: parity, resolution, layers, direction, limit, step_size, stop, include_entities, floor"),
+        ("@@@", "known: parity, resolution, layers, direction, limit, enough, step_size, stop, include_entities, floor"),
     ],
 )
 def test_an_unknown_setting_is_told_the_nearest(given: str, hint: str) -> None:

@@ -281,3 +281,18 @@ def test_an_image_is_refined_until_all_parts_are_at_their_targets(targets: dict[
 def test_a_target_for_a_part_that_the_loss_does_not_have_is_refused() -> None:
     with pytest.raises(MethodError, match='target for "fra", but the parts of the loss are near, far'):
         update(start(), Toy(), step_size=STEP, refinement=Refinement({"near": 9.0, "fra": 0.1}, 30))
+
+
+def test_an_image_whose_loss_is_low_enough_is_left_alone() -> None:
+    latents, toy = start(), Toy()
+    outcome = update(latents, toy, step_size=STEP, descent=Descent(enough=0.5), refinement=Refinement(0.3))
+    met = [losses[0] <= 0.5 for losses in outcome.losses]
+    assert outcome.met == met
+    assert 0 < sum(met) < 4
+    usual = update(latents, Toy(), step_size=STEP, refinement=Refinement(0.3))
+    for image in range(4):
+        expected = latents if met[image] else usual.latents
+        assert torch.equal(outcome.latents[image], expected[image])
+        assert not (met[image] and outcome.refinements[image])
+    with pytest.raises(MethodError, match="enough is nan; expected a loss, or none"):
+        Descent(enough=float("nan"))

@@ -127,6 +127,7 @@ class PaperMethod(BaseMethod):
     layers: Part = setting("all", "all layers of that resolution, as the papers do")
     direction: Direction = setting("plain", "the gradient as it is, as the papers do")
     limit: float | None = setting(None, "no limit, as the papers do")
+    enough: float | None = setting(None, "guided to the end whatever the loss, as the papers do")
 
     def __post_init__(self) -> None:
         """Refuse settings of the wrong kind when they are given, not in the middle of a run."""
@@ -158,7 +159,7 @@ class PaperMethod(BaseMethod):
     def parts(self) -> Method:
         return replace(
             self._parts(),
-            descent=Descent(self.direction, self.limit),
+            descent=Descent(self.direction, self.limit, self.enough),
             parity=self.parity,
             resolution=self.resolution,
             layers=self.layers,

@@ -190,6 +190,7 @@ class Session:
         latents = latents.clone()
         latents[rows] = outcome.latents
         self.corrected = latents
+        self.concerned = [row for row, met in zip(rows, outcome.met, strict=True) if not met]
         if any(outcome.skipped) and not self.run.skipped:
             warnings.warn(
                 f"loss or gradient was not finite at step {place.index} (timestep {place.timestep:g}): the update was left "

@@ -6,6 +6,7 @@ move while its neighbours are refined, and an image whose gradient is not finite
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -23,15 +24,22 @@ Direction = Literal["plain", "unit"]
 class Descent:
     """How far an image's latents follow its gradient: `step_size` times it, or times it over its root mean square.
 
-    No update has a root mean square over `limit`, in units of the latents.
+    No update has a root mean square over `limit`, in units of the latents. An image whose loss is at most `enough` is left
+    alone, in that step and for the rest of the run: it costs nothing any more.
     """
 
     direction: Direction = "plain"
     limit: float | None = None
+    enough: float | None = None
 
     def __post_init__(self) -> None:
         if self.limit is not None and not self.limit > 0:
             raise MethodError(f"limit is {self.limit}; expected a number above 0, or none")
+        if self.enough is not None and math.isnan(self.enough):
+            raise MethodError(f"enough is {self.enough}; expected a loss, or none")
+
+    def is_met(self, loss: float) -> bool:
+        return self.enough is not None and loss <= self.enough
 
     def move(self, gradient: Tensor, step_size: float) -> Tensor:
         """Return what to subtract from the latents, for gradients (batch, ...)."""
@@ -78,6 +86,7 @@ class Outcome:
     gradient_norms: list[float]  # of the last evaluation
     refinements: list[int]
     skipped: list[bool]  # the loss or the gradient was not finite
+    met: list[bool]  # the loss was low enough before anything was done, and nothing was
 
 
 PLAIN = Descent()
@@ -101,10 +110,10 @@ def update(
 ) -> Outcome:
     """Return the latents (batch, ...) after one guided step of all images.
 
-    z <- z - step_size * gradient, once. Before that, where there is a `refinement` and an image is above its target: updates
-    until it is not, so many at most. As in the code of Attend-and-Excite, the update whose loss was measured to be good
-    enough is still made, and the regular one follows. An image of which any loss or gradient is not finite
-    keeps the latents that it came with.
+    z <- z - step_size * gradient, once, but for images whose loss is low enough already (`descent.enough`). Before that, where
+    there is a `refinement` and an image is above its target: updates until it is not, so many at most. As in the code of
+    Attend-and-Excite, the update whose loss was measured to be good enough is still made, and the regular one follows. An
+    image of which any loss or gradient is not finite keeps the latents that it came with.
     """
     count = len(latents)
     before, latents = latents, latents.clone()
@@ -136,8 +145,9 @@ def update(
         return losses[row][-1] > target
 
     measure(list(range(count)))
+    met = [not skipped[row] and descent.is_met(losses[row][0]) for row in range(count)]
     if refinement is not None:
-        active = [row for row in range(count) if not skipped[row] and is_above(row, refinement.target)]
+        active = [row for row in range(count) if not (skipped[row] or met[row]) and is_above(row, refinement.target)]
         for _ in range(refinement.most):
             if not active:
                 break
@@ -147,7 +157,7 @@ def update(
                 refinements[row] += 1
             measure(active)
             active = [row for row, was_above in zip(active, above, strict=True) if was_above and not skipped[row]]
-    move([row for row in range(count) if not skipped[row]])
+    move([row for row in range(count) if not (skipped[row] or met[row])])
     failed = [row for row in range(count) if skipped[row]]
     latents[failed] = before[failed]  # wherever refinement had led them
-    return Outcome(latents, losses, terms, norms, refinements, skipped)
+    return Outcome(latents, losses, terms, norms, refinements, skipped, met)
