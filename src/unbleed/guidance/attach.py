@@ -23,6 +23,7 @@ from .call import DenoiserCall
 from .instance import replace_attribute
 from .method import BaseMethod
 from .reading import Entities, Reading, parse_for, watched
+from .refusals import warn_of_what_is_slow
 from .run import Run
 from .session import Session, frozen
 
@@ -47,6 +48,7 @@ def attach(
             "unbleed.modular.add_guidance"
         )
     session = Session(pipe, denoiser, method, run, record_maps)
+    warn_of_what_is_slow(denoiser, session.method, checkpointing)
     hooks = _Hooks(session)
     with ExitStack() as undo:
         undo.callback(hooks.release_scheduler)

@@ -1,13 +1,14 @@
-"""What guidance cannot work with, found before anything is drawn: each with what was seen and what to do instead."""
+"""What guidance cannot work with, or at a price, found before anything is drawn: what was seen, and what to do instead."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from torch import nn
 
 from ..attention import Family
-from ..errors import ModelError
+from ..errors import ModelError, UnbleedWarning
 from .method import Method
 
 
@@ -38,3 +39,19 @@ def refuse_what_cannot_work(pipe: Any, denoiser: nn.Module, family: Family, meth
                 f"{method.name} changes what a {family.denoiser_class} does not have in that form; it can be made in "
                 f"{', '.join(edit.families)}; take a method that lowers a loss"
             )
+
+
+def warn_of_what_is_slow(denoiser: nn.Module, method: Method, checkpointing: bool) -> None:
+    """Say what guidance costs where weights are moved in and out layer by layer."""
+    if method.loss is None or checkpointing:
+        return
+    hooks = (getattr(module, "_hf_hook", None) for module in denoiser.modules())
+    if any(getattr(one, "offload", False) for hook in hooks for one in (hook, *getattr(hook, "hooks", ()))):
+        gibibytes = sum(weight.numel() * weight.element_size() for weight in denoiser.parameters()) / 2**30
+        warnings.warn(
+            f"sequential offload moves up to {gibibytes:.1f} GiB of weights once more for every guidance evaluation, and the "
+            "gradient holds on to them until it is done; guide(..., checkpointing=True) holds one block at a time, "
+            "pipe.enable_model_cpu_offload() moves them once",
+            UnbleedWarning,
+            stacklevel=2,
+        )
