@@ -243,7 +243,16 @@ def family_of(denoiser: nn.Module) -> Family:
 
 
 def denoiser_of(pipe: Any) -> nn.Module:
-    """Return the denoiser of a diffusers pipeline; raise `ModelError` when it has none that is known."""
+    """Return the denoiser of a diffusers pipeline, itself where `torch.compile` wrapped it.
+
+    Raises `ModelError` when it has none that is known.
+    """
+    called = called_denoiser_of(pipe)
+    return getattr(called, "_orig_mod", called)
+
+
+def called_denoiser_of(pipe: Any) -> nn.Module:
+    """Return what the pipeline calls: its denoiser, or what `torch.compile` made of that."""
     for attribute in dict.fromkeys(f.pipeline_attribute for f in FAMILIES):
         denoiser = getattr(pipe, attribute, None)
         if isinstance(denoiser, nn.Module):

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..attention.families import denoiser_of
+from ..attention.families import called_denoiser_of, denoiser_of
 from ..errors import ModelError, PromptError
 from .call import DenoiserCall
 from .instance import replace_attribute
@@ -40,6 +40,7 @@ def attach(
     checkpointing: bool = False,
 ) -> Iterator[Run]:
     """Guide every call of `pipe` inside the `with` block by `method`; see `unbleed.guide`."""
+    called: Any = called_denoiser_of(pipe)
     denoiser: Any = denoiser_of(pipe)
     run = Run(method=method.name)
     if not callable(getattr(pipe, "encode_prompt", None)):
@@ -58,9 +59,9 @@ def attach(
         read = functools.partial(parse_for, entities=entities, parser=parser)
         encode_prompt = watched(pipe, pipe.encode_prompt, session.family, read, prompts, hooks.hear)
         replace_attribute(undo, pipe, "encode_prompt", encode_prompt)
-        undo.callback(denoiser.register_forward_pre_hook(hooks.on_denoise, with_kwargs=True).remove)
+        undo.callback(called.register_forward_pre_hook(hooks.on_denoise, with_kwargs=True).remove)
         if session.method.edits:
-            hook = denoiser.register_forward_hook(hooks.on_denoised, with_kwargs=True, always_call=True)
+            hook = called.register_forward_hook(hooks.on_denoised, with_kwargs=True, always_call=True)
             undo.callback(hook.remove)
         undo.callback(hooks.around.close)
         undo.enter_context(frozen(denoiser))
