@@ -1,0 +1,103 @@
+"""A report of `unbleed bench` as it is kept in these docs: Markdown, CSV, figures and one small contact sheet.
+
+python docs/landed_results.py RUN DIR                 # RUN: the folder of a finished run; DIR: docs/results/NAME
+
+Writes report.md, rows.csv, differences.svg, time.svg and sheet.webp. What was learned stands in README.md beside them, by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from unbleed import figures
+from unbleed.bench import comparison, report
+from unbleed.bench.comparison import Report, Row
+from unbleed.bench.folders import open_folder
+from unbleed.bench.plots import INK, PENS, svg_on_paper
+
+SHOWN = ("all_correct", "all_present", "all_bound")
+PROMPTS, SIDE = 8, 80
+
+
+def differences(built: Report) -> str:
+    """Return a plot of three scores: a line per method, the best on top."""
+    of = {(row.method, row.metric): row for row in built.rows if row.difference is not None}
+    methods = sorted({method for method, _ in of}, key=lambda method: of[method, SHOWN[0]].difference or 0)
+    titles = {score.name: score.title for score in built.scores}
+
+    def draw(axes: Any) -> None:
+        axes.axvline(0, color=INK, linewidth=1)
+        for number, (name, pen, shape) in enumerate(zip(SHOWN, PENS[1:], "os^", strict=False)):
+            for place, method in enumerate(methods):
+                low, mean, high = (100 * (value or 0) for value in ends(of[method, name]))
+                y = [place + 0.22 * (1 - number)] * 3
+                mark = "none" if of[method, name].p_holm is None or not of[method, name].significant else pen
+                axes.plot([low, high], y[:2], "-", color=pen, linewidth=1.6)
+                label = titles[name] if place == 0 else None
+                axes.plot([mean], y[:1], shape, color=pen, markersize=6, markerfacecolor=mark, label=label)
+        axes.set(xlabel=f"points more than {built.baseline}", yticks=range(len(methods)), yticklabels=methods)
+        axes.set_ylim(-0.6, len(methods) - 0.4)
+        axes.legend(loc="lower right", fontsize=12)
+
+    return svg_on_paper(f"Differences to {built.baseline}", 760, 60 + 30 * len(methods), draw)
+
+
+def ends(row: Row) -> tuple[float | None, float | None, float | None]:
+    return row.difference_low, row.difference, row.difference_high
+
+
+def over_time(built: Report) -> str:
+    """Return a plot of the first score over the time of a picture, as multiples of the baseline's."""
+    rows = [row for row in built.rows if row.metric == SHOWN[0]]
+    base = next(row.seconds_per_picture for row in rows if row.method == built.baseline)
+
+    def draw(axes: Any) -> None:
+        for row in rows:
+            x = row.seconds_per_picture / base
+            axes.plot([x, x], [100 * row.low, 100 * row.high], "-", color=PENS[1], linewidth=1)
+            axes.plot([x], [100 * row.mean], "o", color=PENS[2 if row.method == built.baseline else 1], markersize=5)
+            axes.annotate(row.method, (x, 100 * row.mean), xytext=(5, 3), textcoords="offset points", fontsize=10, color=INK)
+        axes.set(xlabel=f"time of a picture, in those of {built.baseline}", ylabel="pictures all-correct, %")
+        axes.set_xlim(left=0)
+
+    return svg_on_paper("Pictures all-correct and their price", 760, 520, draw)
+
+
+def sheet(built: Report) -> Image.Image:
+    """Return a row of pictures for every method: prompts by lot, and for each the first seed."""
+    cases = sorted({picture.case for picture in built.pictures})
+    chosen = random.Random(0).sample(cases, min(PROMPTS, len(cases)))
+    seed = min(picture.seed for picture in built.pictures)
+    labels = [contender.label for contender in built.contenders]
+    rows = []
+    for label in labels:
+        pictures = [built.by_place[label, case, seed] for case in chosen]
+        rows.append([figures.enlarge(Image.open(picture.image).convert("RGB"), SIDE) for picture in pictures])
+    prompts = "; ".join(f"“{built.cases[case].prompt}”" for case in chosen)
+    return figures.grid(rows, labels=labels, note=f"Seed {seed}, prompts by lot, from left to right: {prompts}.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("folder", type=Path)
+    given = parser.parse_args()
+    run = open_folder(given.run)
+    built = comparison.build(run.plan, run.results, metrics=run.metrics, date=run.date, cautions=run.cautions)
+    files = report.write(built, given.run)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(files["md"], given.folder / "report.md")
+    shutil.copy(files["rows"], given.folder / "rows.csv")
+    (given.folder / "differences.svg").write_text(differences(built), encoding="utf-8")
+    (given.folder / "time.svg").write_text(over_time(built), encoding="utf-8")
+    sheet(built).save(given.folder / "sheet.webp", "WEBP", quality=80, method=6)
+
+
+if __name__ == "__main__":
+    main()
