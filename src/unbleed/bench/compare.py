@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import BenchError
 from .cases import Suite
 from .comparison import Report, build
-from .folders import Folder, kept_fingerprints, open_folder
+from .folders import Folder, fingerprints_of, kept_fingerprints, open_folder
 from .plan import Plan
 from .results import PictureRow, Results
 from .statistics import DRAWS
@@ -37,10 +37,12 @@ def open_both(
 
     Raises `BenchError` as `open_folder` does, and where a metric that is asked for differs between the two.
     """
-    found = [kept_fingerprints(store, store.plan()) for store in (Store(first), Store(second))]
+    stores = [Store(first), Store(second)]
+    found = [kept_fingerprints(store, store.plan()) for store in stores]
     common: dict[str, str] = {}
     for name in names or sorted(found[0].keys() & found[1].keys()):
-        shared = [fingerprint for fingerprint in found[0].get(name, []) if fingerprint in found[1].get(name, [])]
+        mine, theirs = (fingerprints_of(store, name, of) for store, of in zip(stores, found, strict=True))
+        shared = [fingerprint for fingerprint in mine if fingerprint in theirs]
         if shared:
             common[name] = shared[0]
         elif names:
