@@ -38,9 +38,7 @@ def run(
     model: Model = "emoji",
     metrics: Annotated[
         str | None,
-        typer.Option(
-            help="Who looks at the pictures: NAME or NAME:SETTING=VALUE, with commas [oracle where it knows the things, else none]."
-        ),
+        typer.Option(help="Who looks: NAME or NAME:SETTING=VALUE, with commas [oracle where it knows the things, else none]."),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Pictures drawn at once [as before in this folder, else 8].", show_default=False)
@@ -105,9 +103,7 @@ def score(
     folder: Annotated[Path, typer.Argument(help="The folder of a run.", metavar="DIR")],
     metrics: Annotated[
         str,
-        typer.Option(
-            help="Who looks at the pictures: NAME or NAME:SETTING=VALUE, with commas; unbleed bench metrics lists them."
-        ),
+        typer.Option(help="Who looks: NAME or NAME:SETTING=VALUE, with commas; unbleed bench metrics lists them."),
     ],
     json: AsJson = False,
 ) -> None:
@@ -169,9 +165,9 @@ def list_metrics(json: AsJson = False) -> None:
     if json:
         print_json({"metrics": [one._asdict() for one in listed]})
         return
-    table = Table(Column("metric", no_wrap=True), "about", "model by default", "its licence", box=None, pad_edge=False)
-    for one in listed:
-        table.add_row(one.name, one.about, one.model, one.licence or "not known")
+    table = Table(Column("metric", no_wrap=True), "about, and the model by default with its licence", box=None, pad_edge=False)
+    for one in listed:  # ids of models are long: with a column of their own a narrow terminal would cut them
+        table.add_row(one.name, f"{one.about}\n{one.model} ({one.licence or 'licence not known'})")
     Console(highlight=False).print(table)
 
 

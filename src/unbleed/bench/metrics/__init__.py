@@ -93,9 +93,8 @@ def metric(name: str, **settings: Any) -> Metric:
         if setting not in known:
             raise BenchError(f'metric "{name}" has no setting "{setting}"; it has {", ".join(known)}')
         if not isinstance(value, types[setting]):
-            raise BenchError(
-                f'metric "{name}" cannot take {setting}={value}; expected {"true or false" if types[setting] is bool else "a text"}'
-            )
+            expected = "true or false" if types[setting] is bool else "a text"
+            raise BenchError(f'metric "{name}" cannot take {setting}={value}; expected {expected}')
     return kind(**settings)
 
 
