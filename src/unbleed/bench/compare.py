@@ -80,6 +80,7 @@ def compare(first: Folder, second: Folder, *, draws: int = DRAWS) -> Report:
     left_out = [*_only(names, prompts, "prompt"), *_only(names, seeds, "seed")]
     facts = {
         "title": f"{' and '.join(names)}: {plan.suite.name}",
+        "imported": any(run.plan.imported for run in runs.values()),
         "cautions": [*first.cautions, *left_out, *_differing(first.plan, second.plan)],
         "runs": {name: _facts(run) for name, run in runs.items()},
     }
@@ -132,6 +133,8 @@ def _only(names: Sequence[str], of: Sequence[Sequence[Any]], what: str) -> list[
 
 def _differing(first: Plan, second: Plan) -> list[str]:
     """Return the caution that differences are not those of the methods alone."""
+    if first.imported or second.imported:
+        return ["How imported pictures were drawn is not known; the differences are also those of that."]
     differing = [words for name, words in _SETUP.items() if getattr(first, name) != getattr(second, name)]
     return [f"The runs differ in {', '.join(differing)}; their differences are also those of that."] if differing else []
 

@@ -36,7 +36,7 @@ PICTURES = {
     "method": "string",
     "prompt": "string",
     "seed": "int64",
-    "seconds": "double",
+    "seconds": "double",  # none of a picture that was imported
     "together": "int64",  # pictures of its batch as drawn: fewer than planned where memory ran out
     "dtype": "string",  # as drawn: float32 where a lower precision gave no numbers
     "drawn": "string",  # when, UTC
@@ -96,7 +96,9 @@ class Store:
             return Plan.from_json(json.loads(self.plan_file.read_text(encoding="utf-8")))
         except (FileNotFoundError, NotADirectoryError):
             name = self.plan_file.name
-            raise BenchError(f"{self.folder} has no {name}; expected a folder that unbleed bench run wrote") from None
+            raise BenchError(
+                f"{self.folder} has no {name}; expected a folder that unbleed bench run wrote, or import"
+            ) from None
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise BenchError(f"{self.plan_file} cannot be understood ({error!r}); remove it and run again") from error
 
