@@ -14,6 +14,7 @@ from .numbers import number, percent, said, span, words_for, words_for_differenc
 FEW_PROMPTS = 20  # with fewer the report warns of its intervals
 TO_SCORE = "unbleed bench score"  # what lets a metric look at the pictures of a folder
 TO_MEASURE = "unbleed bench distance"
+NO_MODEL = "not known, the pictures were imported"
 
 
 def better_or_worse(row: Row, score: Score) -> str:
@@ -192,26 +193,24 @@ def run_facts(run: Mapping[str, Any], pictures: str) -> dict[str, str]:
 
     And, where they are named, with its metrics {name: fingerprint}, or the one judge's fingerprint.
     """
-    machine = {name: value for name, value in run["machine"].items() if value is not None}
-    if run.get("imported"):
-        return {
-            "suite": f"{run['suite']['name']}: {run['suite']['about']}",
-            "model": "not known, the pictures were imported",
-            **({"metrics": _metrics(run)} if run.get("metrics") else {}),
-            "date": run["date"],
-            "pictures": pictures,
-            "prompts": f"{run['prompts']} of {run['prompts'] + run['prompts_left_out']}",
-            "seeds": f"{run['seeds']} per prompt",
-        }
+    model = NO_MODEL if run.get("imported") else f"{run['model']}, fingerprint {run['model_fingerprint'][:16]}"
+    first = "" if run.get("imported") else f" from {run['suite']['first_seed']}"
     return {
         "suite": f"{run['suite']['name']}: {run['suite']['about']}",
-        "model": f"{run['model']}, fingerprint {run['model_fingerprint'][:16]}",
+        "model": model,
         **({"judge": f"fingerprint {run['judge'][:16]}"} if "judge" in run else {}),
         **({"metrics": _metrics(run)} if run.get("metrics") else {}),
         "date": run["date"],
         "pictures": pictures,
         "prompts": f"{run['prompts']} of {run['prompts'] + run['prompts_left_out']}",
-        "seeds": f"{run['seeds']} per prompt from {run['suite']['first_seed']}",
+        "seeds": f"{run['seeds']} per prompt{first}",
+        **({} if run.get("imported") else _drawn_how(run)),
+    }
+
+
+def _drawn_how(run: Mapping[str, Any]) -> dict[str, str]:
+    machine = {name: value for name, value in run["machine"].items() if value is not None}
+    return {
         "sampling": f"{run['steps']} steps, guidance scale {run['guidance_scale']:g}, {run['dtype']}",
         "batches": f"{run['batch_size']} pictures at once",
         "machine": ", ".join(f"{name} {value}" for name, value in machine.items()),
