@@ -22,12 +22,15 @@ from fake_runs import FakeOracle, plan_of, write_run
 from unbleed import cli
 from unbleed.bench import folders, judging
 from unbleed.bench.compare import compare, open_both
+from unbleed.bench.contenders import contenders_from
 from unbleed.bench.definitions import FILE_NAME
 from unbleed.bench.imported import import_pictures
 from unbleed.bench.judging import judge
 from unbleed.bench.metrics import metric, metric_names
 from unbleed.bench.plan import Plan
+from unbleed.bench.run import plan_for
 from unbleed.bench.store import Store, read_image
+from unbleed.bench.suites import suite
 from unbleed.cli import (  # noqa: F401  (they add the commands)
     bench_distance,
     bench_export,
@@ -143,6 +146,12 @@ def test_method_and_seed_may_be_left_out(tmp_path: Path, out: Path) -> None:
     plan = import_pictures(write_table(tmp_path / "sheet.csv", rows), out).plan
     assert [contender.label for contender in plan.contenders] == ["sheet"]
     assert [row.seed for row in folders.open_folder(out).results.pictures] == [0, 1, 0, 1]
+
+
+def test_a_run_in_the_same_folder_takes_nothing_from_an_import(table: Path, out: Path) -> None:
+    import_pictures(table, out)
+    drawn = plan_for(Store(out), suite("emoji-pairs").head(1), contenders_from(["none"], "emoji"), model="emoji", seeds=1)
+    assert (drawn.batch_size, drawn.imported) == (8, {})
 
 
 def test_pictures_are_upright(tmp_path: Path, out: Path) -> None:

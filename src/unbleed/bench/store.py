@@ -1,10 +1,10 @@
-"""The store: a folder that holds the pictures of any number of runs, each drawn once, and what metrics saw in them.
+"""The store: a folder that holds the pictures of any number of runs, each drawn or imported once, and what metrics saw in them.
 
     run.json                         the plan of the latest run
     setups.json                      {digest: all that the pictures of a setup depend on}
     pictures/                        a table: one row per picture that was drawn, or could not be
     images/<first 2 of key>/<key>.png
-    metrics/<name>-<fingerprint>/    a table: one row per picture that the metric looked at
+    metrics/<name>-<fingerprint>/    a table: one row per picture that the metric looked at; metric.json says how it was made
 
 A picture is written under another name and renamed; its row comes after it. So a process may be killed at any moment: what has
 a row is whole, and what has none is drawn again, to the same bits.
