@@ -316,7 +316,7 @@ def test_imported_pictures_are_compared_with_drawn_ones(tmp_path: Path, monkeypa
 
 
 def test_reports_make_a_metric_with_the_settings_with_which_it_looked(
-    command: Any, table: Path, out: Path, clip_folder: Path
+    command: Any, table: Path, out: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import_pictures(table, out)
     plain, strict = f"clip:model={clip_folder}", f"clip:model={clip_folder}:strict=true:device=cpu"
@@ -330,6 +330,11 @@ def test_reports_make_a_metric_with_the_settings_with_which_it_looked(
     assert {one["fingerprint"] for one in kept} == {
         metric("clip", model=str(clip_folder), strict=strict).fingerprint for strict in (False, True)
     }
+    monkeypatch.chdir(clip_folder.parent)
+    assert (
+        folders.open_folder(out, [f"clip:model={clip_folder.name}:strict=true"]).metrics
+        == folders.open_folder(out, [strict]).metrics
+    )
     opened = folders.open_folder(out, [strict])
     assert (opened.metrics[0].metric, opened.cautions) == (metric("clip", model=str(clip_folder), strict=True), ())
     both = folders.open_folder(out)

@@ -18,6 +18,7 @@ from .metrics.base import Metric
 from .store import replace_text
 
 FILE_NAME = "metric.json"
+_MODELS = ("model", "clip", "backbone", "tokenizer")  # settings that a path may be
 _WHERE = ("device", "fingerprint")  # that of a metric of one's own may be a field, and is kept beside the settings
 
 
@@ -33,11 +34,14 @@ def keep_definition(folder: Path, metric: Metric) -> None:
 
 
 def settings_of(metric: Metric) -> dict[str, Any]:
-    """Return the settings in which a metric departs from its defaults."""
+    """Return the settings in which a metric departs from its defaults; paths in full, so that they hold from anywhere."""
     if not is_dataclass(metric):
         return {}
     own = {field.name: (getattr(metric, field.name), field.default) for field in fields(metric) if field.init}
-    return {name: value for name, (value, default) in own.items() if value != default and name not in _WHERE}
+    found = {name: value for name, (value, default) in own.items() if value != default and name not in _WHERE}
+    return {
+        name: str(Path(value).resolve()) if name in _MODELS and Path(value).exists() else value for name, value in found.items()
+    }
 
 
 def kept_settings(folder: Path) -> Mapping[str, Any]:
