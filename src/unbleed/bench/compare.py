@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import BenchError
 from .cases import Suite
 from .comparison import Report, build
-from .folders import Folder, kept_fingerprints, open_folder
+from .folders import Folder, fingerprints_of, kept_fingerprints, open_folder
 from .plan import Plan
 from .results import PictureRow, Results
 from .statistics import DRAWS
@@ -37,10 +37,12 @@ def open_both(
 
     Raises `BenchError` as `open_folder` does, and where a metric that is asked for differs between the two.
     """
-    found = [kept_fingerprints(store, store.plan()) for store in (Store(first), Store(second))]
+    stores = [Store(first), Store(second)]
+    found = [kept_fingerprints(store, store.plan()) for store in stores]
     common: dict[str, str] = {}
     for name in names or sorted(found[0].keys() & found[1].keys()):
-        shared = [fingerprint for fingerprint in found[0].get(name, []) if fingerprint in found[1].get(name, [])]
+        mine, theirs = (fingerprints_of(store, name, of) for store, of in zip(stores, found, strict=True))
+        shared = [fingerprint for fingerprint in mine if fingerprint in theirs]
         if shared:
             common[name] = shared[0]
         elif names:
@@ -78,6 +80,7 @@ def compare(first: Folder, second: Folder, *, draws: int = DRAWS) -> Report:
     left_out = [*_only(names, prompts, "prompt"), *_only(names, seeds, "seed")]
     facts = {
         "title": f"{' and '.join(names)}: {plan.suite.name}",
+        "imported": any(run.plan.imported for run in runs.values()),
         "cautions": [*first.cautions, *left_out, *_differing(first.plan, second.plan)],
         "runs": {name: _facts(run) for name, run in runs.items()},
     }
@@ -130,6 +133,8 @@ def _only(names: Sequence[str], of: Sequence[Sequence[Any]], what: str) -> list[
 
 def _differing(first: Plan, second: Plan) -> list[str]:
     """Return the caution that differences are not those of the methods alone."""
+    if first.imported or second.imported:
+        return ["How imported pictures were drawn is not known; the differences are also those of that."]
     differing = [words for name, words in _SETUP.items() if getattr(first, name) != getattr(second, name)]
     return [f"The runs differ in {', '.join(differing)}; their differences are also those of that."] if differing else []
 

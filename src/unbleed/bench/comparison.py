@@ -37,7 +37,7 @@ class Row:
     p: float | None
     p_holm: float | None
     pictures: int
-    seconds_per_picture: float
+    seconds_per_picture: float | None
     relative_seconds: float | None
 
     @property
@@ -45,17 +45,17 @@ class Row:
         return self.p_holm is not None and self.p_holm < SIGNIFICANT
 
     @property
-    def cost(self) -> tuple[float, float | None]:
+    def cost(self) -> tuple[float | None, float | None]:
         return self.seconds_per_picture, self.relative_seconds
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The seconds of a method's pictures; relative to the baseline's, None where those took no time."""
+    """The seconds of a method's pictures, None where they were imported; relative to the baseline's, None without those."""
 
     method: str
     pictures: int
-    seconds_per_picture: float
+    seconds_per_picture: float | None
     relative_seconds: float | None
 
 
@@ -132,9 +132,7 @@ def build(
     """
     pictures, cases, scores = results.pictures, plan.suite.cases, results.scores
     labels = [c.label for c in plan.contenders]
-    values = arrange(
-        ((r.contender, r.case, r.seed, [r.seconds, *(r.scores.get(s.name, np.nan) for s in scores)]) for r in pictures), labels
-    )
+    values = arrange(((r.contender, r.case, r.seed, _values(r, scores)) for r in pictures), labels)
     prompts = sorted({r.case for r in pictures})
     groups = sorted({group for p in prompts for group in cases[p].groups})
     masks = {group: np.array([group in cases[p].groups for p in prompts]) for group in groups}
@@ -155,7 +153,7 @@ def build(
     partition = len(masks) > 1 and bool((np.sum(list(masks.values()), axis=0) == 1).all())
     overall = figures.rows(total / len(masks), every) if total and partition else ()
     facts = {
-        "title": f"{plan.suite.name} on {plan.model}",
+        "title": plan.title,
         "suite": {"name": plan.suite.name, "about": plan.suite.about, "first_seed": plan.suite.first_seed},
         "metrics": {metric.name: metric.fingerprint[:16] for metric in metrics},
         "date": date,
@@ -168,6 +166,8 @@ def build(
         "draws": possible,
         "draws_asked": draws,
         "cautions": list(cautions),
+        "imported": bool(plan.imported),
+        **(dict.fromkeys(("steps", "guidance_scale", "dtype", "batch_size", "machine")) if plan.imported else {}),
     }
     return Report(
         rows=rows,
@@ -184,7 +184,8 @@ def build(
 
 @dataclass(frozen=True)
 class _Figures:
-    """The numbers of a run: `values` (contender, score, prompt, seed), nan where a score has no ground, and `seconds` alike."""
+    """The numbers of a run: `values` (contender, score, prompt, seed), nan where a score has no ground, and `seconds` alike,
+    nan where they are not known."""
 
     labels: Sequence[str]
     scores: Sequence[Score]
@@ -217,9 +218,9 @@ class _Figures:
     def costs(self, prompts: NDArray[np.bool_]) -> tuple[Cost, ...]:
         times = self.seconds[:, prompts]
         means = times.mean(axis=(1, 2)).tolist()
-        of_baseline = means[self.baseline]
+        of_baseline = means[self.baseline] or np.nan
         return tuple(
-            Cost(label, times[0].size, mean, mean / of_baseline if of_baseline else None)
+            Cost(label, times[0].size, _number(mean), _number(mean / of_baseline))
             for label, mean in zip(self.labels, means, strict=True)
         )
 
@@ -231,5 +232,11 @@ def _tables(scores: tuple[Score, ...], metrics: Sequence[Metric]) -> tuple[Table
     return tuple(Table(metric.name, tuple(metric.scores)) for metric in metrics if metric.scores)
 
 
-def _number(value: np.float64) -> Any:
+def _values(picture: PictureRow, scores: Sequence[Score]) -> list[float]:
+    """Return a picture's seconds and its scores."""
+    seconds = np.nan if picture.seconds is None else picture.seconds
+    return [seconds, *(picture.scores.get(score.name, np.nan) for score in scores)]
+
+
+def _number(value: float) -> Any:
     return None if np.isnan(value) else float(value)

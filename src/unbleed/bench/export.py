@@ -22,7 +22,7 @@ SHARD_BYTES = 400_000_000
 ROW_GROUP = 100  # rows that are held at once, and that a viewer must read to show one
 
 _COLUMNS = {
-    "image": "the picture as it was drawn, a PNG that carries its recipe",
+    "image": "the picture as PNG; one that was drawn here carries its recipe",
     "prompt": "the prompt",
     "seed": "the seed of the picture, or of the first draw of a best-of-N",
     "method": "the method's label",
@@ -30,7 +30,7 @@ _COLUMNS = {
     "entities": "the entities that the picture should show",
     "groups": "the groups that the prompt is counted in",
     "model": "the model",
-    "seconds": "the wall clock's seconds",
+    "seconds": "the wall clock's seconds; none where they are not known",
 }
 _TYPES = {"seed": "int64", "seconds": "float64", "entities": "list", "groups": "list", "image": "image"}  # others are strings
 
@@ -122,9 +122,10 @@ def card(run: Folder, names: Sequence[str]) -> str:
     abouts = {score.name: score.about for score in run.results.scores}
     prompts = len({r.case for r in pictures})
     labels = ", ".join(c.label for c in plan.contenders)
+    title = plan.title if plan.imported else f"{plan.suite.name} drawn by {plan.model}"
     lines = [
         "---",
-        f"pretty_name: {json.dumps(f'{plan.suite.name} drawn by {plan.model}')}",
+        f"pretty_name: {json.dumps(title)}",
         "tags: [text-to-image, benchmark]",
         f"size_categories: [{_size_category(len(pictures))}]",
         "configs:",
@@ -134,12 +135,10 @@ def card(run: Folder, names: Sequence[str]) -> str:
         "    path: data/train-*.parquet",
         "---",
         "",
-        f"# {plan.suite.name} drawn by {plan.model}",
+        f"# {title}",
         "",
-        f"{len(pictures)} pictures of {prompts} prompts ({plan.suite.about}), {plan.seeds} seeds each, by {labels}: the same "
-        f"prompts from the same seeds, {plan.steps} steps, guidance scale {plan.guidance_scale:g}, {plan.dtype}. Made by "
-        f"`unbleed bench`{' on ' + run.date if run.date else ''} with "
-        f"{', '.join(f'{name} {version}' for name, version in plan.versions.items())}.",
+        f"{len(pictures)} pictures of {prompts} prompts ({plan.suite.about}), {plan.seeds} seeds each, by {labels}"
+        f"{_made(run)}.",
         "",
         "```python",
         "from datasets import load_dataset",
@@ -154,6 +153,18 @@ def card(run: Folder, names: Sequence[str]) -> str:
     lines += ["", *(f"Scores of `{m.name}`, fingerprint {m.fingerprint[:16]}." for m in run.metrics)]
     lines += ["", "The pictures are a model's: its licence says what may be done with them.", ""]
     return "\n".join(lines)
+
+
+def _made(run: Folder) -> str:
+    """Return how the pictures were made, as the rest of a sentence."""
+    plan, on = run.plan, f" on {run.date}" if run.date else ""
+    if plan.imported:
+        return f". They were made elsewhere and imported by `unbleed bench`{on}; how they were drawn is not known"
+    versions = ", ".join(f"{name} {version}" for name, version in plan.versions.items())
+    return (
+        f": the same prompts from the same seeds, {plan.steps} steps, guidance scale {plan.guidance_scale:g}, {plan.dtype}. "
+        f"Made by `unbleed bench`{on} with {versions}"
+    )
 
 
 def _cell(text: str) -> str:

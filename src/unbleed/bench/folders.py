@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -12,6 +13,7 @@ from PIL import Image
 
 from ..errors import BenchError
 from .cases import Case
+from .definitions import kept_settings, settings_of
 from .metrics.base import Metric, Score
 from .plan import Plan
 from .results import Results, results
@@ -52,11 +54,11 @@ class Folder:
     cautions: tuple[str, ...] = ()
 
 
-def metric_called(name: str) -> Metric:
-    """Return the metric of that name with its default settings; no model is loaded by that."""
+def metric_called(name: str, **settings: Any) -> Metric:
+    """Return the metric of that name, by default with its default settings; no model is loaded by that."""
     from .metrics import metric
 
-    return metric(name)
+    return metric(name, **settings)
 
 
 def open_folder(
@@ -68,23 +70,51 @@ def open_folder(
 ) -> Folder:
     """Return what a folder holds, scored by the metrics `names`, by default all that looked at pictures of its plan.
 
-    `fingerprints` {name: fingerprint} say which of several definitions of a metric is meant. Raises `BenchError` where there is
-    no run, a metric that is asked for has not looked, or pictures are missing and `allow_partial` is not set.
+    Of several definitions of a metric, NAME:SETTING=VALUE means one that was so made, and `fingerprints` {name: fingerprint}
+    say which it is. Raises `BenchError` where there is no run, a metric that is asked for has not looked, or pictures are
+    missing and `allow_partial` is not set.
     """
     store = Store(path)
     plan = store.plan()
     found = kept_fingerprints(store, plan)
-    chosen, cautions = [], []
-    for name in _in_order(found) if names is None else names:
-        if name not in found:
-            looked = f"; there is {', '.join(found)}" if found else ""
-            raise BenchError(f'"{name}" has not looked at the pictures of {path}{looked}; unbleed bench score lets it')
-        metric = metric_called(name)
-        fingerprint = (fingerprints or {}).get(name) or _latest(metric, found[name], cautions)
-        chosen.append(KeptMetric(metric, fingerprint))
+    chosen, cautions = [], list[str]()
+    for label in _in_order(found) if names is None else names:
+        chosen.append(kept_metric(store, label, found, cautions, (fingerprints or {}).get(label)))
     begun = datetime.fromtimestamp(store.plan_file.stat().st_mtime, tz=timezone.utc)
     rows = results(store, plan, chosen, allow_partial=allow_partial)
     return Folder(path, plan, tuple(chosen), rows, begun.date().isoformat(), tuple(cautions))
+
+
+def kept_metric(
+    store: Store, label: str, found: Mapping[str, Sequence[str]], cautions: list[str], fingerprint: str | None = None
+) -> KeptMetric:
+    """Return the metric that a label means, made with the settings with which it looked.
+
+    `found` are the fingerprints in the folder (`kept_fingerprints`); a choice between several is told in `cautions`.
+    """
+    fitting = fingerprints_of(store, label, found)
+    if not fitting:
+        looked = f"; there is {', '.join(_described(store, found))}" if found else ""
+        raise BenchError(f'"{label}" has not looked at the pictures of {store.folder}{looked}; unbleed bench score lets it')
+    name = label.partition(":")[0]
+    chosen = fingerprint or _latest(store, name, fitting, cautions)
+    return KeptMetric(metric_called(name, **kept_settings(store.seen(name, chosen).folder)), chosen)
+
+
+def fingerprints_of(store: Store, label: str, found: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return under which of the fingerprints in a folder the metric that a label means is kept."""
+    from .metrics import read_label
+
+    name, wanted = read_label(label)
+    if not wanted:
+        return list(found.get(name, ()))
+    asked = settings_of(metric_called(name, **wanted))  # says what is wrong with them; the device does not matter
+
+    def fits(fingerprint: str) -> bool:
+        kept = settings_of(metric_called(name, **kept_settings(store.seen(name, fingerprint).folder)))
+        return all(kept.get(setting) == asked.get(setting) for setting in wanted)
+
+    return [fingerprint for fingerprint in found.get(name, ()) if fits(fingerprint)]
 
 
 def kept_fingerprints(store: Store, plan: Plan) -> dict[str, list[str]]:
@@ -104,15 +134,40 @@ def _in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (name != "oracle", name))
 
 
-def _latest(metric: Metric, fingerprints: Sequence[str], cautions: list[str]) -> str:
+def _described(store: Store, found: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return labels of all that looked: of a metric with settings, those too."""
+    labels = []
+    for name, fingerprints in found.items():
+        for fingerprint in fingerprints:
+            settings = kept_settings(store.seen(name, fingerprint).folder)
+            labels.append(":".join([name, *(f"{key}={_written(value)}" for key, value in settings.items())]))
+    return list(dict.fromkeys(labels))
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _latest(store: Store, name: str, fingerprints: Sequence[str], cautions: list[str]) -> str:
     """Return the fingerprint of today's metric where a folder has several, else the latest, and say so."""
     if len(fingerprints) == 1:
         return fingerprints[0]
-    today = metric.fingerprint[:16]
+    today = _today(store, name, fingerprints)
     if today in fingerprints:
         return today
+    none = f", none of them that of today ({today})" if today else ""
     cautions.append(
-        f"{len(fingerprints)} versions of {metric.name} looked at these pictures, none of them that of today ({today}); the "
-        f"figures are those of the latest ({fingerprints[0]})."
+        f"{len(fingerprints)} versions of {name} looked at these pictures{none}; the figures are those of the latest "
+        f"({fingerprints[0]}: {_described(store, {name: fingerprints[:1]})[0]})."
     )
     return fingerprints[0]
+
+
+def _today(store: Store, name: str, fingerprints: Sequence[str]) -> str:
+    """Return the fingerprint of the metric with its defaults; "" where it did not look, or its model is not to be had."""
+    if all(kept_settings(store.seen(name, fingerprint).folder) for fingerprint in fingerprints):
+        return ""
+    try:
+        return metric_called(name).fingerprint[:16]
+    except BenchError:
+        return ""

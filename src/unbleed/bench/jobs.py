@@ -43,21 +43,22 @@ class Setup:
     def digest(self) -> str:
         return _hash(canonical_json(self.content))
 
-    def job(self, prompt: str, seed: int) -> Job:
-        return Job(self, prompt, seed)
+    def job(self, prompt: str, seed: int, file: str = "") -> Job:
+        return Job(self, prompt, seed, file)
 
 
 @dataclass(frozen=True)
 class Job:
-    """A picture to be drawn."""
+    """A picture to be drawn, or, where `file` is the sha256 of one, to be imported."""
 
     setup: Setup
     prompt: str
     seed: int
+    file: str = ""
 
     @cached_property
     def key(self) -> str:
-        return _hash(f"{self.setup.digest}\0{self.seed}\0{self.prompt}")
+        return _hash(f"{self.setup.digest}\0{self.seed}\0{self.prompt}{self.file and chr(0) + self.file}")
 
     @property
     def recipe(self) -> Recipe:

@@ -1,4 +1,4 @@
-"""A metric's pass over the pictures of a plan: it looks at each once, and what it saw is kept."""
+"""A metric's pass over the pictures of a plan: it looks at each once, and what it saw is kept, with what it was."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from .cases import Case
+from .definitions import keep_definition
 from .jobs import Job
 from .metrics.base import Metric
 from .plan import Plan
@@ -33,6 +34,7 @@ def judge(store: Store, plan: Plan, metric: Metric, *, report: Callable[[int, in
     table, there = store.seen(metric.name, metric.fingerprint), store.drawn()[0]
     with store.writing():
         table.mend()
+        keep_definition(table.folder, metric)
         known = table.read().keys()
         pictures = [(job, case, asked) for job, case, asked in _pictures(plan) if job.key in there]
         total = len(pictures)

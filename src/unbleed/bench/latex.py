@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from .comparison import Report, Row, Table
 from .metrics.base import Score
-from .numbers import span, times, unit, words_for
+from .numbers import cost_words, span, unit, words_for
 from .wording import FEW_PROMPTS, better_or_worse, by_method
 
 _SPECIAL = {
@@ -61,7 +61,7 @@ def _of_table(report: Report, table: Table, scores: Sequence[Score]) -> list[str
     ]
     of_methods = by_method(report.rows)
     for cost in report.costs:
-        seconds = escaped(f"{cost.seconds_per_picture:.2f} ({times(cost.relative_seconds)})")
+        seconds = escaped(cost_words(cost.seconds_per_picture, cost.relative_seconds))
         lines += _of_method(cost.method, scores, of_methods.get(cost.method, {}), seconds)
     if report.overall:
         lines.append(r"\midrule")

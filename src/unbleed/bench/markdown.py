@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from .comparison import SIGNIFICANT, Report, Row, Table
 from .metrics.base import Score
-from .numbers import span, times, unit, words_for, words_for_differences
+from .numbers import cost_words, span, unit, words_for, words_for_differences
 from .wording import by_method, cautions, exchanges, facts, notes, result
 
 Cell = Callable[[Score, Row], str]
@@ -60,7 +60,7 @@ def _difference(score: Score, row: Row) -> str:
 def _cells(scores: Sequence[Score], rows: Sequence[Row], overall: Sequence[Row], cell: Cell) -> list[str]:
     lines = _head(["method", *(s.title + " ↓" * (not s.higher_is_better) for s in scores), "seconds per picture"])
     for method, of in by_method(rows).items():
-        lines.append(_line(method, *_said(scores, of, cell), _seconds(*next(iter(of.values())).cost)))
+        lines.append(_line(method, *_said(scores, of, cell), cost_words(*next(iter(of.values())).cost)))
     for method, of in by_method(overall).items():
         lines.append(_line(f"{method}, mean over groups", *_said(scores, of, cell), ""))
     return [*lines, ""]
@@ -73,12 +73,8 @@ def _said(scores: Sequence[Score], of: dict[str, Row], cell: Cell) -> list[str]:
 def _costs(report: Report) -> list[str]:
     lines = _head(["method", "pictures", "seconds per picture"])
     for cost in report.costs:
-        lines.append(_line(cost.method, str(cost.pictures), _seconds(cost.seconds_per_picture, cost.relative_seconds)))
+        lines.append(_line(cost.method, str(cost.pictures), cost_words(cost.seconds_per_picture, cost.relative_seconds)))
     return [*lines, ""]
-
-
-def _seconds(seconds: float, relative: float | None) -> str:
-    return f"{seconds:.2f} ({times(relative)})"
 
 
 def _head(names: Sequence[str]) -> list[str]:

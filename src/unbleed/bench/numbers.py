@@ -42,6 +42,11 @@ def times(ratio: float | None) -> str:
     return "–" if ratio is None else f"{ratio:.1f}×"
 
 
+def cost_words(seconds: float | None, ratio: float | None) -> str:
+    """Return seconds per picture, and how many times the baseline's they are; "–" where they are not known."""
+    return "–" if seconds is None else f"{seconds:.2f} ({times(ratio)})"
+
+
 def words_for(score: Score) -> Callable[[float], str]:
     """Return what says a value of a score."""
     return percent if score.share else number

@@ -31,7 +31,7 @@ class Painted:
 
     job: Job
     png: bytes | None
-    seconds: float = 0.0  # of its batch, divided by the batch's pictures
+    seconds: float | None = 0.0  # of its batch, divided by the batch's pictures; None where that is not known
     together: int = 1  # pictures in its batch
     dtype: str | None = None
     error: str | None = None  # what went wrong, and the traceback below

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ MAX_SEEDS = 1000
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a run is to draw, and where."""
+    """All that a run is to draw, and where; or what was imported, of which steps, scale, precision and machine say nothing."""
 
     suite: Suite
     seeds: int  # per prompt
@@ -32,6 +32,12 @@ class Plan:
     batch_size: int
     versions: Mapping[str, str]
     machine: Mapping[str, Any]  # processor, cores, threads, device (cpu or cuda), accelerator
+    imported: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
+    """{contender: {prompt: {seed: sha256 of the file}}} of pictures that came from elsewhere; empty where they are drawn."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.suite.name}, imported" if self.imported else f"{self.suite.name} on {self.model}"
 
     @cached_property
     def setups(self) -> dict[str, Setup]:
@@ -59,6 +65,9 @@ class Plan:
     def jobs_of(self, case: Case, contender: Contender) -> list[list[Job]]:
         """Return the jobs of a prompt and a contender: for each seed, one for each draw."""
         setup, first = self.setups[contender.label], self.suite.first_seed
+        if self.imported:
+            files = self.imported[contender.label][case.prompt]
+            return [[setup.job(case.prompt, int(seed), file)] for seed, file in files.items()]
         return [
             [setup.job(case.prompt, first + MAX_SEEDS * draw + seed) for draw in range(contender.draws)]
             for seed in range(self.seeds)
@@ -69,6 +78,10 @@ class Plan:
 
         They go prompt by prompt, so that a run that was stopped can be compared all the same.
         """
+        if self.imported:
+            for case in self.suite.cases:
+                yield from (tuple(of_seed) for contender in self.contenders for of_seed in self.jobs_of(case, contender))
+            return
         draws: dict[str, tuple[Setup, int]] = {}
         for contender in self.contenders:
             setup = self.setups[contender.label]

@@ -34,17 +34,17 @@ def styles(report: Report) -> dict[str, tuple[int, int]]:
 
 
 def time_plot(report: Report) -> Any:
-    """Return the primary score over the seconds of a picture; None without scores."""
+    """Return the primary score over the seconds of a picture; None without scores, or where no method's seconds are known."""
     ranked, factor = _ranked(report, report.rows)
-    if not ranked:
+    timed = [(row, row.seconds_per_picture) for row in ranked if row.seconds_per_picture is not None]
+    if not timed:
         return None
 
     def draw(axes: Any) -> None:
-        for row in ranked:
-            seconds = [row.seconds_per_picture] * 3
-            _mark(report, axes, row, seconds, [factor * row.low, factor * row.mean, factor * row.high])
+        for row, seconds in timed:
+            _mark(report, axes, row, [seconds] * 3, [factor * row.low, factor * row.mean, factor * row.high])
         axes.set(xlabel="seconds per picture", ylabel=ranking(report))
-        axes.set_xlim(0, 1.1 * max(row.seconds_per_picture for row in ranked) or 1)
+        axes.set_xlim(0, 1.1 * max(seconds for _, seconds in timed) or 1)
 
     words = ranking(report).removesuffix(", %")
     return _svg(f"{words[0].upper()}{words[1:]} against seconds per picture", 320, draw)

@@ -33,7 +33,7 @@ def write(report: Report, folder: Path) -> dict[str, Path]:
     names = [score.name for score in report.scores]
     rows = [[group, *astuple(row)] for group, rows in _by_group(report).items() for row in rows]
     pictures = (
-        [r.prompt, r.seed, r.contender, *(r.scores.get(name, "") for name in names), round(r.seconds, 4)]
+        [r.prompt, r.seed, r.contender, *(r.scores.get(name, "") for name in names), _rounded(r.seconds)]
         for r in report.pictures
     )
     texts = {
@@ -69,6 +69,10 @@ def _failures(report: Report, folder: Path) -> Iterator[list[Any]]:
                 values, seen = [r.scores[name] for r in both], [said(r) for r in both]
                 images = [os.path.relpath(r.image, folder) for r in both]
                 yield [method, kind, change.after.prompt, change.after.seed, *values, change.gain, *seen, *images]
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 4)
 
 
 def write_texts(texts: Mapping[str, str], folder: Path) -> None:

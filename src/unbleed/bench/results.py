@@ -25,7 +25,7 @@ class PictureRow:
     case: int  # place in the suite
     prompt: str
     seed: int  # of the first draw, so that it is the same for all contenders
-    seconds: float  # of all draws
+    seconds: float | None  # of all draws; None where the picture was imported
     image: Path
     scores: Mapping[str, float]
     seen: Mapping[str, Mapping[str, Any]]  # {metric: what it saw}
@@ -68,9 +68,10 @@ def results(store: Store, plan: Plan, metrics: Sequence[Metric], *, allow_partia
                 rows += _of(store, plan, index, case, contender, metrics, scores, seconds, seen, asked)
     if missing and not allow_partial:
         of_failed = f", of which {failed} could not be drawn" if failed else ""
+        again = "unbleed bench import and score" if plan.imported else "unbleed bench run"
         raise BenchError(
-            f"{missing} pictures of {store.folder} are not drawn and judged yet{of_failed}; finish them with the same "
-            "unbleed bench run, or take --partial to report the prompts that are finished"
+            f"{missing} pictures of {store.folder} are not {'there' if plan.imported else 'drawn'} and judged yet{of_failed}; "
+            f"finish them with the same {again}, or take --partial to report the prompts that are finished"
         )
     return Results(scores, tuple(rows), left_out, failed)
 
@@ -83,7 +84,7 @@ def _of(
     contender: Contender,
     metrics: Sequence[Metric],
     scores: Sequence[Score],
-    seconds: Mapping[str, float],
+    seconds: Mapping[str, float | None],
     seen: Mapping[str, Mapping[str, tuple[str]]],
     asked: str,
 ) -> Iterator[PictureRow]:
@@ -93,13 +94,14 @@ def _of(
             what = {metric.name: json.loads(seen[metric.name][row_key(job, asked)][0]) for metric in metrics}
             values = {name: value for m in metrics for name, value in m.score(case, what[m.name]).items()}
             drawn.append((job, values, what))
+        times = [seconds[job.key] for job in draws]
         best, values, what = max(drawn, key=lambda one: merit(scores, one[1]))  # of equals the first
         yield PictureRow(
             contender=contender.label,
             case=index,
             prompt=case.prompt,
             seed=draws[0].seed,
-            seconds=sum(seconds[job.key] for job in draws),
+            seconds=None if None in times else sum(time or 0.0 for time in times),
             image=store.image(best.key),
             scores=values,
             seen=what,

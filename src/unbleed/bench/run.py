@@ -150,6 +150,7 @@ def plan_for(
     if threads is not None and threads < 1:
         raise BenchError(f"{threads} threads; expected at least 1")
     own, before = settings_of(model), store.plan() if store.plan_file.exists() else None
+    before = None if before and before.imported else before  # it says nothing of batches and threads
     steps = own.steps if steps is None else steps
     guidance_scale = own.guidance_scale if guidance_scale is None else guidance_scale
     Recipe("a picture", steps=steps, guidance_scale=guidance_scale)  # says what is wrong with them, before anything is written

@@ -1,10 +1,10 @@
-"""The store: a folder that holds the pictures of any number of runs, each drawn once, and what metrics saw in them.
+"""The store: a folder that holds the pictures of any number of runs, each drawn or imported once, and what metrics saw in them.
 
     run.json                         the plan of the latest run
     setups.json                      {digest: all that the pictures of a setup depend on}
     pictures/                        a table: one row per picture that was drawn, or could not be
     images/<first 2 of key>/<key>.png
-    metrics/<name>-<fingerprint>/    a table: one row per picture that the metric looked at
+    metrics/<name>-<fingerprint>/    a table: one row per picture that the metric looked at; metric.json says how it was made
 
 A picture is written under another name and renamed; its row comes after it. So a process may be killed at any moment: what has
 a row is whole, and what has none is drawn again, to the same bits.
@@ -36,7 +36,7 @@ PICTURES = {
     "method": "string",
     "prompt": "string",
     "seed": "int64",
-    "seconds": "double",
+    "seconds": "double",  # none of a picture that was imported
     "together": "int64",  # pictures of its batch as drawn: fewer than planned where memory ran out
     "dtype": "string",  # as drawn: float32 where a lower precision gave no numbers
     "drawn": "string",  # when, UTC
@@ -96,7 +96,9 @@ class Store:
             return Plan.from_json(json.loads(self.plan_file.read_text(encoding="utf-8")))
         except (FileNotFoundError, NotADirectoryError):
             name = self.plan_file.name
-            raise BenchError(f"{self.folder} has no {name}; expected a folder that unbleed bench run wrote") from None
+            raise BenchError(
+                f"{self.folder} has no {name}; expected a folder that unbleed bench run wrote, or import"
+            ) from None
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise BenchError(f"{self.plan_file} cannot be understood ({error!r}); remove it and run again") from error
 

@@ -13,6 +13,8 @@ from .numbers import number, percent, said, span, words_for, words_for_differenc
 
 FEW_PROMPTS = 20  # with fewer the report warns of its intervals
 TO_SCORE = "unbleed bench score"  # what lets a metric look at the pictures of a folder
+TO_MEASURE = "unbleed bench distance"
+NO_MODEL = "not known, the pictures were imported"
 
 
 def better_or_worse(row: Row, score: Score) -> str:
@@ -43,6 +45,8 @@ def result(report: Report) -> str:
     score = report.primary
     if score is None and report.scores:
         return "The scores have no ground in any of these prompts."
+    if score is None and report.run["metrics"]:
+        return f"No metric that looked has a score for single pictures; {TO_MEASURE} says how far all are from others."
     if score is None:
         return f"No metric has looked at these pictures; {TO_SCORE} lets one look."
     ranked = [row for row in report.rows if row.metric == score.name]
@@ -123,11 +127,16 @@ def _of_scores(report: Report) -> list[str]:
     fewer = f" Of so many pictures no more are made; {run['draws_asked']:,} were asked for." * (
         run["draws"] < run["draws_asked"]
     )
+    paired = (
+        "Pictures were imported: how they were drawn is not known, and those of one prompt and seed are compared."
+        if run["imported"]
+        else "All methods drew the same prompts from the same seeds, so they are compared picture by picture."
+    )
     texts = [
-        "All methods drew the same prompts from the same seeds, so they are compared picture by picture. Intervals are 95 % "
-        f"percentile intervals of a paired hierarchical bootstrap of {run['draws']:,} draws: prompts with replacement, then "
-        "seeds within each prompt, the same draw for all methods and metrics. With several seeds per prompt they are rather "
-        f"too wide than too narrow; from fewer than {FEW_PROMPTS} prompts, as in a small group, they may be too narrow.{fewer}",
+        f"{paired} Intervals are 95 % percentile intervals of a paired hierarchical bootstrap of {run['draws']:,} draws: "
+        "prompts with replacement, then seeds within each prompt, the same draw for all methods and metrics. With several "
+        f"seeds per prompt they are rather too wide than too narrow; from fewer than {FEW_PROMPTS} prompts, as in a small "
+        f"group, they may be too narrow.{fewer}",
         f"A mark (✱) stands where the difference to {report.baseline} has p < {SIGNIFICANT} after Holm's correction for the "
         "number of methods compared. Metrics and groups are not corrected for each other.",
     ]
@@ -146,9 +155,14 @@ def _of_scores(report: Report) -> list[str]:
 
 def _of_time(report: Report) -> list[str]:
     machine = "the machines" if "runs" in report.run else "the machine"
+    timeless = [cost.method for cost in report.costs if cost.seconds_per_picture is None]
+    unknown = [f"How long the pictures of {', '.join(timeless)} took is not known: they were imported."] if timeless else []
+    if len(timeless) == len(report.costs):
+        return unknown
     texts = [
+        *unknown,
         f"Seconds per picture are the mean of the wall clock on {machine} named here, with everything that a method does; "
-        f"× says how many times those of {report.baseline} they are."
+        f"× says how many times those of {report.baseline} they are.",
     ]
     best_of = [f"{c.label} draws {c.draws} unguided pictures for each seed" for c in report.contenders if c.draws > 1]
     if best_of and report.scores:
@@ -179,16 +193,24 @@ def run_facts(run: Mapping[str, Any], pictures: str) -> dict[str, str]:
 
     And, where they are named, with its metrics {name: fingerprint}, or the one judge's fingerprint.
     """
-    machine = {name: value for name, value in run["machine"].items() if value is not None}
+    model = NO_MODEL if run.get("imported") else f"{run['model']}, fingerprint {run['model_fingerprint'][:16]}"
+    first = "" if run.get("imported") else f" from {run['suite']['first_seed']}"
     return {
         "suite": f"{run['suite']['name']}: {run['suite']['about']}",
-        "model": f"{run['model']}, fingerprint {run['model_fingerprint'][:16]}",
+        "model": model,
         **({"judge": f"fingerprint {run['judge'][:16]}"} if "judge" in run else {}),
         **({"metrics": _metrics(run)} if run.get("metrics") else {}),
         "date": run["date"],
         "pictures": pictures,
         "prompts": f"{run['prompts']} of {run['prompts'] + run['prompts_left_out']}",
-        "seeds": f"{run['seeds']} per prompt from {run['suite']['first_seed']}",
+        "seeds": f"{run['seeds']} per prompt{first}",
+        **({} if run.get("imported") else _drawn_how(run)),
+    }
+
+
+def _drawn_how(run: Mapping[str, Any]) -> dict[str, str]:
+    machine = {name: value for name, value in run["machine"].items() if value is not None}
+    return {
         "sampling": f"{run['steps']} steps, guidance scale {run['guidance_scale']:g}, {run['dtype']}",
         "batches": f"{run['batch_size']} pictures at once",
         "machine": ", ".join(f"{name} {value}" for name, value in machine.items()),

@@ -22,7 +22,18 @@ app = typer.Typer(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 when all went well, 2 after one clear line on bad input, 130 when interrupted."""
-    from . import bench, bench_export, bench_report, draw, emoji, look, study, text  # noqa: F401  (each adds its commands to `app`)
+    from . import (  # noqa: F401  (each adds its commands to `app`)
+        bench,
+        bench_distance,
+        bench_export,
+        bench_import,
+        bench_report,
+        draw,
+        emoji,
+        look,
+        study,
+        text,
+    )
 
     warnings.showwarning = _show_warning
     sys.exit(_run(sys.argv[1:] if arguments is None else arguments))

@@ -1,4 +1,4 @@
-"""`unbleed bench run`, `score`, `suites` and `download`: pictures of many prompts, drawn once, judged, kept."""
+"""`unbleed bench run`, `score`, `metrics`, `suites` and `download`: pictures of many prompts, drawn once, judged, kept."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def run(
     suite_dir: SuiteDir = None,
     model: Model = "emoji",
     metrics: Annotated[
-        str | None, typer.Option(help="Who looks at the pictures, with commas [oracle where it knows the things, else none].")
+        str | None,
+        typer.Option(help="Who looks: NAME or NAME:SETTING=VALUE, with commas [oracle where it knows the things, else none]."),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Pictures drawn at once [as before in this folder, else 8].", show_default=False)
@@ -58,7 +59,6 @@ def run(
     quiet_libraries()
     from ..bench.contenders import contenders_from
     from ..bench.executors import serial
-    from ..bench.metrics import metric
     from ..bench.run import plan_for
     from ..bench.run import run as run_bench
     from ..bench.store import Store
@@ -66,7 +66,7 @@ def run(
 
     cases = suite_called(suite, suite_dir).head(limit)
     contenders = contenders_from(methods.split(","), model)
-    looking = [metric(name) for name in _names(metrics, cases, model)]
+    looking = _looking(metrics, cases, model)
     if executor == "ray" and threads is None and not (out / "run.json").exists():
         threads = _threads_of(workers)
     store = Store(out)
@@ -90,7 +90,7 @@ def run(
                 tell(label, progress.done[label] + failed, total, None, f"{failed} failed" if failed else "")
 
         outcome = run_bench(out, plan, executor=draw, retry_failed=retry_failed, report=report)
-    judged = {one.name: _judge(store, plan, one) for one in looking}
+    judged = {label: _judge(store, plan, one) for label, one in looking.items()}
     if json:
         document = {"out": str(out), "suite": cases.name, "pictures": outcome.pictures, "drawn": outcome.drawn}
         print_json(document | {"judged": judged, "seconds": round(outcome.seconds, 1)})
@@ -101,31 +101,35 @@ def run(
 @bench.command()
 def score(
     folder: Annotated[Path, typer.Argument(help="The folder of a run.", metavar="DIR")],
-    metrics: Annotated[str, typer.Option(help="Who looks at the pictures, with commas; unbleed bench metrics lists them.")],
+    metrics: Annotated[
+        str,
+        typer.Option(help="Who looks: NAME or NAME:SETTING=VALUE, with commas; unbleed bench metrics lists them."),
+    ],
     json: AsJson = False,
 ) -> None:
     """Let metrics look at the pictures of a run. A pass that was stopped goes on."""
     quiet_libraries()
-    from ..bench.metrics import metric
+    from ..bench.metrics import metrics_from
     from ..bench.store import Store
 
     store = Store(folder)
-    plan = store.plan()
-    judged = {name: _judge(store, plan, metric(name)) for name in metrics.split(",")}
+    plan, looking = store.plan(), metrics_from(metrics)
+    judged = {label: _judge(store, plan, one) for label, one in looking.items()}
     if json:
         print_json({"out": str(folder), "judged": judged})
     else:
         typer.echo(str(folder))
 
 
-def _names(metrics: str | None, cases: Any, model: str) -> list[str]:
-    """Return the metrics that are asked for; by default the oracle, where every case is of its world."""
+def _looking(metrics: str | None, cases: Any, model: str) -> dict[str, Any]:
+    """Return {label: metric} as asked for; by default the oracle, where every case is of its world."""
+    from ..bench.metrics import metrics_from
     from ..emoji.sprites import NOUNS
 
-    if metrics is not None:
-        return [] if metrics in ("", "none") else metrics.split(",")
-    known = all(case.entities and all(entity.noun in NOUNS for entity in case.entities) for case in cases.cases)
-    return ["oracle"] if known and model != "null" else []
+    if metrics is None:
+        known = all(case.entities and all(entity.noun in NOUNS for entity in case.entities) for case in cases.cases)
+        metrics = "oracle" if known and model != "null" else "none"
+    return {} if metrics in ("", "none") else metrics_from(metrics)
 
 
 def _judge(store: Any, plan: Any, looking: Any) -> int:
@@ -149,6 +153,22 @@ def _ray(plan: Any, workers: int | None, address: str | None) -> Any:
     gpus, threads = torch.cuda.device_count(), plan.machine["threads"]
     count = (gpus or max(1, plan.machine["cores"] // threads)) if workers is None else workers
     return ray(workers=count, cpus=threads, gpus=int(plan.machine["device"] == "cuda"), address=address)
+
+
+@bench.command("metrics")
+def list_metrics(json: AsJson = False) -> None:
+    """List the metrics: what they say of a picture, and with which model."""
+    quiet_libraries()
+    from ..bench.metrics import metric_facts, metric_names
+
+    listed = [metric_facts(name) for name in metric_names()]
+    if json:
+        print_json({"metrics": [one._asdict() for one in listed]})
+        return
+    table = Table(Column("metric", no_wrap=True), "about, and the model by default with its licence", box=None, pad_edge=False)
+    for one in listed:  # ids of models are long: with a column of their own a narrow terminal would cut them
+        table.add_row(one.name, f"{one.about}\n{one.model} ({one.licence or 'licence not known'})")
+    Console(highlight=False).print(table)
 
 
 @bench.command()

@@ -14,11 +14,11 @@ pictures that are not square, where transformers' processor cuts out the middle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +33,30 @@ from .models import Pretrained
 WIDTH, SCALE = 10.0, 1000.0
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
+ROWS = 1000  # pictures whose kernel with all others is held at once
+
 Features = NDArray[np.float64]
 """(picture, channel)."""
 
 
-class Distance(NamedTuple):
+@dataclass(frozen=True)
+class Distance:
+    """A distance of pictures of several prompts, and what it is without each of the prompts, in the order of their numbers.
+
+    The difference of two distances from the same reference pictures is one too, where both are of the same prompts.
+    """
+
     value: float
-    error: float  # its standard error, for the reference as given
+    left_out: Features  # (prompt,)
+
+    @property
+    def error(self) -> float:
+        """The standard error, for the reference as given: the jackknife's."""
+        count = len(self.left_out)
+        return float(np.sqrt((count - 1) / count * ((self.left_out - self.left_out.mean()) ** 2).sum()))
+
+    def __sub__(self, other: Distance) -> Distance:
+        return Distance(self.value - other.value, self.left_out - other.left_out)
 
 
 @dataclass(frozen=True)
@@ -66,15 +83,20 @@ class Cmmd:
     def score(self, case: Case, seen: Mapping[str, Any]) -> dict[str, float]:
         return {}
 
-    def reference(self, folder: Path) -> Features:
-        """Return the features of the pictures of a folder; raise `BenchError` where there are fewer than two."""
+    def reference(self, folder: Path, *, report: Callable[[int, int], None] = lambda done, total: None) -> Features:
+        """Return the features of the pictures of a folder; raise `BenchError` for fewer than two, or one that is none."""
         files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
         if len(files) < 2:
             raise BenchError(f"{folder} has {len(files)} pictures; expected the reference pictures, {', '.join(SUFFIXES)}")
         rows = []
-        for file in files:
-            with Image.open(file) as image:
-                rows.append(self.clip.of_images([image])[0].double().numpy())
+        for done, file in enumerate(files):
+            report(done, len(files))
+            try:
+                with Image.open(file) as image:
+                    rows.append(self.clip.of_images([image])[0].double().numpy())
+            except (OSError, ValueError, SyntaxError) as error:
+                raise BenchError(f"{file} is no picture that can be read ({error}); remove it from the reference") from error
+        report(len(files), len(files))
         return np.stack(rows)
 
 
@@ -82,29 +104,34 @@ def features_of(seen: Sequence[Mapping[str, Any]]) -> Features:
     return np.array([one["features"] for one in seen])
 
 
-def distance(pictures: Features, reference: Features, prompts: Sequence[int]) -> Distance:
+def distance(pictures: Features, reference: Features, prompts: Sequence[int], *, of_reference: float | None = None) -> Distance:
     """Return the distance of pictures from reference pictures.
 
     `prompts` says of each picture whose it is: pictures of one prompt resemble each other, so the error is the jackknife's that
-    leaves out one prompt at a time. Raises `BenchError` where fewer than two pictures are left without one.
+    leaves out one prompt at a time. `of_reference` is the mean over its pairs (`mean_of_pairs`), where that is known already.
+    Raises `BenchError` where fewer than two pictures are left without one.
     """
     groups = np.unique(np.asarray(prompts, dtype=int), return_inverse=True)[1]
     count = int(groups.max(initial=-1)) + 1
     if count < 2 or len(pictures) - np.bincount(groups).max() < 2:
         raise BenchError(f"{len(pictures)} pictures of {count} prompts; expected more, to tell how sure the distance is")
-    among, across = kernel(pictures, pictures), kernel(pictures, reference)
-    np.fill_diagonal(among, 0)
-    to_all, to_reference, sizes = (np.bincount(groups, sums) for sums in (among.sum(1), across.mean(1), np.ones(len(groups))))
-    inside = np.array([among[np.ix_(groups == group, groups == group)].sum() for group in range(count)])
-    of_reference = _mean_of_pairs(kernel(reference, reference))
+    of_reference = mean_of_pairs(reference) if of_reference is None else of_reference
+    sums = (_sums(pictures, pictures) - 1, _sums(pictures, reference) / len(reference), np.ones(len(groups)))
+    to_all, to_reference, sizes = (np.bincount(groups, of) for of in sums)
+    own = [pictures[groups == group] for group in range(count)]
+    inside = np.array([_sums(of, of).sum() - len(of) for of in own])
 
     def of(total: Any, cross: Any, size: Any) -> Any:
         return SCALE * (total / (size * (size - 1)) + of_reference - 2 * cross / size)
 
-    value = of(among.sum(), to_reference.sum(), len(pictures))
-    left_out = of(among.sum() - 2 * to_all + inside, to_reference.sum() - to_reference, len(pictures) - sizes)
-    error = np.sqrt((count - 1) / count * ((left_out - left_out.mean()) ** 2).sum())
-    return Distance(float(value), float(error))
+    value = of(to_all.sum(), to_reference.sum(), len(pictures))
+    left_out = of(to_all.sum() - 2 * to_all + inside, to_reference.sum() - to_reference, len(pictures) - sizes)
+    return Distance(float(value), left_out)
+
+
+def mean_of_pairs(of: Features) -> float:
+    """Return the mean of k over all pairs of two different rows."""
+    return float((_sums(of, of) - 1).sum() / (len(of) * (len(of) - 1)))
 
 
 def kernel(x: Features, y: Features) -> Features:
@@ -113,6 +140,6 @@ def kernel(x: Features, y: Features) -> Features:
     return np.exp(-np.maximum(squares, 0) / (2 * WIDTH**2))
 
 
-def _mean_of_pairs(among: Features) -> float:
-    count = len(among)
-    return (among.sum() - np.trace(among)) / (count * (count - 1))
+def _sums(x: Features, y: Features) -> Features:
+    """Return for each row of x the sum of k with the rows of y, (row,); a row has k = 1 with itself."""
+    return np.concatenate([kernel(x[first : first + ROWS], y).sum(axis=1) for first in range(0, len(x), ROWS)])

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -31,24 +31,32 @@ def own_suite(path: Path) -> Suite:
     Raises `BenchError` naming the file, the line and what stands there when a row cannot be understood, and when there is no
     prompt at all.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise BenchError(f"{path} cannot be read ({error.strerror or error}); name a file with prompts") from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise BenchError(f"{path}, line {line}: byte 0x{error.object[error.start]:02x} is no UTF-8; save it as UTF-8") from None
+    text = text_in(path, "prompts")
     seen: dict[str, tuple[int, Case]] = {}
     for line, case in READERS[path.suffix.lower()](text, path):
-        before, other = seen.setdefault(case.prompt, (line, case))
-        with _row(path, line):
-            if other != case:
-                raise ValueError(
-                    f'"{case.prompt}" is also in line {before}, where more or other things are said of it; keep one'
-                )
+        add_case(seen, case, path, line)
     if not seen:
         raise BenchError(f"{path} has no prompt; expected at least one")
     return Suite(path.stem, f"prompts of {path.name}", tuple(case for _, case in seen.values()))
+
+
+def text_in(path: Path, what: str) -> str:
+    """Return the text of a file that should hold `what`."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise BenchError(f"{path} cannot be read ({error.strerror or error}); name a file with {what}") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise BenchError(f"{path}, line {line}: byte 0x{error.object[error.start]:02x} is no UTF-8; save it as UTF-8") from None
+
+
+def add_case(seen: dict[str, tuple[int, Case]], case: Case, path: Path, line: int) -> None:
+    """Put a case into {prompt: (its first line, case)}; raise `BenchError` where that prompt is there with another case."""
+    before, other = seen.setdefault(case.prompt, (line, case))
+    with in_row(path, line):
+        if other != case:
+            raise ValueError(f'"{case.prompt}" is also in line {before}, where more or other things are said of it; keep one')
 
 
 def entities_from(text: str) -> tuple[Expected, ...]:
@@ -68,7 +76,7 @@ def entities_from(text: str) -> tuple[Expected, ...]:
 
 
 @contextmanager
-def _row(path: Path, line: int) -> Iterator[None]:
+def in_row(path: Path, line: int) -> Iterator[None]:
     """Say where it was that something could not be understood."""
     try:
         yield
@@ -86,18 +94,30 @@ def _lines(text: str, path: Path) -> Iterator[tuple[int, Case]]:
 
 
 def _table(text: str, path: Path) -> Iterator[tuple[int, Case]]:
+    for line, row in rows_in(text, path, ("prompt",), ("entities", "group")):
+        with in_row(path, line):
+            case = case_in(row)
+        yield line, case
+
+
+def case_in(row: Mapping[str, str]) -> Case:
+    """Return the case of a table's row. Raises `ValueError` for what is written otherwise."""
+    group = row.get("group", "").strip()
+    return Case(_prompt(row["prompt"]), entities_from(row.get("entities", "")), (group,) if group else ())
+
+
+def rows_in(text: str, path: Path, needed: Sequence[str], possible: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of a table, {column: field}, each with its line; raise `BenchError` unless its columns are those."""
     rows = csv.reader(StringIO(text, newline=""), strict=True)
-    with _row(path, 1):
+    with in_row(path, 1):
         columns = [column.strip() for column in next(rows, [])]
-        if (
-            "prompt" not in columns
-            or not {"prompt", "entities", "group"}.issuperset(columns)
-            or len(set(columns)) < len(columns)
-        ):
-            raise ValueError(f"columns {', '.join(columns)[:SHOWN] or 'none'}; expected prompt, and perhaps entities and group")
+        if not set(needed) <= set(columns) <= {*needed, *possible} or len(set(columns)) < len(columns):
+            raise ValueError(
+                f"columns {', '.join(columns)[:SHOWN] or 'none'}; expected {_listed(needed)}, and perhaps {_listed(possible)}"
+            )
     while True:
         line = rows.line_num + 1  # where the row begins; it may have several lines
-        with _row(path, line):
+        with in_row(path, line):
             fields = next(rows, None)
             if fields is None:
                 return
@@ -105,15 +125,12 @@ def _table(text: str, path: Path) -> Iterator[tuple[int, Case]]:
                 continue
             if len(fields) != len(columns):
                 raise ValueError(f"{len(fields)} fields; expected {len(columns)}, and quotes around those with a comma")
-            row = dict(zip(columns, fields, strict=True))
-            group = row.get("group", "").strip()
-            case = Case(_prompt(row["prompt"]), entities_from(row.get("entities", "")), (group,) if group else ())
-        yield line, case
+        yield line, dict(zip(columns, fields, strict=True))
 
 
 def _objects(text: str, path: Path) -> Iterator[tuple[int, Case]]:
     for number, line in _numbered(text):
-        with _row(path, number):
+        with in_row(path, number):
             case = _object(line)
         yield number, case
 
@@ -142,6 +159,10 @@ def _prompt(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"prompt {_shown(value)}; expected a text that is not empty")
     return value.strip()
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _texts(value: Any) -> bool:
