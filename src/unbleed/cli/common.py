@@ -41,6 +41,9 @@ def quiet_libraries() -> None:
 
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()
+    import huggingface_hub
+
+    huggingface_hub.logging.set_verbosity_error()  # it would tell of every retry where there is no network
 
 
 def sampling_defaults(model: str, steps: int | None, guidance_scale: float | None) -> tuple[int, float]:
