@@ -10,6 +10,10 @@ rival   whole runs of a UNet of Stable Diffusion 1.5's size with `StableDiffusio
 run     guided over unguided runs, half of the steps guided; beside it what arithmetic alone asks for (`unbleed.estimate`).
 growth  seconds per picture of guided and unguided runs by batch, side and number of entities, and the share of the loss:
         its value and its gradient by the maps, on maps of that size, over the guided run.
+profile seconds of the parts of one guided step: the plain forward of one picture and of two (classifier-free guidance), the
+        guidance's forward to the last layer that is read, its maps and loss, and the way back; in the usual order of
+        memory and with channels last. Beside it what the evaluation takes in plain forwards, by the clock and by
+        arithmetic, and the operators of torch that take the most time of it.
 models  operations and memory of one guidance evaluation, by `unbleed.estimate`, for denoisers of the sizes of Stable
         Diffusion 1.5 and XL, Stable Diffusion 3 medium and FLUX.1, on the meta device: no memory, no GPU.
 """
@@ -23,6 +27,7 @@ import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -41,22 +46,56 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 import unbleed
-from guidance_cost import PROMPT, TOKENS, make_pipeline, make_tokenizer, make_unet, say
+from unbleed.attention import AttentionProbe, average_maps, family_of
+from unbleed.emoji import networks
 from unbleed.losses.groups import group_tokens
 from unbleed.prompt import locate, parse
 
+PROMPT = "a red cat and a blue bench"
+TOKENS, CHANNELS = 77, 768  # of the text
 NOUNS = [3, 7]  # positions of its nouns
 METHOD = unbleed.AttendAndExcite(thresholds={})
 THINGS = "cat bench dog car apple bird chair clock".split()
-PARTS = ("models", "rival", "run", "growth")
+PARTS = ("models", "rival", "run", "growth", "profile")
+
+
+def make_unet() -> UNet2DConditionModel:
+    """Return a UNet of Stable Diffusion 1.5's sizes (but for these two, diffusers' defaults) and torch's first weights."""
+    unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=CHANNELS).eval()
+    assert sum(weight.numel() for weight in unet.parameters()) == 859_520_964  # as published
+    return unet
+
+
+def make_tokenizer() -> CLIPTokenizer:
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = networks.tokenizer(Path(folder))
+    tokenizer.model_max_length = TOKENS
+    return tokenizer
+
+
+def make_pipeline(tokenizer: CLIPTokenizer, device: torch.device) -> StableDiffusionPipeline:
+    """Return a pipeline with that UNet and a small text encoder; its autoencoder never runs."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": CHANNELS, "num_hidden_layers": 2, "max_position_embeddings": TOKENS, "vocab_size": len(tokenizer)}
+    marks = {f"{mark}_token_id": getattr(tokenizer, f"{mark}_token_id") for mark in ("bos", "eos", "pad")}
+    text = CLIPTextModel(CLIPTextConfig(**sizes, **marks)).eval()
+    pipe = networks.assemble(networks.autoencoder().eval(), text, tokenizer, make_unet())
+    pipe.set_progress_bar_config(disable=True)
+    return pipe.to(device) if device.type == "cpu" else pipe.to(device, torch.float16)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def rival_of(pipe: StableDiffusionPipeline) -> StableDiffusionAttendAndExcitePipeline:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # it is deprecated
-        rival = StableDiffusionAttendAndExcitePipeline(**pipe.components, requires_safety_checker=False)
+        components = {name: part for name, part in pipe.components.items() if name != "image_encoder"}  # it has none
+        rival = StableDiffusionAttendAndExcitePipeline(**components, requires_safety_checker=False)
     rival.set_progress_bar_config(disable=True)
     return rival
 
@@ -202,6 +241,74 @@ def loss_seconds(pipe: StableDiffusionPipeline, side: int, batch: int, prompt: s
     return median(seconds)
 
 
+def profile(given: argparse.Namespace, pipe: StableDiffusionPipeline) -> dict[str, dict[str, float]]:
+    found = {"contiguous": step_parts(pipe, given.side // 8)}
+    pipe.unet.to(memory_format=torch.channels_last)
+    found["channels last"] = step_parts(pipe, given.side // 8)
+    pipe.unet.to(memory_format=torch.contiguous_format)
+    return found
+
+
+def step_parts(pipe: StableDiffusionPipeline, side: int, repeats: int = 7) -> dict[str, float]:
+    """Return the median seconds of the parts of a guided step, and what arithmetic asks for of the evaluation."""
+    unet: Any = pipe.unet
+    unet.requires_grad_(False)
+    latents = torch.randn(1, unet.config.in_channels, side, side, device=pipe.device, dtype=unet.dtype)
+    text = torch.randn(1, TOKENS, CHANNELS, device=pipe.device, dtype=unet.dtype)
+    groups = group_tokens([locate(parse(PROMPT), pipe.tokenizer)]).to(pipe.device)
+    layers = family_of(unet).layers(unet, None)
+    probe, loss = AttentionProbe(unet, layers.names), METHOD.parts().loss
+    assert loss is not None
+
+    def plain(rows: int) -> Any:
+        with torch.no_grad():
+            return unet(latents.repeat(rows, 1, 1, 1), 500, encoder_hidden_states=text.repeat(rows, 1, 1)).sample
+
+    seconds: dict[str, list[float]] = {}
+
+    def timed(name: str, call: Callable[[], Any]) -> Any:
+        begun = time.perf_counter()
+        found = call()
+        if pipe.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.setdefault(name, []).append(time.perf_counter() - begun)
+        return found
+
+    for _ in range(repeats + 1):
+        timed("plain forward of one", lambda: plain(1))
+        timed("plain forward of two", lambda: plain(2))
+        leaf = latents.clone().requires_grad_(True)
+        captures = timed("guidance forward", lambda leaf=leaf: probe(lambda: unet(leaf, 500, encoder_hidden_states=text)))
+        value = timed(
+            "maps and loss",
+            lambda captures=captures: loss(average_maps(captures.values(), layers.grid(side, side)), groups).sum(),
+        )
+        timed("way back", lambda value=value, leaf=leaf: torch.autograd.grad(value, leaf))
+    found = {name: median(values[1:]) for name, values in seconds.items()}  # without the first, which warms up
+    cost = unbleed.estimate(pipe, METHOD, (8 * side, 8 * side))
+    evaluation = sum(found[name] for name in ("guidance forward", "maps and loss", "way back"))
+    found |= {"evaluation_in_forwards": evaluation / found["plain forward of one"], "arithmetic": cost.evaluation}
+
+    def evaluate() -> None:
+        leaf = latents.clone().requires_grad_(True)
+        captures = probe(lambda: unet(leaf, 500, encoder_hidden_states=text))
+        maps = average_maps(captures.values(), layers.grid(side, side))
+        torch.autograd.grad(loss(maps, groups).sum(), leaf)
+
+    return found | {f"share of {name}": share for name, share in operators(evaluate).items()}
+
+
+def operators(call: Callable[[], Any], most: int = 6) -> dict[str, float]:
+    """Return which operators of torch take the largest shares of a call's time."""
+    with torch.profiler.profile() as profiler:
+        call()
+    events = profiler.key_averages()
+    field = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+    times = sorted(((getattr(event, field), event.key) for event in events), reverse=True)
+    total = sum(seconds for seconds, _ in times)
+    return {name: seconds / total for seconds, name in times[:most]}
+
+
 class Around:
     """As much of a pipeline as an estimate looks at."""
 
@@ -284,10 +391,11 @@ def main() -> None:
     }
     if "models" in parts:
         report["models"] = models()
-    if set(parts) & {"rival", "run", "growth"}:
+    if set(parts) & {"rival", "run", "growth", "profile"}:
         say(f"building a random-weight pipeline on {device}")
         pipe = make_pipeline(make_tokenizer(), device)
-        for part, measure in (("rival", against_diffusers), ("run", against_nothing), ("growth", growth)):
+        measures = {"rival": against_diffusers, "run": against_nothing, "growth": growth, "profile": profile}
+        for part, measure in measures.items():
             if part in parts:
                 say(part)
                 report[part] = measure(given, pipe)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTokenizer
 
+import tiny
 from unbleed.emoji.networks import tokenizer as emoji_tokenizer
 
 
@@ -47,29 +48,9 @@ def make_tiny_sd(tokenizer: CLIPTokenizer) -> Callable[..., StableDiffusionPipel
         for name, module in unet.named_modules():
             if name.endswith(("attn2.to_q", "attn2.to_k")):
                 torch.nn.init.normal_(module.weight, std=0.5)
-        text = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=16,
-                intermediate_size=32,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                max_position_embeddings=tokenizer.model_max_length,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-        )
-        vae = AutoencoderKL(
-            block_out_channels=(8, 8, 8, 8),
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            latent_channels=4,
-            norm_num_groups=4,
-        )
         pipe = StableDiffusionPipeline(
-            vae=vae.eval(),
-            text_encoder=text.eval(),
+            text_encoder=tiny.clip_encoder(tokenizer),
+            vae=tiny.kl(),
             tokenizer=tokenizer,
             unet=unet.eval(),
             scheduler=DDIMScheduler(

@@ -375,6 +375,36 @@ def test_edits_are_refused_where_they_cannot_be_made(name: str, method: str, pip
         pass
 
 
+def test_concepts_add_up_on_stable_diffusion_3(pipes: Callable[[str], Any]) -> None:
+    """Euler steps of flow matching by their formula, each concept with the pooled embedding of the whole prompt."""
+    pipe, options = pipes("sd3"), {"device": torch.device("cpu"), "max_sequence_length": 24}
+    scale, weight, steps = 4.0, 0.5, 3
+    with unbleed.guide(pipe, unbleed.Composable(weight=weight)):
+        found = draw(pipe, "sd3", PROMPTS[0], (0,), guidance_scale=scale, num_inference_steps=steps)
+
+    def encoded(text: str) -> tuple[Tensor, Tensor]:
+        tokens, _, pooled, _ = pipe.encode_prompt(text, text, text, do_classifier_free_guidance=False, **options)
+        return tokens, pooled
+
+    def predicted(latents: Tensor, time: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
+        return pipe.transformer(
+            hidden_states=latents, timestep=time[None], encoder_hidden_states=tokens, pooled_projections=pooled
+        ).sample
+
+    latents = torch.randn(1, 16, 16, 20, generator=torch.Generator().manual_seed(0))
+    whole = encoded(PROMPTS[0])[1]
+    pipe.scheduler.set_timesteps(steps)
+    sigmas = pipe.scheduler.sigmas
+    with torch.no_grad():
+        for time, now, then in zip(pipe.scheduler.timesteps, sigmas[:-1], sigmas[1:], strict=True):
+            prediction = nothing = predicted(latents, time, *encoded(""))
+            for concept in ("a red cat", "a blue bench"):
+                one = predicted(latents, time, encoded(concept)[0], whole)
+                prediction = prediction + weight * scale * (one - nothing)
+            latents = latents + (then - now) * prediction
+    torch.testing.assert_close(found, latents, atol=1e-4, rtol=1e-4)
+
+
 def test_weights_that_let_no_gradient_through_are_refused(pipes: Callable[[str], Any]) -> None:
     """As kernels for quantised weights do that were written for inference."""
     pipe = copy.deepcopy(pipes("flux"))

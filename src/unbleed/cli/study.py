@@ -37,7 +37,7 @@ def causes(
     from ..bench.causes import build
     from ..bench.causes_report import write
     from ..bench.causes_run import draw, store_of
-    from ..bench.page import extra
+    from ..bench.extras import extra
     from ..bench.suites import suite as suite_called
     from ..emoji.oracle import Oracle
 

@@ -6,7 +6,8 @@ Liu et al., ECCV 2022, arXiv 2206.01714, equation 11: with e_u the unconditional
 
 The pipeline has its own classifier-free guidance, e = e_u + w (e_c - e_u), so what stands for its conditional prediction is
 e_c = e_u + sum over k of (w_k / w) (e_k - e_u). Concepts are the prompt's entities, each with its article; a prompt without
-entities is left as it is. One run of the denoiser more per concept and step.
+entities is left as it is. One run of the denoiser more per concept and step. Where a model takes a pooled embedding beside
+the tokens (SDXL, SD3), it stays that of the whole prompt.
 """
 
 from __future__ import annotations

@@ -83,7 +83,10 @@ def train(treebank: Path, out: Path, recipe: Recipe | None = None, report: Repor
 
 
 def write(nlp: Language, out: Path) -> None:
-    """Write a pipeline with weights of half precision, which are as good and pack into half the space."""
+    """Write a pipeline with weights of half precision, which are as good and pack into half the space.
+
+    Of the strings only labels are kept: words are known by their hashes, so those of the treebank are not needed.
+    """
     for _, component in nlp.pipeline:
         model = getattr(component, "model", None)
         for node in model.walk() if model is not None else ():
@@ -92,6 +95,8 @@ def write(nlp: Language, out: Path) -> None:
                     values = node.get_param(param)
                     node.set_param(param, values.astype(np.float16).astype(values.dtype))
     nlp.to_disk(out)
+    labels = sorted({label for component in nlp.pipe_labels.values() for label in component})
+    (out / "vocab" / "strings.json").write_text(json.dumps(labels, indent=1) + "\n")
 
 
 def blank(recipe: Recipe) -> Language:
