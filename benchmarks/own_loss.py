@@ -1,8 +1,8 @@
 """Whether guidance lowers what it means to lower: every method's own loss at the end of its window, guided and unguided.
 
 On the embedded model, prompts of the validation suite, four different prompts to a batch, the method's settings for the
-model. The unguided run evaluates the same loss at the same steps and never moves the latents. Only steps up to the end of the
-window are run. Methods without a loss (edits alone) are named and left out.
+model. The unguided run evaluates the same loss at the last guided step and never moves the latents. Only steps up to the end
+of the window are run. Methods without a loss (edits alone) are named and left out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BATCH = 4
 def last_losses(pipe: Any, parts: Method, prompts: list[str], seeds: list[int]) -> list[float]:
     """Return the loss of each image at the last guided step of its run."""
     own = settings_of("emoji")
-    last = max(i for i in range(own.steps) if parts.schedule.guides(i, own.steps))
+    last = last_step(parts)
 
     def stop(running: Any, step: int, *_: Any) -> dict[str, Any]:
         running._interrupt = step >= last
@@ -45,9 +45,15 @@ def last_losses(pipe: Any, parts: Method, prompts: list[str], seeds: list[int]) 
     return [step.losses[0] for image in range(len(prompts)) for step in run.steps if (step.image, step.step) == (image, last)]
 
 
+def last_step(parts: Method) -> int:
+    steps = settings_of("emoji").steps
+    return max(i for i in range(steps) if parts.schedule.guides(i, steps))
+
+
 def unguided(parts: Method) -> Method:
-    """Return the method that evaluates the loss of `parts` and changes nothing."""
-    still = replace(parts.schedule, step_size=0.0, refine={})
+    """Return the method that evaluates the loss of `parts` at the last guided step alone and changes nothing."""
+    start = last_step(parts) / settings_of("emoji").steps
+    still = replace(parts.schedule, start=start, step_size=0.0, refine={})
     return replace(parts, schedule=still, refinement=None, noise=None, edits=())
 
 

@@ -13,13 +13,14 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from unbleed.bench.cases import Suite
 from unbleed.bench.contenders import contenders_from
-from unbleed.bench.executors import MAX_DEATHS, ray
+from unbleed.bench.executors import MAX_DEATHS, _check_room, ray
 from unbleed.bench.jobs import Job
 from unbleed.bench.painting import NullPainter, Painted
 from unbleed.bench.run import Outcome, plan_for, run
@@ -174,3 +175,19 @@ def test_a_killed_driver_loses_and_repeats_nothing(tmp_path: Path) -> None:
     assert outcome.drawn == 160 - len(kept)
     assert len(rows_of(out)) == len(pixels_of(out)) == 160
     assert kept.items() <= rows_of(out).items()
+
+
+def test_more_workers_than_the_cluster_holds_are_refused() -> None:
+    """Ray would let them wait for ever. Each has to fit on one node."""
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 7.0, "GPU": 1.0}},
+        {"Alive": True, "Resources": {"CPU": 16.0, "GPU": 4.0}},
+        {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}},
+        {"Alive": True, "Resources": {"CPU": 64.0}},
+    ]
+    cluster = SimpleNamespace(nodes=lambda: nodes)
+    _check_room(cluster, 5, {"CPU": 4, "GPU": 1})
+    with pytest.raises(BenchError, match=r"^6 workers of 4 CPU and 1 GPU each, but the cluster holds 5; take fewer"):
+        _check_room(cluster, 6, {"CPU": 4, "GPU": 1})
+    with pytest.raises(BenchError, match=r"^6 workers of 16 CPU each, but the cluster holds 5"):
+        _check_room(cluster, 6, {"CPU": 16, "GPU": 0})

@@ -455,6 +455,11 @@ class Trouble:
 @dataclass
 class Pipe:
     dtype: str = "float16"
+    most: int = 8  # pictures that fit into memory
+
+    def __call__(self, prompt: str, num_images_per_prompt: int, **_: Any) -> None:
+        if num_images_per_prompt > self.most:
+            raise torch.OutOfMemoryError
 
     def to(self, dtype: torch.dtype) -> None:
         self.dtype = str(dtype).removeprefix("torch.")
@@ -463,6 +468,7 @@ class Pipe:
 def painted_by(monkeypatch: pytest.MonkeyPatch, fail: Callable[..., Exception | None], dtype: str = "float16") -> Any:
     trouble = Trouble(fail)
     monkeypatch.setattr(painting, "draw", trouble.draw)
+    monkeypatch.setattr(painting, "loaded", lambda _, dtype, __: Pipe(dtype))
     plan = plan_of("none", seeds=8, limit=1, batch_size=8, dtype=dtype)
     painter = PipelinePainter("emoji", dtype, "cpu", 8, pipe=Pipe(dtype))
     (batch,) = plan.batches()
@@ -477,6 +483,30 @@ def test_a_batch_that_is_too_large_is_halved_and_so_are_those_after_it(monkeypat
     assert trouble.sizes == [8, 4, 2, 2, 4, 2, 2]
     painter.paint(batch)
     assert trouble.sizes[7:] == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("most", [0, 1, 3])
+def test_a_warm_up_that_is_too_large_is_halved_too(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    painter, batch, trouble = painted_by(monkeypatch, lambda *_: None)
+    monkeypatch.setattr(painting, "loaded", lambda _, dtype, __: Pipe(dtype, most))
+    painter.pipe = None
+    assert [one.error for one in painter.paint(batch)] == [None] * 8
+    assert set(trouble.sizes) == {2 if most == 3 else 1}
+
+
+def test_a_float32_that_does_not_fit_costs_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Pipe, dtype: torch.dtype) -> None:
+        self.dtype = "half of it"
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(Pipe, "to", full)
+    painter, batch, _ = painted_by(
+        monkeypatch, lambda recipes, _: PrecisionError("no") if any(r.seed == 0 for r in recipes) else None
+    )
+    first, *others = painter.paint(batch)
+    assert (first.error or "").splitlines()[0] == "no room"
+    assert [one.error for one in others] == [None] * 7
+    assert painter.pipe.dtype == "float16"
 
 
 def test_one_bad_picture_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -500,7 +530,7 @@ def test_no_numbers_in_half_precision_are_drawn_once_more_in_float32(monkeypatch
     painter, batch, _ = painted_by(monkeypatch, fail)
     painted = painter.paint(batch)
     assert [one.dtype for one in painted] == ["float16"] * 3 + ["float32"] + ["float16"] * 4
-    assert painter.pipe.dtype == "float16"
+    assert painter.pipe.dtype == "float16"  # another one: weights that were kept in float32 on purpose are not rounded
     painter, batch, _ = painted_by(monkeypatch, lambda recipes, _: PrecisionError("no numbers"))
     assert [one.error.splitlines()[0] for one in painter.paint(batch[:1])] == ["no numbers"]
     assert painter.pipe.dtype == "float16"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,46 @@ def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:-20])
     with pytest.raises(BenchError, match=r"000001\.parquet cannot be read .* remove it"):
         table.read("number")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
+@pytest.mark.parametrize("room", [0, 10, 60])
+def test_a_write_that_stops_halfway_leaves_nothing_behind(tmp_path: Path, room: int) -> None:
+    """As a disk does that is full in the middle of a row; here a file that may not grow further."""
+    import resource
+
+    table = Table(tmp_path, COLUMNS)
+    table.append(rows(0, 3))
+    before, limits = table.journal.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + room, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot be written: File too large"):
+            table.append(rows(3, 3))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert table.journal.read_bytes() == before
+    table.append(rows(3, 3))
+    assert table.read("number", "words") == expected(6)
+
+
+def test_rows_that_are_moved_while_they_are_read_are_found(
+    tmp_path: Path, small_shards: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report of a run that goes on: between its looks at journal, folder and shard the run puts all into a larger shard."""
+    table, reader = Table(tmp_path, COLUMNS), Table(tmp_path, COLUMNS)
+    table.append(rows(0, 4))
+    table.compact()
+    table.append(rows(4, 4))
+    moved = iter([True])
+    look = reader._read_shard
+
+    def late(shard: Path, names: Any) -> Any:
+        if next(moved, False):
+            table.compact()
+        return look(shard, names)
+
+    monkeypatch.setattr(reader, "_read_shard", late)
+    assert reader.read("number", "words") == expected(8)
 
 
 def test_a_full_disk_costs_the_rows_that_were_to_be_written_and_no_others(

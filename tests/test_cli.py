@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import unbleed.cli.text  # noqa: F401
@@ -131,6 +132,22 @@ def test_a_picture_of_another_recipe_is_never_overwritten(run: Any, out: Path) -
     assert [read_recipe(out / name).steps for name in names] == [3, 2]  # "...-seed0-2.png" sorts before "...-seed0.png"
 
 
+def test_another_precision_is_drawn_and_kept(run: Any, out: Path) -> None:
+    code, told, _ = run("generate", PROMPT, "--dtype", "bfloat16", *FAST, "--out", out, "--json")
+    assert code == 0
+    assert read_recipe(json.loads(told)["images"][0]["path"]).dtype == "bfloat16"
+
+
+def test_a_device_without_room_is_one_line(run: Any, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr("unbleed.generation.draw", full)
+    code, told, said = run("generate", PROMPT, *FAST, "--out", out)
+    assert (code, told) == (2, "")
+    assert said == "unbleed: out of memory; take a smaller --batch-size, --height or --width\n"
+
+
 def test_compare_draws_both_and_a_sheet(run: Any, out: Path) -> None:
     code, text, _ = run("generate", PROMPT, "--compare", "--json", "--out", out, *FAST)
     document = json.loads(text)
@@ -227,6 +244,14 @@ def test_the_installed_command_keeps_stdout_for_json(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "default"}, check=True)
     assert len(json.loads(done.stdout)["images"]) == 1
     assert "Traceback" not in done.stderr
+
+
+def test_files_and_pipes_are_written_in_utf_8() -> None:
+    """Windows gives them the country's old encoding, which has no words for many prompts."""
+    command = [sys.executable, "-W", "ignore", "-m", "unbleed", "parse", "a 一只猫 and a dog", "--json"]
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, capture_output=True, env=environment, check=True)
+    assert "一只猫" in json.loads(done.stdout.decode())["prompt"]
 
 
 def test_a_log_gets_a_line_a_minute(monkeypatch, capsys):

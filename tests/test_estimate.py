@@ -12,6 +12,8 @@ from transformers import CLIPTokenizer
 import tiny
 import unbleed
 from test_families import OPTIONS, PROMPTS, SIZES
+from unbleed.attention import family_of
+from unbleed.attention.families import denoiser_of
 from unbleed.errors import ModelError, PromptError
 
 
@@ -52,6 +54,21 @@ def test_every_family_can_be_estimated(name: str, tokenizer: CLIPTokenizer) -> N
         options = {**OPTIONS[name], "height": height, "width": width, "num_inference_steps": 4, "output_type": "latent"}
         pipe(PROMPTS[0], generator=torch.Generator().manual_seed(0), **options)
     assert len(run.steps) == found.evaluations
+
+
+@pytest.mark.parametrize("name", ["sdxl", "sd3"])
+def test_all_that_a_loss_looks_at_is_counted(name: str, tokenizer: CLIPTokenizer) -> None:
+    """Self-attention, whose matrices are not kept, and the look back of a loss that remembers."""
+    pipe = tiny.make(name, tokenizer)
+    text, own, back = (
+        unbleed.estimate(pipe, method, (256, 320))
+        for method in (unbleed.AttendAndExcite(), unbleed.SelfCross(), unbleed.AStar())
+    )
+    assert text.evaluation < own.evaluation
+    assert text.evaluation < back.evaluation
+    layers = family_of(denoiser_of(pipe)).layers(denoiser_of(pipe), None)
+    places = 20 * 16 if name == "sd3" else layers.grid(32, 40)[0] * layers.grid(32, 40)[1]
+    assert own.activation_bytes - text.activation_bytes < 4 * places**2 * 2 * len(layers.self_names)  # a matrix has 2 heads
 
 
 def test_refinement_is_counted_to_its_limits(tokenizer: CLIPTokenizer) -> None:

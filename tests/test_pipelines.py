@@ -17,6 +17,7 @@ from transformers import CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithPro
 import tiny
 import unbleed
 from unbleed.attention.families import denoiser_of
+from unbleed.errors import ModelError
 
 PROMPTS = ["a red cat and a blue bench", "a dog and a yellow car with an apple"]
 METHOD = unbleed.SynGen(include_entities=True, step_size=5.0, stop=1.0)
@@ -119,7 +120,7 @@ def draw(pipe: Any, **given: Any) -> Tensor:
     options = {"num_inference_steps": 3, "output_type": "latent", **more, **given}
     options |= {"negative_prompt": ["a bird", "a bird"]} if "negative_prompt" in known else {}
     options = {key: value for key, value in options.items() if key in known}
-    return pipe(PROMPTS, generator=[torch.Generator().manual_seed(seed) for seed in (0, 1)], **options).images
+    return pipe(prompt=PROMPTS, generator=[torch.Generator().manual_seed(seed) for seed in (0, 1)], **options).images
 
 
 @pytest.mark.filterwarnings("ignore:.FluxPosEmbed. is deprecated:FutureWarning")  # by diffusers' own ControlNet
@@ -136,6 +137,28 @@ def test_guidance_in_every_pipeline(family: str, kind: str, given: dict[str, Any
     assert len({step.timestep for step in run.steps}) == 3
     assert guided.isfinite().all()
     assert all((guided[i] - plain[i]).abs().max() > 1e-3 for i in range(2))
+    assert torch.equal(draw(pipe, **given), plain)
+
+
+def test_latents_that_are_scaled_twice_a_step_are_read_before_both(built: Callable[[str, str], Any]) -> None:
+    """ControlNet's guess mode scales them for the denoiser and again for the ControlNet, with Euler not by 1."""
+    pipe = built("sdxl", "StableDiffusionXLControlNetPipeline")
+    pipe.scheduler = d.EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    given = {"image": PICTURES, "guess_mode": True}
+    plain = draw(pipe, **given)
+    with unbleed.guide(pipe, unbleed.SynGen(include_entities=True, step_size=0.0, stop=1.0)) as run:
+        still = draw(pipe, **given)
+    assert len(run.steps) == 6
+    torch.testing.assert_close(still, plain, atol=1e-4, rtol=1e-4)
+
+
+def test_other_pictures_in_the_sequence_are_refused(built: Callable[[str, str], Any]) -> None:
+    pipe = built("flux", "FluxKontextPipeline")
+    given = {"image": PICTURES, "max_area": 128 * 160, "_auto_resize": False, **SIZE}
+    plain = draw(pipe, **given)
+    message = r"^the denoiser was given 160 places for a picture of 8x10; pipelines that put other pictures"
+    with pytest.raises(ModelError, match=message), unbleed.guide(pipe, METHOD):
+        draw(pipe, **given)
     assert torch.equal(draw(pipe, **given), plain)
 
 

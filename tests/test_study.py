@@ -269,7 +269,8 @@ class Painter:
 def painter(monkeypatch: pytest.MonkeyPatch) -> Painter:
     painter = Painter()
     monkeypatch.setattr(causes_run, "draw_pictures", painter.draw)
-    monkeypatch.setattr(causes_run, "warm_pipeline", lambda *_: "a pipeline")
+    monkeypatch.setattr(causes_run, "loaded", lambda *_: "a pipeline")
+    monkeypatch.setattr(causes_run, "warm", lambda pipe, _: pipe)
     monkeypatch.setattr(runner, "BATCH_SIZE", 2)
     return painter
 

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from .attention import AttentionProbe, JointSequence, average_maps, family_of
+from .attention import AttentionProbe, JointSequence, average_maps, average_self_maps, family_of
 from .attention.examples import EXAMPLES
 from .attention.families import denoiser_of
 from .errors import PromptError
@@ -106,18 +106,27 @@ def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int
     leaf = call[family.sample].requires_grad_(True)
     wanted = torch.arange(WORDS, device=leaf.device)
     joint = JointSequence(layers.joint == "text first", tokens, wanted, tokens) if layers.joint else None
+    losses = [loss for loss in (parts.loss, parts.refinement, parts.noise and parts.noise.loss) if loss]
+    self_names = layers.self_names if any(loss.reads_self_attention for loss in losses) else ()
+    probe = AttentionProbe(copy, layers.names, self_names)
 
     def maps() -> Tensor:
         inner = {**call, family.sample: leaf.clone()}  # the counter cannot do with a leaf that enters a module
-        captures = AttentionProbe(copy, layers.names)(lambda: copy(**inner))
-        return average_maps(captures.values(), grid, joint)
+        captures = probe(lambda: copy(**inner))
+        found = average_maps((captures[name] for name in layers.names), grid, joint).sum()
+        return found + average_self_maps((captures[name] for name in self_names), grid, joint).sum() if self_names else found
 
     with torch.no_grad(), _Fused(), FlopCounterMode(display=False) as counter:
         copy(**call)
     plain = counter.get_total_flops()
     kept, saved = _Kept(copy), _Kept(copy)
     with _Fused(), FlopCounterMode(display=False) as counter, saved_tensors_hooks(kept, _as_it_is):
-        torch.autograd.grad(maps().sum(), leaf)
+        torch.autograd.grad(maps(), leaf)
+    evaluation = counter.get_total_flops()
+    if any(loss.remembers for loss in losses):  # and looks once more where the step ends
+        with torch.no_grad(), _Fused(), FlopCounterMode(display=False) as counter:
+            maps()
+        evaluation += counter.get_total_flops()
 
     def checkpointed(module: Any, *given: Any) -> Any:
         for value in given:
@@ -128,7 +137,7 @@ def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int
     copy.enable_gradient_checkpointing(checkpointed)
     with _Fused(), saved_tensors_hooks(saved, _as_it_is):
         maps()
-    return plain, counter.get_total_flops(), kept.bytes, saved.bytes
+    return plain, evaluation, kept.bytes, saved.bytes
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:

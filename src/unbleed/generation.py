@@ -100,7 +100,8 @@ def draw(pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False) -> 
     method = method_from(common.method, common.settings)
     denoiser: Any = denoiser_of(pipe)
     dtype = str(denoiser.dtype).removeprefix("torch.")
-    _check_size(common, (getattr(pipe, "default_sample_size", None) or denoiser.config.sample_size) * pipe.vae_scale_factor)
+    own = (getattr(pipe, "default_sample_size", None) or denoiser.config.sample_size) * pipe.vae_scale_factor
+    _check_size(common, own, pipe.vae_scale_factor * (getattr(denoiser.config, "patch_size", None) or 1))
     alike = len({(recipe.prompt, recipe.entities) for recipe in recipes}) == 1  # one prompt is parsed and encoded once
     said = recipes[:1] if alike else recipes
     named = [recipe.entities for recipe in said]
@@ -121,7 +122,7 @@ def draw(pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False) -> 
     seconds = (time.perf_counter() - begun) / len(recipes)
     for recipe, image in zip(recipes, images, strict=True):
         if not np.isfinite(image).all():
-            advice = "float32" if dtype == "float16" else "another method or smaller steps"
+            advice = "bfloat16 or float32" if dtype == "float16" else "another method or smaller steps"
             raise PrecisionError(f'"{recipe.prompt}" came out in {dtype} with values that are no numbers; take {advice}')
     maps = torch.stack([step.maps for step in run.maps]) if run.maps else None  # (step, image, token, height, width)
     return [
@@ -137,9 +138,11 @@ def draw(pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False) -> 
     ]
 
 
-def _check_size(recipe: Recipe, own: int) -> None:
-    """Refuse pictures so much larger than the model's own that they would take hours or all memory, for no use."""
+def _check_size(recipe: Recipe, own: int, multiple: int) -> None:
+    """Refuse what the model cannot cut into places, and what would take hours or all memory, for no use."""
     for name, size in (("height", recipe.height), ("width", recipe.width)):
+        if size is not None and size % multiple:
+            raise PromptError(f"{name} {size}; this model's pictures have multiples of {multiple}")
         if size is not None and size > 4 * own:
             raise PromptError(f"{name} {size} is more than four times the model's own {own}; take at most {4 * own}")
 

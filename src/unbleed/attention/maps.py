@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ..errors import CaptureError
 from ..precision import at_least_single
@@ -101,15 +102,20 @@ def average_maps(captures: Iterable[Capture], grid: tuple[int, int], joint: Join
     return rearrange(total / heads, "b (h w) t -> b t h w", h=height, w=width)
 
 
+def _over_heads(capture: Capture) -> Tensor:
+    return attention(capture).sum(dim=1)
+
+
 def average_self_maps(captures: Iterable[Capture], grid: tuple[int, int], joint: JointSequence | None = None) -> Tensor:
     """Return self-attention, (batch, place, place): the mean over all heads of all layers.
 
-    Each row sums to 1; with a `joint` sequence, what is left to 1 is the attention to the text.
+    Each row sums to 1; with a `joint` sequence, what is left to 1 is the attention to the text. For the gradient a layer's
+    softmax is made again: kept, those of all heads and layers would take gigabytes.
     """
     places = grid[0] * grid[1]
     total, heads = None, 0
     for capture in captures:
-        summed = attention(capture).sum(dim=1)
+        summed = checkpoint(_over_heads, capture, use_reentrant=False, preserve_rng_state=False)
         if joint:
             own = joint.places(places, capture.key.shape[2])
             summed = summed[:, own, own]

@@ -16,7 +16,7 @@ from ..generation import draw as draw_pictures
 from .cases import Suite
 from .causes import QUANTITIES, measure
 from .contenders import contenders_from
-from .painting import warm_pipeline
+from .painting import loaded, warm
 from .plan import Plan
 from .run import plan_for
 from .store import Store
@@ -85,7 +85,7 @@ def draw(
         report(done, total)
         for batch in filter(None, batches):
             # only now, so that a finished study can be read without it
-            pipe = pipe or warm_pipeline(plan.model, plan.dtype, plan.machine["device"], plan.batch_size)
+            pipe = pipe or warm(loaded(plan.model, plan.dtype, plan.machine["device"]), plan.batch_size)
             pictures = draw_pictures(pipe, [job.recipe for job in batch], record_maps=True)
             found = []
             for job, picture in zip(batch, pictures, strict=True):

@@ -47,11 +47,21 @@ def ray(*, workers: int, cpus: int, gpus: int = 0, address: str | None = None) -
         except Exception as error:
             raise BenchError(f"Ray cannot be reached ({str(error).splitlines()[0]}); see --ray-address") from error
         try:
+            _check_room(module, workers, {"CPU": cpus, "GPU": gpus})
             yield from _with_actors(module, make, batches, workers, {"num_cpus": cpus, "num_gpus": gpus})
         finally:
             module.shutdown()
 
     return execute
+
+
+def _check_room(module: Any, workers: int, each: dict[str, int]) -> None:
+    """Refuse more workers than the cluster's nodes can hold: Ray would wait for ever."""
+    nodes = [node["Resources"] for node in module.nodes() if node["Alive"]]
+    most = sum(min(int(node.get(kind, 0) // count) for kind, count in each.items() if count) for node in nodes)
+    if workers > most:
+        wanted = " and ".join(f"{count} {kind}" for kind, count in each.items() if count)
+        raise BenchError(f"{workers} workers of {wanted} each, but the cluster holds {most}; take fewer --workers or --threads")
 
 
 class _Worker:

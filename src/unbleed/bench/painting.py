@@ -22,6 +22,8 @@ from ..generation import Picture, as_png, draw
 from .jobs import Job
 from .surroundings import NULL_MODEL
 
+OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)
+
 logger = logging.getLogger(__name__)
 
 
@@ -63,7 +65,14 @@ class PipelinePainter:
     def _load(self) -> Any:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        return warm_pipeline(self.model, self.dtype, self.device, self.batch_size)
+        pipe = loaded(self.model, self.dtype, self.device)
+        while True:
+            try:
+                return warm(pipe, self.batch_size)
+            except OUT_OF_MEMORY:
+                if self.batch_size == 1:
+                    return pipe  # every picture will say so for itself
+            self._halve(self.batch_size)
 
     def _paint(self, jobs: Sequence[Job]) -> list[Painted]:
         try:
@@ -74,25 +83,29 @@ class PipelinePainter:
                 if isinstance(error, PrecisionError) and jobs[0].setup.dtype != "float32":
                     return self._in_float32(jobs[0])
                 return [failed(jobs[0], error)]
-            out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+            out_of_memory = isinstance(error, OUT_OF_MEMORY)
         half = (len(jobs) + 1) // 2
         if out_of_memory:
-            self.batch_size = min(self.batch_size, half)
-            if self.device == "cuda":
-                torch.cuda.empty_cache()
+            self._halve(len(jobs))
         return [*self._paint(jobs[:half]), *self._paint(jobs[half:])]
 
     def _draw(self, jobs: Sequence[Job]) -> list[Painted]:
         return [painted(job, one, len(jobs)) for job, one in zip(jobs, draw(self.pipe, [j.recipe for j in jobs]), strict=True)]
 
+    def _halve(self, pictures: int) -> None:
+        self.batch_size = min(self.batch_size, (pictures + 1) // 2)
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+
     def _in_float32(self, job: Job) -> list[Painted]:
-        self.pipe.to(torch.float32)
         try:
+            self.pipe.to(torch.float32)
             return self._draw([job])
         except Exception as error:
             return [failed(job, error)]
         finally:
-            self.pipe.to(getattr(torch, self.dtype))
+            self.pipe = None  # T5 keeps some weights in float32 whatever is asked for: casting back would round them
+            self.pipe = self._load()
 
 
 class NullPainter:
@@ -121,9 +134,13 @@ def failed(job: Job, error: BaseException) -> Painted:
     return Painted(job, None, dtype=job.setup.dtype, error="\n".join([line, "", *traceback.format_exception(error)]))
 
 
-def warm_pipeline(model: str, dtype: str, device: str, batch_size: int) -> Any:
-    """Return the pipeline, warm: its first forward pays for memory and kernels, and no contender is to be charged with it."""
+def loaded(model: str, dtype: str, device: str) -> Any:
     pipe = load(model, dtype=getattr(torch, dtype), device=device)
     pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def warm(pipe: Any, batch_size: int) -> Any:
+    """Return the pipeline, warm: its first forward pays for memory and kernels, and no contender is to be charged with it."""
     pipe("a picture", num_images_per_prompt=batch_size, num_inference_steps=1)
     return pipe

@@ -139,12 +139,14 @@ def plan_for(
     batch_size: int | None = None,
     steps: int | None = None,
     guidance_scale: float | None = None,
+    dtype: str | None = None,
     threads: int | None = None,
 ) -> Plan:
     """Return the plan of a run on this machine.
 
-    Steps and scale that are None are the model's. Batches and threads that are None are those of the folder's latest run,
-    since with others the last bits of a picture change; in a new folder eights, and all cores.
+    Without `dtype`: float16 on a GPU, float32 on a CPU. Steps and scale that are None are the model's. Batches and threads that
+    are None are those of the folder's latest run, since with others the last bits of a picture change; in a new folder eights,
+    and all cores.
     """
     check_counts(seeds, batch_size)
     if threads is not None and threads < 1:
@@ -163,7 +165,7 @@ def plan_for(
         model_fingerprint=model_fingerprint(model),
         steps=steps,
         guidance_scale=guidance_scale,
-        dtype="float16" if found["device"] == "cuda" and model != NULL_MODEL else "float32",
+        dtype=dtype or ("float16" if found["device"] == "cuda" and model != NULL_MODEL else "float32"),
         batch_size=batch_size or (before.batch_size if before else BATCH_SIZE),
         versions=versions(),
         machine=found,

@@ -45,13 +45,21 @@ class Table:
     def read(self, *columns: str) -> dict[str, tuple[Any, ...]]:
         """Return {key: values of the columns} of every row, the last of each key, in the order in which they came."""
         names = [self.key, *columns]
-        found: dict[str, tuple[Any, ...]] = {}
-        for shard in self._shards():
-            for key, *values in zip(*self._read_shard(shard, names), strict=True):
-                found[key] = tuple(values)
-        for row in self._read_journal()[0]:
-            found[row[self.key]] = tuple(row.get(name) for name in columns)
-        return found
+        while True:
+            found: dict[str, tuple[Any, ...]] = {}
+            journal, _ = self._read_journal()  # first: what a run moves into shards meanwhile is then in both
+            shards = self._shards()
+            try:
+                for shard in shards:
+                    for key, *values in zip(*self._read_shard(shard, names), strict=True):
+                        found[key] = tuple(values)
+            except BenchError:
+                if all(shard.exists() for shard in shards):
+                    raise
+                continue  # a run has just put it into a larger one
+            for row in journal:
+                found[row[self.key]] = tuple(row.get(name) for name in columns)
+            return found
 
     def _shards(self) -> list[Path]:
         return sorted(self.folder.glob("*.parquet"))
@@ -109,11 +117,12 @@ class Table:
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
         if not lines:
             return
-        with telling(self.journal), self.journal.open("ab") as file:
+        left = memoryview("".join(lines).encode())
+        with telling(self.journal), self.journal.open("ab", buffering=0) as file:  # what a buffer held would be written later
             before = file.tell()
             try:
-                file.write("".join(lines).encode())
-                file.flush()
+                while left:
+                    left = left[file.write(left) :]
                 if time.monotonic() - self._synced > SECONDS_BETWEEN_SYNCS:
                     os.fsync(file.fileno())
                     self._synced = time.monotonic()

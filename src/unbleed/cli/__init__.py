@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import typer
 
 from ..errors import UnbleedError
+
+OUT_OF_MEMORY = "out of memory; take a smaller --batch-size, --height or --width"
 
 app = typer.Typer(
     name="unbleed",
@@ -36,6 +39,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
 
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # Windows writes into files and pipes in the country's old encoding
+            stream.reconfigure(encoding="utf-8", errors=stream.errors)
     sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -48,7 +54,7 @@ def _run(arguments: list[str]) -> int:
         sys.stderr.close()
         return 0
     except MemoryError:
-        return _complain("out of memory; take a smaller --batch-size, --height or --width")
+        return _complain(OUT_OF_MEMORY)
     except KeyboardInterrupt:
         _complain("interrupted")
         return 130
@@ -58,6 +64,8 @@ def _run(arguments: list[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             sys.stdout.write(f"{error}\n")
             return 0
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, of a device
+            return _complain(OUT_OF_MEMORY)
         message = getattr(error, "format_message", None)  # the command line's own usage errors
         if message is None:
             raise

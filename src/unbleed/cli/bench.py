@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from . import app
 from .common import AsJson, Model, print_json, quiet_libraries
-from .draw import Scale, Steps
+from .draw import Precision, Scale, Steps
 from .progress import telling
 
 bench = typer.Typer(help="Compare methods on suites of prompts.", no_args_is_help=True, rich_markup_mode=None)
@@ -45,6 +45,7 @@ def run(
     ] = None,
     steps: Steps = None,
     guidance_scale: Scale = None,
+    dtype: Precision = None,
     executor: Annotated[Literal["serial", "ray"], typer.Option(help="Draw here, or in Ray's workers.")] = "serial",
     workers: Annotated[int | None, typer.Option(help="Of Ray [one per GPU, else one per core].", show_default=False)] = None,
     threads: Annotated[
@@ -79,6 +80,7 @@ def run(
         batch_size=batch_size,
         steps=steps,
         guidance_scale=guidance_scale,
+        dtype=dtype,
         threads=threads,
     )
     draw = serial if executor == "serial" else _ray(plan, workers, ray_address)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -31,6 +31,10 @@ MethodName = Annotated[
 ]
 Steps = Annotated[int | None, typer.Option(help="Denoising steps [emoji: 30, else 50].")]
 Scale = Annotated[float | None, typer.Option("--guidance-scale", help="Classifier-free guidance [the model's own, else 7.5].")]
+Precision = Annotated[
+    Literal["float32", "float16", "bfloat16"] | None,
+    typer.Option("--dtype", help="Precision [float16 on a GPU, else float32]."),
+]
 Height = Annotated[int | None, typer.Option(help="Pixels, a multiple of 8 [the model's own].")]
 Width = Annotated[int | None, typer.Option(help="Pixels, a multiple of 8 [the model's own].")]
 
@@ -50,6 +54,7 @@ def generate(
     height: Height = None,
     width: Width = None,
     model: Model = "emoji",
+    dtype: Precision = None,
     compare: Annotated[bool, typer.Option("--compare", help="Draw the unguided picture too, and a sheet of both.")] = False,
     replay: Annotated[Path | None, typer.Option(help="Draw again what this picture's own recipe says.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures drawn at once; 1 is exact to the bit.")] = 1,
@@ -85,6 +90,7 @@ def generate(
             height=height,
             width=width,
             model=model,
+            dtype=dtype,
         )
     _parse_for_errors(recipe.prompt, recipe.entities)
     if compare and recipe.method == "none":
@@ -185,6 +191,7 @@ def attention(
     height: Height = None,
     width: Width = None,
     model: Model = "emoji",
+    dtype: Precision = None,
     per_step: Annotated[int, typer.Option(min=0, max=50, help="Rows for so many moments of the run.")] = 0,
     out: Annotated[Path, typer.Option(help="The picture to write, NAME.png.")] = Path("attention.png"),
     json: AsJson = False,
@@ -210,7 +217,7 @@ def attention(
     if not is_file_name(out):
         raise OutputError(f"{out} is no picture's name; expected one that ends in .png")
     generation.check_writable(out.parent)
-    picture = next(generation.generate(load_pipeline(model), recipe, [seed], record_maps=True))
+    picture = next(generation.generate(load_pipeline(model, dtype), recipe, [seed], record_maps=True))
     maps: Any = picture.maps
     path = generation.save(picture, out, generation.attention_sheet(picture, per_step=per_step))
     if json:

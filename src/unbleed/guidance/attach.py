@@ -124,7 +124,7 @@ class _Hooks:
     def watch_scaling(self, scale_model_input: Callable[..., Tensor]) -> Callable[..., Tensor]:
         @functools.wraps(scale_model_input)
         def watched(sample: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            self.raw = sample
+            self.raw = sample if self.raw is None else self.raw  # ControlNet's guess mode scales twice a step
             return scale_model_input(sample, *args, **kwargs)
 
         return watched

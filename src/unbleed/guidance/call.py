@@ -26,7 +26,6 @@ class DenoiserCall:
         self.args, self.kwargs, self.name = args, kwargs, name
         self.sample: Tensor = args[0] if args else kwargs[name]
         self.timestep: Any = kwargs["timestep"] if "timestep" in kwargs else args[1]
-        self.time = float(self.timestep.flatten()[0] if isinstance(self.timestep, Tensor) else self.timestep)
         self.copies, rest = divmod(len(self.sample), images)
         if rest or self.copies not in (1, 2) or (doubled is not None and self.copies != 1 + doubled):
             raise ModelError(
@@ -35,6 +34,11 @@ class DenoiserCall:
             )
         first = images * (self.copies - 1)  # diffusers stacks [unconditional, conditional]
         self.conditional = slice(first, first + images)
+
+    @property
+    def time(self) -> float:
+        """The noise level, as the denoiser is told. The device is waited for."""
+        return float(self.timestep.flatten()[0] if isinstance(self.timestep, Tensor) else self.timestep)
 
     @property
     def embeddings(self) -> Tensor:

@@ -17,7 +17,7 @@ from ..attention.probe import native_processors
 from ..errors import ModelError, UnbleedWarning
 from ..losses import Loss, Seen
 from ..losses.groups import TokenGroups
-from ..precision import at_least_single
+from ..precision import at_least_single, gradient_through
 from .call import DenoiserCall
 from .edit import Opened, Rows, Scene
 from .levels import Levels, Place
@@ -87,6 +87,7 @@ class Session:
         self.run.entities += [tokens.kept for tokens in reading.tokens]
         self.run.tokens += reading.tokens
         self.groups = reading.groups
+        self.chosen: dict[tuple[int, ...], TokenGroups] = {}
         self.concerned = self._rows_of(self.loss)
         self.searched = self._rows_of(self.noise.loss if self.noise else None)
         parsed, tokens = reading.per_image(reading.parsed), reading.per_image(reading.tokens)
@@ -102,6 +103,13 @@ class Session:
         assert self.groups is not None
         return loss.concerns(self.groups).nonzero().flatten().tolist() if loss else []
 
+    def _groups_of(self, rows: tuple[int, ...], device: torch.device) -> TokenGroups:
+        """Return the groups of the images `rows`, chosen on the CPU and once, so that no step waits for the device."""
+        assert self.groups is not None
+        if rows not in self.chosen:
+            self.chosen[rows] = self.groups.select(list(rows)).to(device)
+        return self.chosen[rows]
+
     def rows(self, call: DenoiserCall) -> Rows:
         images = tuple(range(call.conditional.stop - call.conditional.start))
         return Rows(call.conditional.start, images, self.share, self._grid(call))
@@ -111,7 +119,13 @@ class Session:
 
     def _grid(self, call: DenoiserCall) -> Grid:
         if self.grid is None:  # asked for once: where the call has it in a tensor, the device is waited for
-            self.grid = grid_of(self.layers, call.sample, call.kwargs)
+            height, width = grid_of(self.layers, call.sample, call.kwargs)
+            if self.family.packed and call.sample.shape[1] != height * width:
+                raise ModelError(
+                    f"the denoiser was given {call.sample.shape[1]} places for a picture of {height}x{width}; pipelines that "
+                    "put other pictures into the same sequence (FLUX Kontext, Qwen-Image-Edit) cannot be guided yet"
+                )
+            self.grid = height, width
         return self.grid
 
     @contextmanager
@@ -153,10 +167,9 @@ class Session:
                 "levels, as image-to-image does; take a method without noise search"
             )
         loss, rows, sigma = self.noise.loss, self.searched, float(getattr(self.pipe.scheduler, "init_noise_sigma", 1.0))
-        groups = self.groups.to(latents.device).select(rows)
 
         def evaluate(part: Tensor, of: Sequence[int]) -> Evaluation:
-            found = self._evaluate(call, part * sigma, [rows[i] for i in of], groups.select(of), loss)
+            found = self._evaluate(call, part * sigma, [rows[i] for i in of], loss)
             return Evaluation(found.loss, found.terms, found.gradient * sigma)
 
         noise, outcomes = search_noise(latents[rows] / sigma, evaluate, self.noise)
@@ -173,12 +186,11 @@ class Session:
         assert self.groups is not None
         begun = time.perf_counter()
         rows = self.concerned
-        groups = self.groups.to(latents.device).select(rows)
         refinement = self.schedule.refinement_at(place.index, place.asked)
         loss = self.method.refinement if refinement and self.method.refinement else self.loss
 
         def evaluate(part: Tensor, of: Sequence[int]) -> Evaluation:
-            return self._evaluate(call, part, [rows[i] for i in of], groups.select(of), loss)
+            return self._evaluate(call, part, [rows[i] for i in of], loss)
 
         outcome = update(
             latents[rows],
@@ -217,9 +229,7 @@ class Session:
             )
         return latents
 
-    def _evaluate(
-        self, call: DenoiserCall, latents: Tensor, rows: Sequence[int], groups: TokenGroups, of: Loss | None
-    ) -> Evaluation:
+    def _evaluate(self, call: DenoiserCall, latents: Tensor, rows: Sequence[int], of: Loss | None) -> Evaluation:
         """Return the loss `of` and its gradient at `latents` of the images `rows`; the sum has the gradients of each."""
         assert of is not None
         with torch.enable_grad(), native_processors(self.probe.modules.values()):
@@ -230,12 +240,14 @@ class Session:
                     "no gradient comes through the denoiser, as with weights that were quantised for inference alone; load it "
                     "in float16 or bfloat16, or take a method without a gradient (unbleed methods says which)"
                 )
-            terms = of.terms(seen, groups)
+            terms = of.terms(seen, self._groups_of(tuple(rows), z.device))
             loss = torch.stack(list(terms.values())).sum(dim=0)
             # with gradient checkpointing the backward runs parts of the denoiser again, and they are to be edited too
             with self.edited(self._rows_alone(call, rows)):
                 # a loss on the step before has nothing to say at the first
-                gradient = torch.autograd.grad(loss.sum(), z)[0] if loss.requires_grad else torch.zeros_like(z)
+                through = [seen.maps] if seen.self_maps is None else [seen.maps, seen.self_maps]
+                half = self.denoiser.dtype == torch.float16
+                gradient = gradient_through(through, loss, z, half=half) if loss.requires_grad else torch.zeros_like(z)
         return Evaluation(loss.detach(), {name: term.detach() for name, term in terms.items()}, gradient)
 
     def _see(self, call: DenoiserCall, latents: Tensor, rows: Sequence[int]) -> Seen:
