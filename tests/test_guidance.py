@@ -257,6 +257,13 @@ def test_an_image_without_entities_is_left_alone_among_guided_ones(tiny_sd: Stab
     torch.testing.assert_close(together[1:], draw(tiny_sd, "and", noise(2)[1:]), atol=1e-4, rtol=1e-4)
 
 
+def test_what_the_text_encoder_does_not_read_is_told_in_short(tiny_sd: StableDiffusionPipeline) -> None:
+    prompt = "a red cat and a blue dog" + " and a green car" * 40
+    message = r'^beyond the 32 tokens that the text encoder reads, and not guided: "green car"(, "green car"){4} and 3\d more; '
+    with pytest.warns(unbleed.UnbleedWarning, match=message):
+        guided(tiny_sd, unbleed.SynGen(), prompt, noise(), num_inference_steps=1)
+
+
 # ----------------------------------------------------------------------------------------------------- contract
 
 

@@ -110,18 +110,23 @@ def parse_for(prompts: Sequence[str], *, entities: Entities, parser: Any) -> lis
     return [parse(prompt, one, parser=parser) for prompt, one in zip(prompts, named, strict=True)]
 
 
+def _listed(names: list[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(f'"{name}"' for name in names[:most]) + more
+
+
 def warn_about(parsed: Parsed, tokens: PromptTokens, method: str, concerned: bool) -> None:
     """Say what of a prompt is not guided: entities that the text encoder does not read, or all of it."""
     if tokens.dropped or tokens.cut:
-        lost = ", ".join(f'"{words}"' for words in (*map(str, tokens.dropped), *(span.text for span in tokens.cut)))
+        lost = [*map(str, tokens.dropped), *(span.text for span in tokens.cut)]
         warnings.warn(
-            f"{lost} lies beyond the {len(tokens.pieces)} tokens that the text encoder reads and is not guided; "
-            "shorten the prompt",
+            f"beyond the {len(tokens.pieces)} tokens that the text encoder reads, and not guided: {_listed(lost)}; shorten the "
+            "prompt",
             UnbleedWarning,
             stacklevel=2,
         )
     if not concerned:
-        found = ", ".join(f'"{entity}"' for entity in tokens.kept) or "no entities"
+        found = _listed([str(entity) for entity in tokens.kept]) or "no entities"
         advice = 'entities="red cat; blue bench" names them by hand'
         if tokens.kept:
             advice = 'this method needs modifiers, as in "red cat"; its setting include_entities may help'
