@@ -109,7 +109,7 @@ def rows_of(out: Path) -> Kept:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--moments", type=int, default=20)
-    parser.add_argument("--pause", type=float, default=6.0, help="seconds between two kills, at most")
+    parser.add_argument("--pause", type=float, default=10.0, help="seconds between two kills, at most")
     parser.add_argument("--methods", default="none,syngen")
     parser.add_argument("--limit", type=int, default=40)
     parser.add_argument("--seeds", type=int, default=2)

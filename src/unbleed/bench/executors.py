@@ -70,6 +70,9 @@ class _Worker:
     def __init__(self, make: Callable[[], Painter]) -> None:
         self.painter = make()
 
+    def begun(self) -> None:
+        """Answer, once the painter is made."""
+
     def paint(self, batch: Batch) -> list[Painted]:
         return self.painter.paint(batch)
 
@@ -78,14 +81,22 @@ def _with_actors(
     module: Any, make: Callable[[], Painter], batches: Iterable[Batch], workers: int, resources: dict[str, Any]
 ) -> Iterator[list[Painted]]:
     actor = module.remote(_Worker).options(**resources)
-    idle: deque[Any] = deque(actor.remote(make) for _ in range(workers))
-    waiting, again, deaths = iter(batches), deque[Batch](), Counter[str]()
-    running: dict[Any, tuple[Any, Batch]] = {}
+    idle, waiting, again = deque[Any](), iter(batches), deque[Batch]()
+    deaths, deaths_at_birth = Counter[str](), 0
+    running: dict[Any, tuple[Any, Batch | None]] = {}
+
+    def begin() -> None:
+        """Start a worker; it gets a batch when it has begun, so that one that dies before costs no batch a life."""
+        worker = actor.remote(make)
+        running[worker.begun.remote()] = (worker, None)
+
+    for _ in range(workers):
+        begin()
     while True:
         while idle and (batch := again.popleft() if again else next(waiting, None)):
             worker = idle.popleft()
             running[worker.paint.remote(batch)] = (worker, batch)
-        if not running:
+        if idle and not any(batch for _, batch in running.values()):
             return
         (done, *_), _ = module.wait(list(running))
         worker, batch = running.pop(done)
@@ -99,16 +110,25 @@ def _with_actors(
         except module.exceptions.RayActorError as error:  # killed, or out of the machine's memory
             if getattr(error, "actor_init_failed", False):
                 raise BenchError(f"a worker cannot begin: {_last_line(error)}") from error
-            worker = actor.remote(make)  # rather than Ray's restart, during which what is asked of an actor fails
+            begin()  # rather than Ray's restart, during which what is asked of an actor fails
+            cause = "killed from outside or for want of memory"
+            if batch is None:
+                deaths_at_birth += 1
+                if deaths_at_birth == MAX_DEATHS:
+                    raise BenchError(f"{MAX_DEATHS} workers died before they had begun, {cause}") from error
+                continue
             deaths[batch[0].key] += 1
             if deaths[batch[0].key] < MAX_DEATHS:
-                idle.append(worker)
                 again.append(batch)
-                continue
-            reason = f"{MAX_DEATHS} workers died over it, killed from outside or for want of memory"
-            painted = [Painted(job, None, dtype=job.setup.dtype, error=reason) for job in batch]
+            else:
+                reason = f"{MAX_DEATHS} workers died over it, {cause}"
+                yield [Painted(job, None, dtype=job.setup.dtype, error=reason) for job in batch]
+            continue
         idle.append(worker)
-        yield painted
+        if batch is None:
+            deaths_at_birth = 0
+        else:
+            yield painted
 
 
 def _last_line(error: BaseException) -> str:
