@@ -93,7 +93,8 @@ def _with_actors(
     for _ in range(workers):
         begin()
     while True:
-        while idle and (batch := again.popleft() if again else next(waiting, None)):
+        # what cost a worker comes last: if it is to blame, others go first, and if it was chance, it is not met twice in a row
+        while idle and (batch := next(waiting, None) or (again.popleft() if again else None)):
             worker = idle.popleft()
             running[worker.paint.remote(batch)] = (worker, batch)
         if idle and not any(batch for _, batch in running.values()):
