@@ -130,7 +130,6 @@ def table(name: str, rows: dict[str, Any]) -> list[str]:
     for metric in METRICS:
         row, base = rows[name][metric], rows["none"][metric]
         lines.append(f"| {metric.replace('_', ' ')} | {100 * base['mean']:.1f} | {100 * row['mean']:.1f} | {difference(row)} |")
-    lines.append(f"| seconds per picture | {rows['none']['seconds']:.2f} | {rows[name]['seconds']:.2f} | |")
     return lines
 
 
@@ -145,7 +144,7 @@ def take_results(path: Path) -> dict[str, Any]:
     for line in csv.DictReader(path.read_text().splitlines()):
         if line["group"] != "all" or line["metric"] not in METRICS:
             continue
-        own = rows.setdefault(line["method"], {"seconds": float(line["seconds_per_picture"])})
+        own = rows.setdefault(line["method"], {})
         numbers = ("mean", "difference", "difference_low", "difference_high")
         own[line["metric"]] = {key: float(line[key]) for key in numbers if line[key]}
         pictures = int(line["pictures"])
