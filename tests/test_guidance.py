@@ -160,6 +160,33 @@ def test_maps_are_the_columns_of_the_full_softmax(tiny_sd: StableDiffusionPipeli
     torch.testing.assert_close(found.sum(dim=1), torch.ones(2, 8, 8))
 
 
+@pytest.mark.parametrize("scheduler", [EulerDiscreteScheduler], indirect=True)
+@pytest.mark.parametrize("settings", [{}, {"direction": "unit"}, {"limit": 0.01}], ids=["plain", "unit", "limit"])
+def test_an_update_moves_what_the_denoiser_sees_as_far_under_euler_as_under_ddim(
+    tiny_sd: StableDiffusionPipeline, scheduler: Any, settings: dict[str, Any]
+) -> None:
+    """Euler's own latents are 15 times as large in the first step, and their gradient as much smaller."""
+    seen: list[Tensor] = []
+
+    def move(latents: Tensor) -> Tensor:
+        seen.clear()
+        # the guidance's own run of the denoiser is broken off and does not come here
+        hook = tiny_sd.unet.register_forward_hook(lambda _, args, __: seen.append(args[0]))
+        try:
+            guided(tiny_sd, unbleed.AttendAndExcite(thresholds={}, **settings), PROMPTS[0], latents)
+        finally:
+            hook.remove()
+        return seen[0][1:] - noise()
+
+    scheduler.set_timesteps(STEPS)
+    sigma, first = float(scheduler.sigmas[0]), scheduler.timesteps[0]
+    under_euler = move(noise() * math.sqrt(sigma**2 + 1) / sigma)
+    tiny_sd.scheduler = DDIMScheduler(**CURVE, timestep_spacing="linspace", clip_sample=False)
+    tiny_sd.scheduler.set_timesteps(STEPS)
+    assert tiny_sd.scheduler.timesteps[0] == first
+    torch.testing.assert_close(under_euler, move(noise()), atol=1e-4, rtol=1e-3)
+
+
 @pytest.mark.parametrize("scheduler", [DDIMScheduler, EulerDiscreteScheduler], indirect=True)
 def test_attached_guidance_equals_a_plain_loop(tiny_sd: StableDiffusionPipeline, scheduler: Any) -> None:
     """A loop of its own, full forwards, another way of reading maps, one noun per image: the same latents."""
@@ -176,7 +203,8 @@ def test_attached_guidance_equals_a_plain_loop(tiny_sd: StableDiffusionPipeline,
             excited = (100 * maps[:, 1:-1]).softmax(dim=1)[:, noun - 1]
             smooth = F.conv2d(F.pad(excited[None], (1, 1, 1, 1), mode="reflect"), kernel[None, None])
             (gradient,) = torch.autograd.grad((1 - smooth.max()).clamp(min=0), z)
-            latents = latents - 20 * math.sqrt(1 - 0.5 * index / (STEPS - 1)) * gradient
+            own = float(scheduler.sigmas[index] ** 2 + 1) if isinstance(scheduler, EulerDiscreteScheduler) else 1.0
+            latents = latents - 20 * math.sqrt(1 - 0.5 * index / (STEPS - 1)) * own * gradient
         with torch.no_grad():
             both = scheduler.scale_model_input(torch.cat([latents] * 2), t)
             out = tiny_sd.unet(both, t, encoder_hidden_states=torch.cat([empty, conditional])).sample
@@ -484,7 +512,7 @@ class Noting(unbleed.ExciteLoss):
 
     notes: ClassVar[list[unbleed.Seen]] = []
     reads_self_attention = True
-    remembers = True
+    remembers = "moved"
 
     def terms(self, seen: unbleed.Seen, groups: Any) -> dict[str, Tensor]:
         self.notes.append(
@@ -522,6 +550,34 @@ def test_a_loss_sees_the_maps_at_the_end_of_the_step_before(
         assert torch.equal(note.before, recorded[round(5 * note.share) - 1][[0, 2]])
     # at the last evaluation before an update the loss is where the update begins, the record is where it ends
     assert (noting.notes[-1].maps - recorded[2][[0, 2]]).abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("refined", [False, True])
+def test_a_loss_can_see_the_maps_that_the_step_before_was_measured_on(
+    tiny_sd: StableDiffusionPipeline, noting: Noting, refined: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of its last evaluation, for which nothing is run again; of the images that it concerns."""
+    monkeypatch.setattr(Noting, "remembers", "measured")
+    schedule = unbleed.Schedule(stop=0.6, refine={0.0: unbleed.Refinement(most=2)} if refined else {})
+    runs = 0
+
+    def count(*_: Any) -> None:
+        nonlocal runs
+        runs += 1
+
+    hook = tiny_sd.unet.register_forward_pre_hook(count)
+    try:
+        with pytest.warns(unbleed.UnbleedWarning, match="runs unguided"):
+            guided(tiny_sd, unbleed.Method(noting, schedule), [PROMPTS[0], "and", PROMPTS[1]], noise(3), num_inference_steps=5)
+    finally:
+        hook.remove()
+    *first, second, third = noting.notes
+    assert len(first) == (3 if refined else 1)
+    assert all(note.before is None for note in first)
+    for before, after in ((first[-1], second), (second, third)):
+        assert after.before is not None
+        assert torch.equal(after.before, before.maps)
+    assert runs == 5 + len(noting.notes)
 
 
 def test_at_the_first_step_there_is_no_step_before(tiny_sd: StableDiffusionPipeline, noting: Noting) -> None:

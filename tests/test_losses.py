@@ -145,6 +145,10 @@ def slow_binding(
     negative: dict[tuple[int, int], float] = defaultdict(float)
     for noun, modifiers in tokens.entities:
         own = {*noun, *(t for word in modifiers for t in word)}
+        # nouns that share a modifier are not outside one another
+        for other, its in tokens.entities:
+            whole = {*other, *(t for word in its for t in word)}
+            own |= whole if whole & {*noun, *(t for word in modifiers for t in word)} else set()
         outside = [t for t in range(1, tokens.end) if t not in own]
         for word in modifiers:
             positive[max(((m, n) for m in word for n in noun), key=lambda pair: dist(*pair))] += 1
@@ -244,6 +248,20 @@ def test_binding_is_its_formula(shape: Shape, grid: tuple[int, int], include_ent
     assert_same(terms["positive"], [positive])
     assert_same(terms["negative"], [negative])
     value, gradient = value_and_gradient(loss, maps, tokens)
+    assert_same(value, [positive + negative])
+    assert_same(gradient.flatten(2), [slope])
+
+
+@pytest.mark.parametrize("include_entities", [False, True])
+def test_nouns_that_share_a_modifier_are_not_outside_one_another(include_entities: bool) -> None:
+    own = tokens_of(SHAPES["three"])
+    (first, _), (second, modifiers), third = own.entities
+    tokens = replace(own, entities=((first, modifiers[:1]), (second, modifiers), third))
+    maps = maps_of(grid=(6, 9))
+    positive, negative, slope = slow_binding(maps[0].tolist(), tokens, include_entities=include_entities)
+    apart = slow_binding(maps[0].tolist(), own, include_entities=include_entities)[1]
+    assert negative != pytest.approx(apart)
+    value, gradient = value_and_gradient(BindingLoss(include_entities=include_entities), maps, tokens)
     assert_same(value, [positive + negative])
     assert_same(gradient.flatten(2), [slope])
 

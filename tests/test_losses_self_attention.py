@@ -11,6 +11,7 @@ from torch import Tensor
 from slow_maps import peaked_maps, self_attention, slow_component, slow_peak, slow_response_maps, slow_smooth
 from test_losses import LENGTH, SHAPES, Shape, maps_of, tokens_of
 from unbleed.errors import CaptureError
+from unbleed.losses.excite import excite
 from unbleed.losses.groups import TokenGroups, group_tokens
 from unbleed.losses.self_attention import conflict, otsu, self_cross, stray
 from unbleed.prompt import PromptTokens
@@ -61,8 +62,9 @@ def slow_upper_side(x: Tensor) -> Tensor:
     return x.detach() > slow_otsu(x.detach().flatten().tolist())
 
 
-def slow_response(entities: list[Tensor]) -> float:
-    return max((max(0.0, 1 - float(x.detach().max())) for x in entities), default=0.0)
+def slow_response(entities: list[Tensor], places: int = 1) -> float:
+    highest = [sorted(x.detach().flatten().tolist(), reverse=True)[:places] for x in entities]
+    return max((max(0.0, 1 - sum(values) / places) for values in highest), default=0.0)
 
 
 def slow_conflict(maps: Tensor, self_maps: Tensor, tokens: PromptTokens, gate: float) -> Tensor:
@@ -78,7 +80,7 @@ def slow_conflict(maps: Tensor, self_maps: Tensor, tokens: PromptTokens, gate: f
             lower = torch.where(rows[s] < rows[r], rows[s], rows[r])
             pairs.append(lower.sum() / (rows[s].sum() + rows[r].sum()))
     if not pairs or slow_response(entities) > gate:
-        return 0 * self_maps.sum()
+        return 0 * self_maps.sum() + bool(pairs)
     return sum(pairs) / len(pairs)
 
 
@@ -104,8 +106,8 @@ def slow_self_cross(maps: Tensor, self_maps: Tensor, tokens: PromptTokens, gate:
     for s, x in enumerate(entities):
         there = x / x.sum() if height * width > 256 else x
         shared += [torch.where(r < there, r, there).sum() for other, r in enumerate(reached) if other != s]
-    if not shared or slow_response(entities) > gate:
-        return 0 * self_maps.sum()
+    if not shared or slow_response(entities, 16) > gate:
+        return 0 * self_maps.sum() + bool(shared)
     return sum(shared) / len(shared)
 
 
@@ -120,12 +122,16 @@ def test_the_losses_are_their_formulas(shape: Shape, grid: tuple[int, int]) -> N
     groups = group_tokens([tokens])
     maps = peaked_maps(tokens, grid=grid).requires_grad_()
     self_maps = self_attention(1, grid).requires_grad_()
+    wide = slow_response(slow_response_maps(maps[0], tokens), 16)  # open and closed, at 16 places
     pairs = [
         (conflict(maps, self_maps, groups, gate=0.6), slow_conflict(maps[0], self_maps[0], tokens, 0.6)),
-        (self_cross(maps, self_maps, groups, gate=0.6), slow_self_cross(maps[0], self_maps[0], tokens, 0.6)),
+        *(
+            (self_cross(maps, self_maps, groups, gate=gate), slow_self_cross(maps[0], self_maps[0], tokens, gate))
+            for gate in (wide + 1e-6, wide - 1e-6)
+        ),
         (stray(maps, groups), slow_stray(maps[0], tokens)),
     ]
-    for name, (own, slow) in zip(("conflict", "self-cross", "stray"), pairs, strict=True):
+    for name, (own, slow) in zip(("conflict", "self-cross", "closed", "stray"), pairs, strict=True):
         assert_same(own, slow[None])
         assert (slow > 0) == (name == "stray" or len(tokens.entities) > 1), name
         if slow == 0:
@@ -135,7 +141,9 @@ def test_the_losses_are_their_formulas(shape: Shape, grid: tuple[int, int]) -> N
         for leaf, gradient, slope in zip((maps, self_maps), gradients, slopes, strict=True):
             zero = torch.zeros_like(leaf)
             assert_same(zero if gradient is None else gradient, zero if slope is None else slope)
-        expected = {"conflict": [False, True], "self-cross": [True, True], "stray": [True, False]}[name]
+        expected = {"conflict": [False, True], "self-cross": [True, True], "closed": [False, False], "stray": [True, False]}[
+            name
+        ]
         assert [slope is not None and bool(slope.any()) for slope in slopes] == expected
 
 
@@ -225,6 +233,20 @@ def test_known_values_of_stray() -> None:
     assert stray(maps, groups, sigma=0).tolist() == pytest.approx([1])
 
 
+@every_shape
+def test_the_response_can_be_the_mean_over_the_highest_places(shape: Shape) -> None:
+    tokens = tokens_of(shape)
+    maps = peaked_maps(tokens, grid=(9, 14)).requires_grad_()
+    means = [x.flatten()[x.detach().flatten().argsort()[-16:]].sum() / 16 for x in slow_response_maps(maps[0], tokens)]
+    expected = 1 - torch.stack(means).min()
+    (slope,) = torch.autograd.grad(expected, maps)
+    value = excite(maps, group_tokens([tokens]), places=16)
+    assert_same(value, expected[None])
+    assert_same(torch.autograd.grad(value.sum(), maps)[0], slope)
+    assert excite(maps, group_tokens([tokens])) < value
+    assert excite(maps, group_tokens([tokens]), places=9 * 14 + 1) == excite(maps, group_tokens([tokens]), places=9 * 14)
+
+
 @pytest.mark.parametrize("loss", [conflict, self_cross], ids=["conflict", "self-cross"])
 def test_neglect_closes_the_gate(loss) -> None:
     prompts = [tokens_of(SHAPES["two"]), tokens_of(SHAPES["two"])]
@@ -234,7 +256,7 @@ def test_neglect_closes_the_gate(loss) -> None:
     groups = group_tokens(prompts)
     value, *gradients = value_and_gradients(loss, maps, self_maps, groups)
     assert value[0] > 0
-    assert value[1] == 0
+    assert value[1] == 1  # the most that it can be, so that a closed gate does not look like success
     assert not any(gradient[1].any() for gradient in gradients)
     assert (loss(maps, self_maps, groups, gate=1.0) > 0).all()
 

@@ -7,15 +7,18 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import unbleed
+from unbleed.emoji import WEIGHTS
 from unbleed.errors import MethodError
 from unbleed.guidance import BaseMethod, Method, PaperMethod, Refinement, Schedule
-from unbleed.losses import BindingLoss, ExciteLoss, OverlapLoss
+from unbleed.losses import BindingLoss, ExciteLoss, OverlapLoss, SelfCrossLoss, StrayLoss
 from unbleed.methods import METHODS, AttendAndExcite, NoGuidance, OverlapIoU, StructureDiffusion, SynGen, method_from, names_in
+from unbleed.model_settings import method_for
 
 every_method = pytest.mark.parametrize("name", METHODS)
 
@@ -104,6 +107,16 @@ def test_every_setting_tells_its_source(name: str) -> None:
 def test_some_settings_can_be_changed() -> None:
     method = method_from("attend-and-excite", {"step_size": 10.0, "thresholds": {"0.1": 0.4}})
     assert method == AttendAndExcite(step_size=10.0, thresholds={0.1: 0.4})
+
+
+@pytest.mark.parametrize(
+    ("label", "folder", "step_size"),
+    [("syngen", WEIGHTS, 13.0), ("syngen@paper", WEIGHTS, 20.0), ("syngen:step_size=3", WEIGHTS, 3), ("syngen", None, 20.0)],
+)
+def test_a_label_means_for_a_pipeline_what_its_folder_says(label: str, folder: Any, step_size: float) -> None:
+    pipe = SimpleNamespace(name_or_path=folder and str(folder))
+    assert method_for(pipe, label).settings()["step_size"] == step_size
+    assert method_for(pipe, SynGen()) == SynGen()
 
 
 def test_a_method_is_taken_as_it_is() -> None:
@@ -202,7 +215,31 @@ def test_refinement_adds_up() -> None:
     assert both.loss == method_from("initno").parts().loss + OverlapLoss("iou")  # type: ignore[operator]
     assert both.refinement == method_from("initno").parts().refinement + OverlapLoss("iou")  # type: ignore[operator]
     assert both.noise == method_from("initno").parts().noise
-    assert isinstance(both.schedule.refine[0.2], Refinement)
+    assert both.schedule.refine[0.2] == Refinement({"excite": 0.2, "conflict": 0.3}, 20)
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [("0.5*initno + overlap-iou", {"excite": 0.1, "conflict": 0.15}), ("2*attend-and-excite + overlap-iou", 1.0)],
+)
+def test_targets_have_the_weight_of_their_loss(text: str, target: Any) -> None:
+    assert method_from(text).parts().schedule.refine[0.2].target == pytest.approx(target)
+
+
+def test_divide_and_bind_refines_until_the_variation_is_there() -> None:
+    parts = method_from("divide-and-bind").parts()
+    assert [refinement.target for refinement in parts.schedule.refine.values()] == [
+        {"variation": -0.05},
+        {"variation": -0.2},
+        {"variation": -0.3},
+    ]
+
+
+def test_self_cross_looks_for_the_noise_by_its_own_loss() -> None:
+    noise = method_from("self-cross").parts().noise
+    assert noise is not None
+    assert noise.targets == {"excite": 0.2, "self-cross": 0.3}
+    assert noise.loss == ExciteLoss(places=16) + StrayLoss() + SelfCrossLoss(places=16)
 
 
 @pytest.mark.parametrize(

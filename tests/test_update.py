@@ -120,6 +120,28 @@ def test_no_refinements_means_one_plain_step() -> None:
     assert torch.equal(refined.latents, update(latents, Toy(), step_size=STEP).latents)
 
 
+def test_refinement_can_follow_a_loss_of_its_own() -> None:
+    """The regular update follows the regular loss, measured once where refinement has ended; as in InitNO."""
+    regular, other = Toy(), Toy()
+
+    def half(values: Tensor, rows: Sequence[int]) -> Evaluation:
+        found = other(values, rows)
+        return Evaluation(found.loss / 2, {"half": found.loss / 2}, found.gradient / 2)
+
+    outcome = update(start(), regular, step_size=STEP, refinement=Refinement(0.3, 100), refine_by=half)
+    assert regular.calls == [[0, 1, 2, 3]]
+    alone = update(start(), half, step_size=STEP, refinement=Refinement(0.3, 100))
+    assert outcome.refinements == alone.refinements
+    assert len(set(outcome.refinements)) > 2
+    for image, steepness in enumerate(STEEPNESS):
+        # of the refinement alone: its last update is undone by solving it for where it began
+        refined = (alone.latents[image] - STEP * steepness / 4 * GOAL) / (1 - STEP * steepness / 4)
+        loss, gradient = loss_and_gradient(refined, steepness)
+        torch.testing.assert_close(outcome.latents[image], refined - STEP * gradient)
+        assert outcome.losses[image][-1] == pytest.approx(float(loss))
+        assert set(outcome.terms[image]) == {"near", "far"}
+
+
 def test_the_given_latents_stay_as_they_are() -> None:
     latents = start()
     kept = latents.clone()

@@ -17,7 +17,7 @@ from .guidance.method import BaseMethod
 from .guidance.reading import Entities
 from .guidance.run import Run
 from .losses import Loss
-from .methods import method_from
+from .model_settings import method_for
 
 
 @contextmanager
@@ -40,7 +40,8 @@ def guide(
     >>> [str(entity) for entity in run.entities[0]]
     ['red cat', 'blue bench']
 
-    `method` is a name, a method object with settings of one's own, or a loss. `entities` overrules the parser
+    `method` is a label (`syngen`, with the settings kept in the model's folder, else the paper's; `syngen@paper`;
+    `syngen:step_size=5`), a method object with settings of one's own, or a loss. `entities` overrules the parser
     ("red cat; blue bench", or one such text per prompt); `parser`, a spaCy pipeline or its name ("en_core_web_trf"), takes
     the place of the embedded one. `prompts` gives the words when the pipeline is called with
     embeddings. `record_maps` keeps the attention of every step in `run.maps`, at the price of one more part of a forward
@@ -51,7 +52,7 @@ def guide(
     """
     with attach(
         pipe,
-        method_from(method),
+        method_for(pipe, method),
         entities=entities,
         parser=parser,
         prompts=prompts,
@@ -88,6 +89,6 @@ def load(model: str | Path = "emoji", *, dtype: torch.dtype | None = None, devic
             f'"{model}" cannot be loaded ({reason}); give "emoji", a pipeline folder with safetensors, or a hub id '
             "that can be reached"
         ) from error
-    if device.type == "cpu" and hasattr(pipe, "unet"):
-        pipe.unet.to(memory_format=torch.channels_last)  # convolutions and their backward are faster so
+    if device.type == "cpu" and model == "emoji":
+        pipe.unet.to(memory_format=torch.channels_last)  # faster for it; a UNet of Stable Diffusion 1's size gets slower
     return pipe.to(device)

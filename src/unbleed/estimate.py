@@ -19,7 +19,7 @@ from .attention.families import denoiser_of
 from .errors import PromptError
 from .guidance.method import BaseMethod, Method
 from .losses import Loss
-from .methods import method_from
+from .model_settings import method_for
 
 WORDS = 16  # tokens of a prompt, whose maps are asked for where picture and text are one sequence
 
@@ -62,7 +62,7 @@ def estimate(
     Raises `ModelError` for a denoiser that is not known, `PromptError` for a size that is no multiple of the latents'.
     """
     denoiser: Any = denoiser_of(pipe)
-    parts = method_from(method).parts()
+    parts = method_for(pipe, method).parts()
     scale = pipe.vae_scale_factor
     own = getattr(pipe, "default_sample_size", None) or getattr(denoiser.config, "sample_size", None)
     if size is None and own is None:
@@ -123,7 +123,7 @@ def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int
     with _Fused(), FlopCounterMode(display=False) as counter, saved_tensors_hooks(kept, _as_it_is):
         torch.autograd.grad(maps(), leaf)
     evaluation = counter.get_total_flops()
-    if any(loss.remembers for loss in losses):  # and looks once more where the step ends
+    if any(loss.remembers == "moved" for loss in losses):  # and looks once more where the step ends
         with torch.no_grad(), _Fused(), FlopCounterMode(display=False) as counter:
             maps()
         evaluation += counter.get_total_flops()

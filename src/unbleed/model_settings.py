@@ -18,6 +18,7 @@ from typing import Any
 from .emoji import WEIGHTS
 from .errors import MethodError, ModelError
 from .guidance.method import BaseMethod
+from .losses import Loss
 from .methods import method_from, names_in
 
 FILE_NAME = "unbleed.json"
@@ -35,11 +36,13 @@ class ModelSettings:
     methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def settings_of(model: str | Path) -> ModelSettings:
+def settings_of(model: str | Path | None) -> ModelSettings:
     """Return the settings of "emoji", of a pipeline folder that has an `unbleed.json`, or the papers' for any other model.
 
     Raises `ModelError` when the file is there but cannot be understood.
     """
+    if model is None:
+        return ModelSettings()
     path = (WEIGHTS if model == "emoji" else Path(model)) / FILE_NAME
     if not path.is_file():
         return ModelSettings()
@@ -54,7 +57,12 @@ def settings_of(model: str | Path) -> ModelSettings:
     return settings
 
 
-def method_of(label: str, model: str | Path, changes: Mapping[str, Any] | None = None) -> BaseMethod:
+def method_for(pipe: Any, given: str | BaseMethod | Loss) -> BaseMethod:
+    """Return what `given` means for a pipeline: a label has the settings of the folder that the pipeline was loaded from."""
+    return method_of(given, getattr(pipe, "name_or_path", None) or None) if isinstance(given, str) else method_from(given)
+
+
+def method_of(label: str, model: str | Path | None, changes: Mapping[str, Any] | None = None) -> BaseMethod:
     """Return the method that `label` (NAME, NAME@paper, NAME:SETTING=VALUE:...) means for a model, with `changes` on top.
 
     >>> method_of("syngen@paper", "emoji").settings()["step_size"]

@@ -44,6 +44,9 @@ class _Composed(Opened):
     def __init__(self, concepts: list[list[Tensor]], weight: float) -> None:
         self.concepts, self.weight = concepts, weight
 
+    def concerns(self, image: int) -> bool:
+        return bool(self.concepts[image])
+
     def after(self, prediction: Tensor, rows: Rows, denoise: Callable[[Tensor, Sequence[int]], Tensor]) -> Tensor:
         if rows.first == 0:
             raise ModelError("composable adds to the unconditional prediction; call the pipeline with a guidance_scale above 1")

@@ -3,8 +3,9 @@
 Zhang et al., ECCV 2024, arXiv 2403.06381; the objective is `unbleed.losses.regulation`. From the authors' code: the weights
 of the Gaussians descend by the plain gradient, the best of all iterations is taken, mixed with that of the step before, and
 fades with the steps; start and end token keep the attention that they had, so that the attention of a place no longer sums to 1
-(`keep_ends=False`: it does). Ours: the weights begin at 0.5, the mean of the authors' random ones, so that pictures repeat,
-and in the first step, which has none before it, the best is not mixed (the authors mix it with where the weights began).
+(`keep_ends=False`: it does). Ours: the best iteration is each head's own, where the authors take one for all heads and
+images; the weights begin at 0.5, the mean of the authors' random ones, so that pictures repeat; and in the first step, which
+has none before it, the best is not mixed (the authors mix it with where the weights began).
 """
 
 from __future__ import annotations
@@ -84,6 +85,9 @@ class _Regulated(Opened):
         # by layer and image: share of the run at the last run of the denoiser, what was added then, and in the step before;
         # guidance runs the denoiser several times in a step
         self.added: dict[tuple[str, int], tuple[float, Tensor | None, Tensor | None]] = {}
+
+    def concerns(self, image: int) -> bool:
+        return bool(self.targets[image])
 
     @contextmanager
     def around(self, rows: Rows) -> Iterator[None]:

@@ -69,6 +69,9 @@ class _Phrases(Opened):
     def __init__(self, modules: dict[str, nn.Module], phrases: list[list[Phrase]], mode: str) -> None:
         self.modules, self.phrases, self.mode = modules, phrases, mode
 
+    def concerns(self, image: int) -> bool:
+        return bool(self.phrases[image])
+
     @contextmanager
     def around(self, rows: Rows) -> Iterator[None]:
         wanted = {rows.first + at: self.phrases[image] for at, image in enumerate(rows.images) if self.phrases[image]}

@@ -45,8 +45,13 @@ class Rows:
         return slice(self.first, self.first + len(self.images))
 
 
-class Opened(ABC):  # noqa: B024 (both hooks are optional)
+class Opened(ABC):  # noqa: B024 (the hooks are optional)
     """An edit at work in one call of the pipeline."""
+
+    def concerns(self, image: int) -> bool:
+        """Return whether there is something in the image's prompt to act on."""
+        del image
+        return True
 
     def around(self, rows: Rows) -> AbstractContextManager[Any]:
         """Return the context in which the denoiser runs."""

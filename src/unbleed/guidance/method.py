@@ -178,7 +178,9 @@ class Composition(BaseMethod):
     """A weighted sum of methods: their losses add up, their edits all act, and the first one leads.
 
     The leader, which has a loss if any has one, says when, how far and at which layers. Settings are named as those of the
-    leader, and those of the others with their method's name before them: `overlap-iou.floor`.
+    leader, and those of the others with their method's name before them: `overlap-iou.floor`. Targets of a refinement are
+    scaled by the leader's weight; one for the whole loss (Attend-and-Excite's thresholds) is for the whole sum, so that beside
+    a loss below 0 it is soon reached.
 
     Raises `MethodError` when a method stands twice, when two change the noise or replace the text attention, or when a
     weight has no loss to weigh.
@@ -206,10 +208,12 @@ class Composition(BaseMethod):
 
     def parts(self) -> Method:
         every = [(weight, method.parts()) for weight, method in self.weighted]
-        leader = next((parts for _, parts in every if parts.loss), every[0][1])
+        weight, leader = next(((weight, parts) for weight, parts in every if parts.loss), (1.0, every[0][1]))
         losses = [(weight, parts.loss, parts.refinement or parts.loss) for weight, parts in every if parts.loss]
+        refine = {share: refinement.scaled(weight) for share, refinement in leader.schedule.refine.items()}
         return replace(
             leader,
+            schedule=replace(leader.schedule, refine=refine),
             loss=_sum([(weight, loss) for weight, loss, _ in losses]),
             refinement=_sum([(weight, loss) for weight, _, loss in losses]) if any(p.refinement for _, p in every) else None,
             noise=next((parts.noise for _, parts in every if parts.noise), None),

@@ -6,7 +6,9 @@ N(0, 1), the mean over values, is at most a limit. Rounds that end without reach
 fresh noise, and at the end the best round goes on.
 
 Ours: the fresh noise is drawn from a seed made of the image's own first noise, so that an image depends on nothing beside
-it; mu and log sigma^2 are drawn back by scaling, the shortest way for small values, where the authors descend the divergence.
+it; mu and log sigma^2 are drawn back by scaling, the shortest way for small values, where the authors descend the divergence;
+the best round is the one with the lowest loss anywhere (theirs: the lowest at its end, without the stray part), and it
+goes on from there with its moments, where the authors begin anew from that round's noise and take the last value.
 
 Pure but for the `evaluate` that is handed in. Images never touch each other.
 """

@@ -129,7 +129,7 @@ def warn_about(parsed: Parsed, tokens: PromptTokens, method: str, concerned: boo
         found = _listed([str(entity) for entity in tokens.kept]) or "no entities"
         advice = 'entities="red cat; blue bench" names them by hand'
         if tokens.kept:
-            advice = 'this method needs modifiers, as in "red cat"; its setting include_entities may help'
+            advice = 'this method needs two entities, modifiers as in "red cat" (or include_entities), or phrases as in "a cat"'
         warnings.warn(
             f'"{parsed.prompt}" runs unguided: {method} has nothing to act on in it (found: {found}); {advice}',
             UnbleedWarning,

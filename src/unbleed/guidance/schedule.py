@@ -22,6 +22,12 @@ class Refinement(NamedTuple):
     target: float | Mapping[str, float] = -math.inf  # never reached: `most` updates in any case
     most: int = 20
 
+    def scaled(self, weight: float) -> Refinement:
+        """Return the refinement of `weight` times the loss."""
+        if isinstance(self.target, Mapping):
+            return self._replace(target={name: weight * most for name, most in self.target.items()})
+        return self._replace(target=weight * self.target)
+
 
 @dataclass(frozen=True)
 class Schedule:

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ from .noise import search_noise
 from .reading import Reading, warn_about
 from .refusals import refuse_what_cannot_work
 from .run import FirstNoise, Run, Step, StepMaps
-from .update import Evaluation, update
+from .update import Evaluate, Evaluation, update
 
 
 @contextmanager
@@ -56,7 +57,7 @@ class Session:
         self.record_maps = record_maps
         self.loss, self.schedule, self.noise = self.method.loss, self.method.schedule, self.method.noise
         losses = [loss for loss in (self.loss, self.method.refinement, self.noise and self.noise.loss) if loss]
-        self.remembers = any(loss.remembers for loss in losses)
+        self.remembers = {loss.remembers for loss in losses} - {None}
         self.family = family_of(denoiser)
         refuse_what_cannot_work(pipe, denoiser, self.family, self.method)
         self.layers = self.family.layers(denoiser, self.method.resolution, self.method.layers)
@@ -74,7 +75,8 @@ class Session:
     def begin(self) -> None:
         """Forget the run before."""
         self.corrected: Tensor | None = None
-        self.before: Tensor | None = None  # maps at the end of the last step, for losses that remember
+        self.before: Tensor | None = None  # maps of the last step, for losses that remember
+        self.measured: dict[int, Tensor] = {}  # of each image, the maps of its last evaluation
         self.share = 0.0  # of the run that is over
         self.grid: Grid | None = None  # of the maps, the same in all of a run
         self.levels: Levels | None = None  # of noise, that the run walks through
@@ -93,9 +95,10 @@ class Session:
         parsed, tokens = reading.per_image(reading.parsed), reading.per_image(reading.tokens)
         scene = Scene(self.pipe, self.denoiser, parsed, tokens, reading.groups, reading.encode, self.layers.names)
         self.opened = [edit.open(scene) for edit in self.method.edits]
-        if self.loss or self.noise:
+        if self.loss or self.noise or self.opened:
             for first in range(0, len(parsed), reading.images_per_prompt):
-                concerned = first in self.concerned or first in self.searched
+                edited = any(opened.concerns(first) for opened in self.opened)
+                concerned = first in self.concerned or first in self.searched or edited
                 warn_about(parsed[first], tokens[first], self.method.name, concerned)
 
     def _rows_of(self, loss: Loss | None) -> list[int]:
@@ -150,10 +153,11 @@ class Session:
             latents = self._search_noise(call, latents)
         if self.concerned and self.schedule.guides(place.index, place.asked):
             latents = self._update(call, latents, place)
-        if self.record_maps or (self.remembers and self.concerned and self.schedule.guides(place.index + 1, place.asked)):
+        look_back = "moved" in self.remembers and self.concerned and self.schedule.guides(place.index + 1, place.asked)
+        if self.record_maps or look_back:
             with torch.no_grad(), native_processors(self.probe.modules.values()):
                 maps = self._see(call, latents, list(range(len(latents)))).maps
-            self.before = maps
+            self.before = maps if look_back else self.before
             if self.record_maps:
                 self.run.maps.append(StepMaps(self.call, place.index, place.timestep, maps.cpu()))
 
@@ -183,25 +187,36 @@ class Session:
 
     def _update(self, call: DenoiserCall, latents: Tensor, place: Place) -> Tensor:
         """Move the images that the loss concerns, set them as the step's corrected latents, and note what happened."""
-        assert self.groups is not None
+        assert self.loss is not None
         begun = time.perf_counter()
         rows = self.concerned
-        refinement = self.schedule.refinement_at(place.index, place.asked)
-        loss = self.method.refinement if refinement and self.method.refinement else self.loss
+        own, scaling = latents[rows], self._scaling(call)
 
-        def evaluate(part: Tensor, of: Sequence[int]) -> Evaluation:
-            return self._evaluate(call, part, [rows[i] for i in of], loss)
+        def by(loss: Loss) -> Evaluate:
+            def evaluate(part: Tensor, of: Sequence[int]) -> Evaluation:
+                found = self._evaluate(call, part / scaling, [rows[i] for i in of], loss)
+                return Evaluation(found.loss, found.terms, found.gradient / scaling)
 
+            return evaluate
+
+        descent = self.method.descent
+        if self.loss.remembers and self.before is None:  # a part of the loss is missing yet: it cannot be low enough
+            descent = replace(descent, enough=None)
         outcome = update(
-            latents[rows],
-            evaluate,
+            own * scaling,
+            by(self.loss),
             step_size=self.schedule.step_size_at(place.index, place.steps) * self.family.step_scale,
-            descent=self.method.descent,
-            refinement=refinement,
+            descent=descent,
+            refinement=self.schedule.refinement_at(place.index, place.asked),
+            refine_by=by(self.method.refinement) if self.method.refinement else None,
         )
         latents = latents.clone()
-        latents[rows] = outcome.latents
+        # an image that was not moved keeps its last bit
+        latents[rows] = outcome.latents if scaling == 1 else own + (outcome.latents - own * scaling) / scaling
         self.corrected = latents
+        if self.remembers == {"measured"}:
+            known = self.measured[rows[0]]
+            self.before = torch.stack([self.measured.get(row, torch.zeros_like(known)) for row in range(len(latents))])
         self.concerned = [row for row, met in zip(rows, outcome.met, strict=True) if not met]
         if any(outcome.skipped) and not self.run.skipped:
             warnings.warn(
@@ -240,6 +255,7 @@ class Session:
                     "no gradient comes through the denoiser, as with weights that were quantised for inference alone; load it "
                     "in float16 or bfloat16, or take a method without a gradient (unbleed methods says which)"
                 )
+            self.measured.update(zip(rows, seen.maps.detach(), strict=True))
             terms = of.terms(seen, self._groups_of(tuple(rows), z.device))
             loss = torch.stack(list(terms.values())).sum(dim=0)
             # with gradient checkpointing the backward runs parts of the denoiser again, and they are to be edited too
@@ -249,6 +265,16 @@ class Session:
                 half = self.denoiser.dtype == torch.float16
                 gradient = gradient_through(through, loss, z, half=half) if loss.requires_grad else torch.zeros_like(z)
         return Evaluation(loss.detach(), {name: term.detach() for name, term in terms.items()}, gradient)
+
+    def _scaling(self, call: DenoiserCall) -> float:
+        """Return by how much the scheduler scales latents for the denoiser at this step: not at all but for Euler and its kin.
+
+        The step size belongs to latents as the denoiser sees them. Euler's own are up to 15 times as large, and what they
+        have of the gradient is as much smaller; the papers' codes take no notice.
+        """
+        if self.method.parity == "paper":
+            return 1.0
+        return float(self.scale(torch.ones(1, device=call.sample.device), call.timestep))
 
     def _see(self, call: DenoiserCall, latents: Tensor, rows: Sequence[int]) -> Seen:
         """Return the attention of the images `rows` at `latents`, text-conditioned."""

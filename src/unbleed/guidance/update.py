@@ -24,8 +24,8 @@ Direction = Literal["plain", "unit"]
 class Descent:
     """How far an image's latents follow its gradient: `step_size` times it, or times it over its root mean square.
 
-    No update has a root mean square over `limit`, in units of the latents. An image whose loss is at most `enough` is left
-    alone, in that step and for the rest of the run: it costs nothing any more.
+    No update has a root mean square over `limit`, in units of the latents as the denoiser sees them. An image whose loss is at
+    most `enough` is left alone, in that step and for the rest of the run: it costs nothing any more.
     """
 
     direction: Direction = "plain"
@@ -107,13 +107,15 @@ def update(
     step_size: float,
     descent: Descent = PLAIN,
     refinement: Refinement | None = None,
+    refine_by: Evaluate | None = None,
 ) -> Outcome:
     """Return the latents (batch, ...) after one guided step of all images.
 
     z <- z - step_size * gradient, once, but for images whose loss is low enough already (`descent.enough`). Before that, where
     there is a `refinement` and an image is above its target: updates until it is not, so many at most. As in the code of
-    Attend-and-Excite, the update whose loss was measured to be good enough is still made, and the regular one follows. An
-    image of which any loss or gradient is not finite keeps the latents that it came with.
+    Attend-and-Excite, the update whose loss was measured to be good enough is still made, and the regular one follows.
+    Refinement follows `refine_by` where that is given; the regular update then has its own loss measured anew. An image of
+    which any loss or gradient is not finite keeps the latents that it came with.
     """
     count = len(latents)
     before, latents = latents, latents.clone()
@@ -122,9 +124,9 @@ def update(
     norms, refinements, skipped = [0.0] * count, [0] * count, [False] * count
     gradient = torch.zeros_like(latents)
 
-    def measure(rows: list[int]) -> None:
+    def measure(rows: list[int], by: Evaluate) -> None:
         """Evaluate the images `rows` where they are now, noting the figures."""
-        found = evaluate(latents[rows], rows)
+        found = by(latents[rows], rows)
         flat_norm = found.gradient.flatten(1).norm(dim=1)
         names = list(found.terms)
         figures = torch.stack([found.loss, flat_norm, *(found.terms[n] for n in names)]).tolist()  # one synchronisation
@@ -144,20 +146,25 @@ def update(
             return not at_targets(terms[row], target)
         return losses[row][-1] > target
 
-    measure(list(range(count)))
+    most = refinement.most if refinement else 0
+    first = refine_by if refine_by and most else evaluate
+    measure(list(range(count)), first)
     met = [not skipped[row] and descent.is_met(losses[row][0]) for row in range(count)]
-    if refinement is not None:
+    if refinement is not None and most:
         active = [row for row in range(count) if not (skipped[row] or met[row]) and is_above(row, refinement.target)]
-        for _ in range(refinement.most):
+        for _ in range(most):
             if not active:
                 break
             above = [is_above(row, refinement.target) for row in active]
             move(active)
             for row in active:
                 refinements[row] += 1
-            measure(active)
+            measure(active, first)
             active = [row for row, was_above in zip(active, above, strict=True) if was_above and not skipped[row]]
-    move([row for row in range(count) if not (skipped[row] or met[row])])
+    open_ = [row for row in range(count) if not (skipped[row] or met[row])]
+    if first is not evaluate and open_:
+        measure(open_, evaluate)
+    move([row for row in open_ if not skipped[row]])
     failed = [row for row in range(count) if skipped[row]]
     latents[failed] = before[failed]  # wherever refinement had led them
     return Outcome(latents, losses, terms, norms, refinements, skipped, met)

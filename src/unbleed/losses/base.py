@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from .groups import TokenGroups
 from .maps import Kept
+
+Remembered = Literal["measured", "moved"]
+"""Maps of a step: as the loss was last measured on them, or behind the update, at the price of a part of a forward more."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Seen:
 
     maps: Tensor  # averaged attention to the text, (batch, token, height, width), raw: each place sums to 1 over tokens
     self_maps: Tensor | None = None  # averaged self-attention, (batch, place, place), of the same grid: each row sums to 1
-    before: Tensor | None = None  # `maps` at the end of the step before, without gradient; None at the first step of a run
+    before: Tensor | None = None  # `maps` of the step before (`Loss.remembers`), without gradient; None at a run's first step
     share: float = 0.0  # of the run that is over, from 0 to 1
 
 
@@ -31,9 +34,9 @@ class Loss(ABC):
         return False
 
     @property
-    def remembers(self) -> bool:
-        """Whether `Seen.before` is wanted, at the price of one more part of a forward per step."""
-        return False
+    def remembers(self) -> Remembered | None:
+        """Which maps of the step before are wanted in `Seen.before`, if any."""
+        return None
 
     @abstractmethod
     def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
@@ -67,8 +70,9 @@ class SumLoss(Loss):
         return any(loss.reads_self_attention for _, loss in self.weighted)
 
     @property
-    def remembers(self) -> bool:
-        return any(loss.remembers for _, loss in self.weighted)
+    def remembers(self) -> Remembered | None:
+        wanted = {loss.remembers for _, loss in self.weighted}
+        return "moved" if "moved" in wanted else "measured" if "measured" in wanted else None
 
     def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
         parts: dict[str, Tensor] = {}

@@ -10,7 +10,8 @@ of an entity's noun with each of its modifiers, and U the pieces of the prompt o
 
 From the authors' code: pairs are summed, not averaged; a word of several pieces counts with its largest distance; U holds
 articles, conjunctions and signs too, but neither start, end nor padding. In the negative term of an entity without
-modifiers, which the code has on request, the noun stands in both places of the pair.
+modifiers, which the code has on request, the noun stands in both places of the pair. Nouns that share a modifier ("the
+green apple and pear") are, as there, not outside one another.
 """
 
 from __future__ import annotations
@@ -69,7 +70,14 @@ def _pairs(groups: TokenGroups, include_entities: bool) -> tuple[Tensor, Tensor,
         alone = bare.nonzero().flatten()
         entity, modifier = torch.cat([entity, alone]), torch.cat([modifier, groups.noun[alone]])
     image = groups.entity_image[entity]
-    return modifier, groups.noun[entity], groups.prompt[image] & ~groups.whole[entity], image
+    return modifier, groups.noun[entity], groups.prompt[image] & ~_joined(groups)[entity], image
+
+
+def _joined(groups: TokenGroups) -> Tensor:
+    """Return bool (entity, token): the pieces of each entity and of those of the same image that share a piece with it."""
+    whole, image = groups.whole, groups.entity_image
+    sharing = (whole[:, None] & whole[None, :]).any(dim=2) & (image[:, None] == image[None, :])  # (entity, entity)
+    return (sharing[:, :, None] & whole[None, :]).any(dim=1)
 
 
 def _furthest_piece(distance: Tensor, word: Tensor) -> Tensor:

@@ -14,10 +14,9 @@ pytorch-metric-learning).
 
 From the authors' notebook: raw maps (no softmax over tokens), smoothing, temperature 0.5 (the function's default is 0.07).
 Their pipeline's other setting, here `normalise=True`, renormalises the maps over tokens as `excite` does; it scales the
-stored maps of the step before in place at every call, a bug that is not repeated. Where the first group has one word they
-take another loss, a contrastive one with margins. Ours: NT-Xent always; an entity of a single word without `before` has
-nothing to attract, but stands in the denominators of the others; and an embedding is a word, the sum of its pieces (theirs
-is a piece).
+stored maps of the step before in place at every call, a bug that is not repeated. An entity of a single word without
+`before` has nothing to attract, but stands in the denominators of the others. Ours: an embedding is a word, the sum of its
+pieces (theirs is a piece).
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import Loss, Seen, has_entities, mean_per_image
+from .base import Loss, Remembered, Seen, has_entities, mean_per_image
 from .groups import TokenGroups
 from .maps import Kept, renormalise, smooth, word_maps
 
@@ -93,8 +92,8 @@ class ContrastLoss(Loss):
     sharpness: float = 100.0
 
     @property
-    def remembers(self) -> bool:
-        return True
+    def remembers(self) -> Remembered:
+        return "measured"
 
     def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
         return {"contrast": contrast(seen.maps, groups, seen.before, **asdict(self))}

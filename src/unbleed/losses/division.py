@@ -144,7 +144,10 @@ def _largest_per_image(values: Tensor, groups: TokenGroups) -> Tensor:
 
 @dataclass(frozen=True)
 class DivisionLoss(RenormalisingLoss):
-    """See `divide_and_bind`; `coefficients` are by the share of the run from which they hold."""
+    """See `divide_and_bind`; `coefficients` are by the share of the run from which they hold.
+
+    Its parts are `attendance`, and what the loss is more than that.
+    """
 
     coefficients: Mapping[float, float] = field(default_factory=lambda: {0.0: 1.0, 0.2: 5.0, 0.4: 10.0})
     paper_variation: bool = False
@@ -161,7 +164,8 @@ class DivisionLoss(RenormalisingLoss):
             normalise=self.normalise,
             **self.reading,
         )
-        return {"division": value}
+        variation = attendance(seen.maps, groups, paper_variation=self.paper_variation, **self.reading)
+        return {"variation": variation, "binding": value - variation}
 
     def concerns(self, groups: TokenGroups) -> Tensor:
         return has_entities(groups)

@@ -14,7 +14,7 @@ No two regions overlap: D is above 0 for one entity of a place at most. The firs
 (Chen et al. 2023, arXiv 2304.03373) with a region found instead of given. Regions are constants for the gradient.
 
 Ours as well: an entity that is nowhere ahead of all others has no region. Its inside share is 0, the worst, from which no
-gradient flows; the second term then sharpens it everywhere, since the highest place is pinned to 1. An even map counts as
+gradient flows; the second term then sharpens it everywhere, since stretching pins the highest place. An even map counts as
 0 everywhere and has no gradient, because stretching would make noise of it.
 """
 

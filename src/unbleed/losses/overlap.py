@@ -21,7 +21,8 @@ Open in the paper, and ours: more than three entities have no formula, so each l
 of several pieces is the sum of their maps; the floor under the maps, without which logarithm and ratio fail at a place that
 nothing attends to. The triangle's area comes from a cross product, for the square root of Heron's formula has an infinite
 slope where the centres are in line. Centres that coincide, or lie in line, exactly, are where distance and area have no
-slope: the gradient there is 0. The scales 10 and 12.5 were made for grids of 16x16.
+slope: the gradient there is 0. The scales 10 and 12.5 were made for grids of 16x16. The distance has no end but the
+grid's, so that it can push things into corners; `enough=-0.8` in `overlap-com` ends it at 8 cells.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .base import RenormalisingLoss, Seen, has_entities, sum_per_image
+from .base import Remembered, RenormalisingLoss, Seen, has_entities, sum_per_image
 from .groups import TokenGroups
 from .maps import Kept, in_single, min_max, renormalise, smooth, word_maps
 
@@ -91,8 +91,8 @@ class RetentionLoss(RenormalisingLoss):
     threshold: float = 0.5
 
     @property
-    def remembers(self) -> bool:
-        return True
+    def remembers(self) -> Remembered:
+        return "moved"
 
     def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
         if seen.before is None:

@@ -3,7 +3,7 @@
 InitNO: Guo et al. 2024, arXiv 2404.04650. Self-Cross: Qiu et al. 2024, arXiv 2411.18936. With X_s the smoothed map of
 Attend-and-Excite (see `excite`) and P the self-attention, P[q, k] from place q to place k,
 
-    response   = max_s max(0, 1 - max_xy X_s)                         the loss of `excite`
+    response   = max_s max(0, 1 - max_xy X_s)                         the loss of `excite`; Self-Cross: mean of 16 places
     conflict   = mean_{s<r} sum_xy min(S_s, S_r) / sum_xy (S_s + S_r)  S_s = G * P[arg max X_s]
     stray      = sum_s max of X_s outside C_s, where it exceeds the least X_s inside C_s
     self-cross = mean_{s!=r} sum_xy min(R_r, X_s)                      R_s = G * sum_q in O_s of X_s[q] P[q], sum 1
@@ -13,8 +13,10 @@ and parts are constants for the gradient, so that `conflict` has a gradient for 
 
 From the authors' codes:
 
-- while the response is above 0.5, an arg-max means little and `conflict` and `self_cross` are 0. InitNO does so while it
-  looks for the initial noise only: when it denoises, the conflict always counts (here `gate=1`).
+- while the response is above 0.5, an arg-max means little and `conflict` and `self_cross` have no gradient. InitNO does so
+  while it looks for the initial noise only: when it denoises, the conflict always counts (here `gate=1`). Their value
+  there is 0 in the authors' loss, and 1 where they rank noises by it; here it is 1, the most that either can be, so that
+  a loss does not look low because a part of it was left out.
 - `stray`, their "clean" loss, has the condition on the least value inside, which the paper does not tell; without it an
   entity in one piece would be pushed down at the rim of its own part. Corners do not connect.
 - Self-Cross makes X_s in the minimum sum to 1 where the grid is larger than 16x16, and leaves it below.
@@ -33,8 +35,9 @@ import torch
 from torch import Tensor
 
 from ..errors import CaptureError
-from .base import RenormalisingLoss, Seen, has_entities, mean_per_image, sum_per_image, worst_per_image
+from .base import RenormalisingLoss, Seen, has_entities, mean_per_image, sum_per_image
 from .components import component, side_by_side
+from .excite import neglect
 from .groups import TokenGroups
 from .maps import Kept, in_single, renormalise, smooth, word_maps
 
@@ -71,10 +74,10 @@ def conflict(
     """Return InitNO's self-attention conflict, (batch,), in [0, 0.5], for raw maps (batch, token, height, width).
 
     `self_maps` (batch, place, place) on the same grid: each row is what one place attends to, and sums to 1. The value is
-    0 for an image whose response is above `gate`, or which has fewer than two entities.
+    0 for an image with fewer than two entities, and 1, without gradient, for one whose response is above `gate`.
     """
     _check_grid(maps, self_maps)
-    entities, open_ = _responses(maps, groups, gate, kept, temperature, sigma)
+    entities = _entities(maps, groups, kept, temperature, sigma)
     place = entities.detach().flatten(1).argmax(dim=1)
     rows = in_single(self_maps[groups.entity_image, place]).unflatten(1, entities.shape[1:])
     rows = smooth(rows, sigma)  # (entity, height, width)
@@ -82,12 +85,12 @@ def conflict(
     shared = torch.minimum(rows[first], rows[second]).sum(dim=(-2, -1))
     total = (rows[first] + rows[second]).sum(dim=(-2, -1))  # about 2
     value = mean_per_image(shared / total.clamp(min=1e-3), image, groups.images)
-    return torch.where(open_, value, torch.zeros_like(value)).to(maps.dtype)
+    return _gated(value, entities, groups, gate, places=1).to(maps.dtype)
 
 
 def stray(maps: Tensor, groups: TokenGroups, *, kept: Kept = "auto", temperature: float = 100.0, sigma: float = 0.5) -> Tensor:
     """Return InitNO's clean loss, (batch,), at most 1 per entity, for raw maps (batch, token, height, width)."""
-    entities, _ = _responses(maps, groups, 1.0, kept, temperature, sigma)
+    entities = _entities(maps, groups, kept, temperature, sigma)
     fixed = entities.detach()
     own = component(_upper_side(fixed), fixed.flatten(1).argmax(dim=1), diagonal=False)
     least = fixed.masked_fill(~own, torch.inf).amin(dim=(-2, -1))
@@ -102,6 +105,7 @@ def self_cross(
     groups: TokenGroups,
     *,
     gate: float = 0.5,
+    places: int = 16,
     normalise: Literal["auto", "always", "never"] = "auto",
     kept: Kept = "auto",
     temperature: float = 100.0,
@@ -110,33 +114,35 @@ def self_cross(
     """Return Self-Cross, (batch,), in [0, 1], for raw maps (batch, token, height, width).
 
     `self_maps` (batch, place, place) on the same grid: each row is what one place attends to, and sums to 1. The value is
-    0 for an image whose response is above `gate`, or which has fewer than two entities. `normalise`: whether X_s sums
-    to 1 where it meets R_r; "auto" does so on grids of more than 16x16 places.
+    0 for an image with fewer than two entities, and 1, without gradient, for one whose response, over so many `places`, is
+    above `gate`. `normalise`: whether X_s sums to 1 where it meets R_r; "auto" does so on grids of more than 16x16 places.
     """
     _check_grid(maps, self_maps)
-    entities, open_ = _responses(maps, groups, gate, kept, temperature, sigma)
+    entities = _entities(maps, groups, kept, temperature, sigma)
     weight = torch.where(_upper_side(entities.detach()), entities, torch.zeros_like(entities)).flatten(1)
     beside, slot = side_by_side(weight, groups.entity_image, groups.images)  # (batch, slot, place)
     # in slots, so that the self-attention of an image is not copied for each of its entities
     reached = (beside @ in_single(self_maps).to(beside.dtype))[groups.entity_image, slot]
     reached = _sum_to_one(smooth(reached.unflatten(1, entities.shape[1:]), sigma))  # (entity, height, width)
-    if normalise == "always" or (normalise == "auto" and weight.shape[1] > 16 * 16):
-        entities = _sum_to_one(entities)
+    stretched = normalise == "always" or (normalise == "auto" and weight.shape[1] > 16 * 16)
+    met = _sum_to_one(entities) if stretched else entities
     first, second, image = groups.entity_pairs
     attended, attending = torch.cat([first, second]), torch.cat([second, first])
-    shared = torch.minimum(reached[attending], entities[attended]).sum(dim=(-2, -1))  # (ordered pair,)
+    shared = torch.minimum(reached[attending], met[attended]).sum(dim=(-2, -1))  # (ordered pair,)
     value = mean_per_image(shared, image.repeat(2), groups.images)
-    return torch.where(open_, value, torch.zeros_like(value)).to(maps.dtype)
+    return _gated(value, entities, groups, gate, places).to(maps.dtype)
 
 
-def _responses(
-    maps: Tensor, groups: TokenGroups, gate: float, kept: Kept, temperature: float, sigma: float
-) -> tuple[Tensor, Tensor]:
-    """Return X, (entity, height, width), in full precision, and bool (batch,): whether the response is within `gate`."""
+def _entities(maps: Tensor, groups: TokenGroups, kept: Kept, temperature: float, sigma: float) -> Tensor:
+    """Return X, (entity, height, width), in full precision."""
     probability = renormalise(in_single(maps), groups, kept, temperature)
-    entities = smooth(word_maps(probability, groups.noun, groups.entity_image), sigma)
-    neglect = (1 - entities.detach().amax(dim=(-2, -1))).clamp(min=0)
-    return entities, worst_per_image(neglect, groups.entity_image, groups.images) <= gate
+    return smooth(word_maps(probability, groups.noun, groups.entity_image), sigma)
+
+
+def _gated(value: Tensor, entities: Tensor, groups: TokenGroups, gate: float, places: int) -> Tensor:
+    """Return `value`, (batch,), but 1 where there are two entities and the response is above `gate`."""
+    closed = (neglect(entities.detach(), groups, places) > gate) & has_entities(groups, 2)
+    return torch.where(closed, torch.ones_like(value), value)
 
 
 def _upper_side(maps: Tensor) -> Tensor:
@@ -190,6 +196,7 @@ class SelfCrossLoss(RenormalisingLoss):
     """See `self_cross`."""
 
     gate: float = 0.5
+    places: int = 16
     normalise: Literal["auto", "always", "never"] = "auto"
 
     @property
@@ -197,7 +204,8 @@ class SelfCrossLoss(RenormalisingLoss):
         return True
 
     def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
-        value = self_cross(seen.maps, _self_maps(seen), groups, gate=self.gate, normalise=self.normalise, **self.reading)
+        self_maps, gate, places = _self_maps(seen), self.gate, self.places
+        value = self_cross(seen.maps, self_maps, groups, gate=gate, places=places, normalise=self.normalise, **self.reading)
         return {"self-cross": value}
 
     def concerns(self, groups: TokenGroups) -> Tensor:

@@ -5,7 +5,7 @@ Agarwal, Karanam, Joseph, Saxena, Goswami, Srinivasan, ICCV 2023, arXiv 2306.145
 1, one update per step, down to the last.
 
 The paper leaves open the normalisation of the maps, the threshold, the step size and whether the step before is seen before
-or after its update. Ours: Attend-and-Excite's maps and step sizes, half of the highest value, after the update. That takes
+or after its update. Ours: Attend-and-Excite's maps and step sizes, half of a map's range, after the update. That takes
 a part of a forward more in every step.
 """
 

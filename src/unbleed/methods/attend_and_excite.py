@@ -29,11 +29,12 @@ from ..losses.maps import Kept
 class RenormalisingMethod(PaperMethod):
     """Settings of the methods that read the maps as Attend-and-Excite makes them."""
 
-    sigma: float = setting(0.5, "authors' code: nominal width of the smoothing, the true one is sqrt(2) times it")
+    sigma: float = setting(0.5, "code of Attend-and-Excite: nominal width of the smoothing, the true one is sqrt(2) times it")
     temperature: float = setting(
-        100.0, "authors' code: factor in the softmax over tokens; lower where one token has much of the attention everywhere"
+        100.0,
+        "code of Attend-and-Excite: factor in the softmax over tokens; lower where one token has much attention everywhere",
     )
-    kept: Kept = setting("auto", "authors' code: the tokens in that softmax, by how the tokenizer pads (SD 1 or SD 2)")
+    kept: Kept = setting("auto", "code of Attend-and-Excite: the tokens in that softmax, by how SD 1 and SD 2 pad")
 
     def __post_init__(self) -> None:
         super().__post_init__()

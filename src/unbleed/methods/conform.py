@@ -4,7 +4,7 @@ Meral, Simsar, Tombari, Yanardag, CVPR 2024, arXiv 2312.06059. The words of one 
 and repel those of the others (`unbleed.losses.contrast`, with what is the authors' and what is ours).
 
 The settings are those of the authors' notebook; the defaults of their pipeline differ (25 steps, maps renormalised).
-The maps of the step before are those after its update, which takes a part of a forward more in every step.
+The maps of the step before are, as in their code, those on which its loss was last measured.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ Li, Keuper, Zhang, Khoreva, BMVC 2023, arXiv 2307.10864. Total variation, so tha
 Jensen-Shannon divergence of an entity and its modifiers (`unbleed.losses.division`, with what is known of the code and what
 is ours). Written from the formulas: the authors' code is under the AGPL.
 
-`parity="paper"` repeats the authors' vertical differences, which go to the last row in place of the next one.
+Refinement looks at the total variation alone. `parity="paper"` repeats the authors' vertical differences, which go to the
+last row in place of the next one.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ class DivideAndBind(RenormalisingMethod):
                 step_size=self.step_size,
                 final_scale=self.final_scale,
                 refine={
-                    share: Refinement(-variation, self.first_refinements if share == first else self.max_refinements)
+                    share: Refinement(
+                        {"variation": -variation}, self.first_refinements if share == first else self.max_refinements
+                    )
                     for share, variation in self.thresholds.items()
                 },
             ),

@@ -5,9 +5,9 @@ and no two share what their places attend to (`unbleed.guidance.noise`, `unbleed
 are guided as in Attend-and-Excite, with a fuller loss where they are refined.
 
 Ours, not the paper's: the seed's own noise is the start, and what became of it is in `Run.noises`; the authors' alignment
-with a running average of the maps (weight 0.1 in refinement) is left out, since its cache outlives prompts in their code and
-the paper's formula could not be had; see `unbleed.guidance.noise` for the fresh noise of later rounds. `rounds=1` keeps to the
-seed's noise.
+with a running average of the maps (weight 0.1 in refinement) is left out; the tokenizer's padding decides which tokens the
+softmax keeps, as in Attend-and-Excite, where the authors keep all on any model; see `unbleed.guidance.noise` for the fresh
+noise of later rounds and the end of the search. `rounds=1` keeps to the seed's noise.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class InitNO(RenormalisingMethod):
     name: ClassVar[str] = "initno"
     paper: ClassVar[str] = "Guo et al., CVPR 2024, arXiv 2404.04650"
     year: ClassVar[int] = 2024
+    shared: ClassVar[str] = "conflict"  # the part of the loss that is of self-attention
 
     rounds: int = setting(5, "authors' code: searches, all but the first from fresh noise, until one succeeds")
     noise_steps: int = setting(10, "authors' code: steps of a round")
@@ -48,18 +49,20 @@ class InitNO(RenormalisingMethod):
     def reading(self) -> dict[str, Any]:
         return {"kept": self.kept, "temperature": self.temperature, "sigma": self.sigma}
 
-    def _losses(self) -> tuple[Loss, Loss, float | dict[str, float]]:
-        """Return the loss of a step, that of a refined step, and the target of that one."""
-        response = ExciteLoss(**self.reading)
-        refined = response + 0.1 * StrayLoss(**self.reading) + ConflictLoss(gate=1.0, **self.reading)
-        return response, refined, {"excite": self.response_target, "conflict": self.conflict_target}
+    def _losses(self) -> tuple[Loss, Loss, Loss]:
+        """Return what a step, the refinement, and the search for the first noise lower."""
+        response, stray = ExciteLoss(**self.reading), StrayLoss(**self.reading)
+        refined = response + 0.1 * stray + ConflictLoss(gate=1.0, **self.reading)
+        return response, refined, response + ConflictLoss(**self.reading) + stray
 
     def _parts(self) -> Method:
-        loss, refined, targets = self._losses()
-        refinement = Refinement(targets, self.max_refinements)
+        loss, refined, searched = self._losses()
+        targets = {"excite": self.response_target, self.shared: self.conflict_target}
+        # where a step's loss is the refinement's too, the whole of it is to come down to the target, as in Self-Cross's code
+        refinement = Refinement(targets if refined is not loss else self.response_target, self.max_refinements)
         return Method(
             loss=loss,
-            refinement=refined,
+            refinement=refined if refined is not loss else None,
             schedule=Schedule(
                 stop=self.stop,
                 step_size=self.step_size,
@@ -67,8 +70,8 @@ class InitNO(RenormalisingMethod):
                 refine={self.refine_at: refinement, 2 * self.refine_at: refinement},
             ),
             noise=NoiseSearch(
-                loss=ExciteLoss(**self.reading) + ConflictLoss(**self.reading) + StrayLoss(**self.reading),
-                targets={"excite": self.response_target, "conflict": self.conflict_target},
+                loss=searched,
+                targets=targets,
                 rounds=self.rounds,
                 steps=self.noise_steps,
                 last_steps=self.last_noise_steps,

@@ -4,7 +4,9 @@ Qiu, Wang, Tang, CVPR 2025, arXiv 2411.18936. On top of InitNO: no entity is to 
 to (`unbleed.losses.self_attention`), in every step and not in refinement alone. As in the authors' code the whole loss, and
 not the response alone, has to come down to the target.
 
-Ours: as in `initno`. The authors have CONFORM as another base; `conform + self-cross` would have InitNO's parts too.
+The first noise is looked for by this loss too. Ours: as in `initno`, and on Stable Diffusion 2.1 too, where the authors
+guide 40 of 50 steps (`stop=0.8`) and keep the seed's noise. They have CONFORM as another base; `conform + self-cross` would
+have InitNO's parts too.
 """
 
 from __future__ import annotations
@@ -27,12 +29,13 @@ class SelfCross(InitNO):
     paper: ClassVar[str] = "Qiu et al., CVPR 2025, arXiv 2411.18936"
     year: ClassVar[int] = 2025
 
+    shared: ClassVar[str] = "self-cross"
+
+    places: int = setting(16, "authors' script: the response is the mean of so many highest places")
     weight_self_cross: float = setting(1.0, "authors' code")
 
-    def _losses(self) -> tuple[Loss, Loss, float | dict[str, float]]:
-        loss = (
-            ExciteLoss(**self.reading)
-            + 0.1 * StrayLoss(**self.reading)
-            + self.weight_self_cross * SelfCrossLoss(**self.reading)
-        )
-        return loss, loss, self.response_target
+    def _losses(self) -> tuple[Loss, Loss, Loss]:
+        response, stray = ExciteLoss(places=self.places, **self.reading), StrayLoss(**self.reading)
+        shared = self.weight_self_cross * SelfCrossLoss(places=self.places, **self.reading)
+        loss = response + 0.1 * stray + shared
+        return loss, loss, response + stray + shared
