@@ -41,6 +41,7 @@ PHRASES = {
 NESTED, PLAIN = list(PHRASES)[:2]
 
 every_grid = pytest.mark.parametrize("grid", GRIDS, ids=["16x16", "24x24", "32x48"])
+unguided_is_meant = pytest.mark.filterwarnings("ignore:.*runs unguided:unbleed.UnbleedWarning")
 every_mode = pytest.mark.parametrize("mode", ["values", "keys"])
 every_edit = pytest.mark.parametrize(
     "edit",
@@ -410,6 +411,7 @@ def written(pipe: StableDiffusionPipeline, prompts: list[str], mode: str, first:
         pipe.unet.set_attn_processor(kept)
 
 
+@unguided_is_meant
 @every_mode
 def test_phrases_change_values_and_keys_as_written_down(tiny_sd: StableDiffusionPipeline, mode: Any) -> None:
     """A batch of prompts with four phrases, with none and with other four: the plain pipeline with plain processors."""
@@ -423,6 +425,7 @@ def test_phrases_change_values_and_keys_as_written_down(tiny_sd: StableDiffusion
         assert close(found[image], plain[image], 1e-5) == (not PHRASES[prompt])
 
 
+@unguided_is_meant
 @every_mode
 @pytest.mark.parametrize("guidance_scale", [1.0, SCALE])
 def test_phrases_change_the_conditional_rows_alone(tiny_sd: StableDiffusionPipeline, mode: Any, guidance_scale: float) -> None:
@@ -574,6 +577,7 @@ def test_concepts_add_up_as_in_a_plain_loop(
     assert close(found, plain, 1e-3) == (weight == 1 and [prompt] == concepts)  # one concept at full weight is the prompt
 
 
+@unguided_is_meant
 def test_images_have_concepts_of_their_own(tiny_sd: StableDiffusionPipeline) -> None:
     """A batch with two concepts, none and three, two images each."""
     prompts = ["a red cat and a blue bench", "and", "a dog, a mouse and a car"]
@@ -702,7 +706,14 @@ def test_an_exception_beside_an_edit_leaves_nothing_behind(
 @every_edit
 def test_an_edit_makes_no_warning_and_no_step(tiny_sd: StableDiffusionPipeline, edit: Any) -> None:
     with warnings.catch_warnings(record=True) as seen, unbleed.guide(tiny_sd, edit) as run:
-        draw(tiny_sd, "and", noise(), num_inference_steps=1)
+        draw(tiny_sd, PROMPTS[0], noise(), num_inference_steps=1)
     assert not seen
     assert not run.steps
     assert not run.noises
+
+
+@every_edit
+def test_a_prompt_without_anything_to_edit_is_told(tiny_sd: StableDiffusionPipeline, edit: Any) -> None:
+    plain = draw(tiny_sd, "and", noise(), num_inference_steps=1)
+    with pytest.warns(unbleed.UnbleedWarning, match=f"runs unguided: {edit.name} has nothing to act on"):
+        assert torch.equal(guided(tiny_sd, edit, "and", noise(), num_inference_steps=1), plain)

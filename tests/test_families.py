@@ -236,7 +236,8 @@ def test_attached_guidance_equals_a_plain_loop(name: str, pipes: Callable[[str],
                 excited = (100 * maps[:, own]).softmax(dim=1)[:, [own.index(p) for p in noun]].sum(dim=1)
                 loss = (1 - smoothed(excited.reshape(grid)).max()).clamp(min=0)
                 (gradient,) = torch.autograd.grad(loss, z)
-            latents = latents - size * math.sqrt(1 - 0.5 * index / (steps - 1)) * gradient
+            seen_of_one = float(scaled(torch.ones(1), t))  # the step size belongs to latents as the denoiser sees them
+            latents = latents - size * math.sqrt(1 - 0.5 * index / (steps - 1)) * gradient / seen_of_one**2
         with torch.no_grad():
             both = scaled(torch.cat([latents] * 2), t)
             out = predict(both, t, torch.cat([empty, embeds]), torch.cat([empty_pooled, pooled]))
