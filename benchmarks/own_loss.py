@@ -1,8 +1,9 @@
 """Whether guidance lowers what it means to lower: every method's own loss at the end of its window, guided and unguided.
 
 On the embedded model, prompts of the validation suite, four different prompts to a batch, the method's settings for the
-model. The unguided run evaluates the same loss at the last guided step and never moves the latents. Only steps up to the end
-of the window are run. Methods without a loss (edits alone) are named and left out.
+model. The unguided run evaluates the same loss at the last guided step and never moves the latents; the step before too, for
+losses that remember it. Only steps up to the end of the window are run. Methods without a loss (edits alone) are named and
+left out.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ def last_step(parts: Method) -> int:
 
 
 def unguided(parts: Method) -> Method:
-    """Return the method that evaluates the loss of `parts` at the last guided step alone and changes nothing."""
-    start = last_step(parts) / settings_of("emoji").steps
+    """Return the method that evaluates the loss of `parts` at the last two guided steps and changes nothing."""
+    start = max(last_step(parts) - 1, 0) / settings_of("emoji").steps
     still = replace(parts.schedule, start=start, step_size=0.0, refine={})
     return replace(parts, schedule=still, refinement=None, noise=None, edits=())
 
