@@ -1,9 +1,9 @@
 """Whether guidance lowers what it means to lower: every method's own loss at the end of its window, guided and unguided.
 
 On the embedded model, prompts of the validation suite, four different prompts to a batch, the method's settings for the
-model. The unguided run evaluates the same loss at the last guided step and never moves the latents; the step before too, for
-losses that remember it. Only steps up to the end of the window are run. Methods without a loss (edits alone) are named and
-left out.
+model. The loss is read at the first step behind the window, where the last update counts too. The unguided run evaluates it
+there, and at the step before for losses that remember it, and never moves the latents. No step behind that is run. Methods
+without a loss (edits alone) are named and left out.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ BATCH = 4
 
 
 def last_losses(pipe: Any, parts: Method, prompts: list[str], seeds: list[int]) -> list[float]:
-    """Return the loss of each image at the last guided step of its run."""
+    """Return the loss of each image at the first step behind the window."""
     own = settings_of("emoji")
+    # guided there too: the loss is read before the update, and nothing follows
+    parts = replace(parts, schedule=replace(parts.schedule, stop=min(parts.schedule.stop + 1 / own.steps, 1.0)))
     last = last_step(parts)
 
     def stop(running: Any, step: int, *_: Any) -> dict[str, Any]:
@@ -52,8 +54,8 @@ def last_step(parts: Method) -> int:
 
 
 def unguided(parts: Method) -> Method:
-    """Return the method that evaluates the loss of `parts` at the last two guided steps and changes nothing."""
-    start = max(last_step(parts) - 1, 0) / settings_of("emoji").steps
+    """Return the method that evaluates the loss of `parts` at its last guided step and changes nothing."""
+    start = last_step(parts) / settings_of("emoji").steps
     still = replace(parts.schedule, start=start, step_size=0.0, refine={})
     return replace(parts, schedule=still, refinement=None, noise=None, edits=())
 
