@@ -1,9 +1,9 @@
 """Whether guidance lowers what it means to lower: every method's own loss at the end of its window, guided and unguided.
 
 On the embedded model, prompts of the validation suite, four different prompts to a batch, the method's settings for the
-model. The loss is read at the first step behind the window, where the last update counts too. The unguided run evaluates it
-there, and at the step before for losses that remember it, and never moves the latents. No step behind that is run. Methods
-without a loss (edits alone) are named and left out.
+model. The loss is read behind the last update of the window, at that update's noise level. The unguided run evaluates it
+at the same level, and one before for losses that remember it, and never moves the latents. No step behind that is run.
+Methods without a loss (edits alone) are named and left out.
 """
 
 from __future__ import annotations
@@ -26,10 +26,8 @@ BATCH = 4
 
 
 def last_losses(pipe: Any, parts: Method, prompts: list[str], seeds: list[int]) -> list[float]:
-    """Return the loss of each image at the first step behind the window."""
+    """Return the loss of each image at the end of the guided window."""
     own = settings_of("emoji")
-    # guided there too: the loss is read before the update, and nothing follows
-    parts = replace(parts, schedule=replace(parts.schedule, stop=min(parts.schedule.stop + 1 / own.steps, 1.0)))
     last = last_step(parts)
 
     def stop(running: Any, step: int, *_: Any) -> dict[str, Any]:
@@ -45,7 +43,7 @@ def last_losses(pipe: Any, parts: Method, prompts: list[str], seeds: list[int]) 
             output_type="latent",
             callback_on_step_end=stop,
         )
-    return [step.losses[0] for image in range(len(prompts)) for step in run.steps if (step.image, step.step) == (image, last)]
+    return [step.losses[-1] for image in range(len(prompts)) for step in run.steps if (step.image, step.step) == (image, last)]
 
 
 def last_step(parts: Method) -> int:
@@ -54,10 +52,17 @@ def last_step(parts: Method) -> int:
 
 
 def unguided(parts: Method) -> Method:
-    """Return the method that evaluates the loss of `parts` at its last guided step and changes nothing."""
-    start = last_step(parts) / settings_of("emoji").steps
+    """Return the method that evaluates the loss of `parts` at its last two guided steps and changes nothing."""
+    start = max(last_step(parts) - 1, 0) / settings_of("emoji").steps
     still = replace(parts.schedule, start=start, step_size=0.0, refine={})
     return replace(parts, schedule=still, refinement=None, noise=None, edits=())
+
+
+def measured_behind(parts: Method) -> Method:
+    """Return the method that measures its loss once more behind its last update."""
+    share = last_step(parts) / settings_of("emoji").steps
+    schedule = replace(parts.schedule, refine={**parts.schedule.refine, share: unbleed.Refinement(most=1)})
+    return replace(parts, schedule=schedule, refinement=None)
 
 
 def main() -> None:
@@ -84,7 +89,7 @@ def main() -> None:
         for first in range(0, len(pairs), BATCH):
             texts, seeds = zip(*pairs[first : first + BATCH], strict=True)
             before += last_losses(pipe, unguided(parts), list(texts), list(seeds))
-            after += last_losses(pipe, parts, list(texts), list(seeds))
+            after += last_losses(pipe, measured_behind(parts), list(texts), list(seeds))
         lower = sum(a < b for a, b in zip(after, before, strict=True)) / len(after)
         row = {"method": name, "pairs": len(after), "lower": lower}
         row |= {"unguided": sum(before) / len(before), "guided": sum(after) / len(after)}
