@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -507,6 +508,17 @@ def test_inference_mode_around_the_pipeline(tiny_sd: StableDiffusionPipeline) ->
 # ------------------------------------------------------------------------------------------------ what a loss sees
 
 
+@contextmanager
+def runs_of(module: torch.nn.Module) -> Iterator[list[None]]:
+    """Give a list that has an entry for every run of `module`, also one that is broken off."""
+    runs: list[None] = []
+    hook = module.register_forward_pre_hook(lambda *_: runs.append(None))
+    try:
+        yield runs
+    finally:
+        hook.remove()
+
+
 class Noting(unbleed.ExciteLoss):
     """A loss that reads all there is to read and keeps it."""
 
@@ -559,25 +571,15 @@ def test_a_loss_can_see_the_maps_that_the_step_before_was_measured_on(
     """Those of its last evaluation, for which nothing is run again; of the images that it concerns."""
     monkeypatch.setattr(Noting, "remembers", "measured")
     schedule = unbleed.Schedule(stop=0.6, refine={0.0: unbleed.Refinement(most=2)} if refined else {})
-    runs = 0
-
-    def count(*_: Any) -> None:
-        nonlocal runs
-        runs += 1
-
-    hook = tiny_sd.unet.register_forward_pre_hook(count)
-    try:
-        with pytest.warns(unbleed.UnbleedWarning, match="runs unguided"):
-            guided(tiny_sd, unbleed.Method(noting, schedule), [PROMPTS[0], "and", PROMPTS[1]], noise(3), num_inference_steps=5)
-    finally:
-        hook.remove()
+    with runs_of(tiny_sd.unet) as runs, pytest.warns(unbleed.UnbleedWarning, match="runs unguided"):
+        guided(tiny_sd, unbleed.Method(noting, schedule), [PROMPTS[0], "and", PROMPTS[1]], noise(3), num_inference_steps=5)
     *first, second, third = noting.notes
     assert len(first) == (3 if refined else 1)
     assert all(note.before is None for note in first)
     for before, after in ((first[-1], second), (second, third)):
         assert after.before is not None
         assert torch.equal(after.before, before.maps)
-    assert runs == 5 + len(noting.notes)
+    assert len(runs) == 5 + len(noting.notes)
 
 
 def test_at_the_first_step_there_is_no_step_before(tiny_sd: StableDiffusionPipeline, noting: Noting) -> None:
@@ -591,21 +593,11 @@ def test_at_the_first_step_there_is_no_step_before(tiny_sd: StableDiffusionPipel
 def test_remembering_costs_one_run_per_step_that_another_guided_one_follows(
     tiny_sd: StableDiffusionPipeline, noting: Noting
 ) -> None:
-    runs = 0
-
-    def count(*_: Any) -> None:
-        nonlocal runs
-        runs += 1
-
-    hook = tiny_sd.unet.register_forward_pre_hook(count)
-    try:
-        method = unbleed.Method(noting, unbleed.Schedule(start=0.3, stop=0.6))
-        guided(tiny_sd, method, PROMPTS[0], noise())
-    finally:
-        hook.remove()
+    with runs_of(tiny_sd.unet) as runs:
+        guided(tiny_sd, unbleed.Method(noting, unbleed.Schedule(start=0.3, stop=0.6)), PROMPTS[0], noise())
     assert len(noting.notes) == 3
     assert all(note.before is not None for note in noting.notes)
-    assert runs == STEPS + 3 + 3  # the pipeline's, the evaluations', and those at the ends of steps 2, 3 and 4
+    assert len(runs) == STEPS + 3 + 3  # the pipeline's, the evaluations', and those at the ends of steps 2, 3 and 4
 
 
 def test_self_attention_is_the_explicit_softmax(tiny_sd: StableDiffusionPipeline, noting: Noting) -> None:

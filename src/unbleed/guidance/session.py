@@ -255,7 +255,8 @@ class Session:
                     "no gradient comes through the denoiser, as with weights that were quantised for inference alone; load it "
                     "in float16 or bfloat16, or take a method without a gradient (unbleed methods says which)"
                 )
-            self.measured.update(zip(rows, seen.maps.detach(), strict=True))
+            if "measured" in self.remembers:
+                self.measured.update(zip(rows, seen.maps.detach(), strict=True))
             terms = of.terms(seen, self._groups_of(tuple(rows), z.device))
             loss = torch.stack(list(terms.values())).sum(dim=0)
             # with gradient checkpointing the backward runs parts of the denoiser again, and they are to be edited too
