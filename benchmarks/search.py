@@ -22,6 +22,7 @@ import torch
 
 import unbleed
 from unbleed.bench.cases import Suite
+from unbleed.bench.executors import ray
 from unbleed.bench.measure import measure
 from unbleed.bench.suites import suite
 from unbleed.guidance import PaperMethod
@@ -88,6 +89,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=24)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--fixed", type=json.loads, default=FIXED, help="settings of all methods that know them, as JSON")
+    parser.add_argument("--workers", type=int, help="draw in so many of Ray's workers, of one core each [here, with all cores]")
     parser.add_argument("--out", type=Path, default=Path("out/search"))
     given = parser.parse_args()
     for name in ("diffusers", "transformers"):
@@ -96,11 +98,12 @@ def main() -> None:
     pipe.set_progress_bar_config(disable=True)
     validation = suite("emoji-validation").head(given.prompts)
     names = given.methods.split(",") if given.methods else [name for name in unbleed.METHODS if name != "none"]
+    drawing: dict[str, Any] = {"executor": ray(workers=given.workers, cpus=1), "threads": 1} if given.workers else {}
     best: dict[str, Any] = {}
     for name in names:
         settings = {label(name, changes): changes for changes in trials(name, pipe, validation, given.fixed)}
         folder = given.out / name
-        rows = measure(folder, validation, list(settings), model="emoji", seeds=given.seeds).pictures
+        rows = measure(folder, validation, list(settings), model="emoji", seeds=given.seeds, **drawing).pictures
         scores = {one: fmean(row.scores["all_correct"] for row in rows if row.contender == one) for one in settings}
         for one, score in scores.items():
             print(f"{score:7.1%}  {one}", file=sys.stderr, flush=True)

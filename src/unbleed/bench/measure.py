@@ -8,6 +8,7 @@ from typing import Any
 
 from .cases import Suite
 from .contenders import contenders_from
+from .executors import Executor, serial
 from .judging import judge
 from .metrics import Metric, metric
 from .results import Results, results
@@ -16,15 +17,23 @@ from .store import Store
 
 
 def measure(
-    out: Path, suite: Suite, labels: Sequence[str], *, model: str, metrics: Sequence[Metric] | None = None, **options: Any
+    out: Path,
+    suite: Suite,
+    labels: Sequence[str],
+    *,
+    model: str,
+    metrics: Sequence[Metric] | None = None,
+    executor: Executor = serial,
+    **options: Any,
 ) -> Results:
     """Return the rows of a suite's pictures with the methods `labels`, in the order of prompts, methods and seeds.
 
-    `metrics` look at them, by default the oracle; `options` are those of `plan_for`. What the folder holds is not done again.
+    `metrics` look at them, by default the oracle; `executor` draws them; `options` are those of
+    `plan_for`. What the folder holds is not done again.
     """
     store, looking = Store(out), [metric("oracle")] if metrics is None else list(metrics)
     plan = plan_for(store, suite, contenders_from(labels, model), model=model, **options)
-    run(out, plan)
+    run(out, plan, executor=executor)
     for one in looking:
         judge(store, plan, one)
     return results(store, plan, looking)
