@@ -1,6 +1,6 @@
 """The pages of the methods, made of their docstrings, their settings, and figures that commands have measured.
 
-python docs/method_pages.py measure                   # draws the figures and counts operations: minutes
+python docs/method_pages.py measure [NAME...]         # draws the figures and counts operations, of all methods or of these
 python docs/method_pages.py results ROWS.csv          # takes over the scores of a report of `unbleed bench`
 python docs/method_pages.py                           # writes docs/methods/*.md from what is there
 """
@@ -31,10 +31,13 @@ METRICS = ("all_correct", "all_present", "all_bound", "leaked", "extra", "blend"
 
 def pages() -> dict[str, str]:
     """Return {file name: text} of all pages, the list of them included."""
-    measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
-    scores = json.loads(SCORES.read_text()) if SCORES.exists() else {}
+    measured, scores = kept(MEASURED), kept(SCORES)
     names = [name for name in METHODS if name != "none"]
     return {f"{name}.md": page(name, measured.get(name), scores) for name in names} | {"README.md": contents(names, scores)}
+
+
+def kept(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def contents(names: list[str], scores: dict[str, Any]) -> str:
@@ -157,8 +160,8 @@ def take_results(path: Path) -> dict[str, Any]:
     return {"suite": suite[1], "prompts": int(prompts[1]), "pictures": pictures, "report": relative, "rows": rows}
 
 
-def measure() -> dict[str, Any]:
-    """Draw the figure of every method and count the operations of its run, both on the embedded model."""
+def measure(names: list[str]) -> dict[str, Any]:
+    """Draw the figures of methods and count the operations of their runs, both on the embedded model."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
@@ -189,9 +192,7 @@ def measure() -> dict[str, Any]:
         pipe.unet(latents, 500, text)
     forward, (plain, _) = counter.get_total_flops(), operations("none")
     found: dict[str, Any] = {}
-    for name in METHODS:
-        if name == "none":
-            continue
+    for name in names:
         method = method_of(name, "emoji")
         total, evaluations = operations(method)
         found[name] = {
@@ -223,8 +224,10 @@ def measure() -> dict[str, Any]:
 def main() -> None:
     PAGES.mkdir(exist_ok=True)
     match sys.argv[1:]:
-        case ["measure"]:
-            MEASURED.write_text(json.dumps(measure(), indent=1) + "\n")
+        case ["measure", *names]:
+            every = [name for name in METHODS if name != "none"]
+            found = kept(MEASURED) | measure(names or every)
+            MEASURED.write_text(json.dumps({name: found[name] for name in every if name in found}, indent=1) + "\n")
         case ["results", path]:
             SCORES.write_text(json.dumps(take_results(Path(path)), indent=1) + "\n")
         case []:

@@ -28,8 +28,8 @@ def measure(
 ) -> Results:
     """Return the rows of a suite's pictures with the methods `labels`, in the order of prompts, methods and seeds.
 
-    `metrics` look at them, by default the oracle; `executor` draws them; `options` are those of
-    `plan_for`. What the folder holds is not done again.
+    `metrics` look at them, by default the oracle; `executor` draws them; `options` are those of `plan_for`. What the
+    folder holds is not done again.
     """
     store, looking = Store(out), [metric("oracle")] if metrics is None else list(metrics)
     plan = plan_for(store, suite, contenders_from(labels, model), model=model, **options)
