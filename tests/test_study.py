@@ -300,7 +300,7 @@ def test_a_study_that_was_stopped_draws_nothing_twice(painter: Painter, out: Pat
 
 
 @pytest.mark.parametrize(
-    "changes", [{"resolution": 16}, {"steps": 5}, {"guidance_scale": 4.0}, {"judge": Judge("judge-2")}], ids=str
+    "changes", [{"resolution": 16}, {"steps": 5}, {"guidance_scale": 4.0}, {"judge": Judge("judge-2")}], ids=" ".join
 )
 def test_whatever_changes_a_row_asks_for_another(painter: Painter, out: Path, changes: dict[str, Any]) -> None:
     drawn_rows(out, limit=1)
