@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml Makefile
 demo: setup
 	@$(BIN)/unbleed generate "a red bench and a horse" --method syngen --seed 1 --compare --out out/demo
 
-# Small tensors gain nothing from threads: a process per core, of one thread each, is nearly twice as fast on two cores.
+# Small tensors gain little from threads: a process per core, of one thread each, ends sooner.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
