@@ -41,7 +41,8 @@ from unbleed.cli import bench as bench_commands  # noqa: F401  (it adds the comm
 from unbleed.emoji import WEIGHTS
 from unbleed.emoji.findings import Finding, Sighting
 from unbleed.errors import BenchError, ModelError, OutputError, PrecisionError, PromptError, UnbleedWarning
-from unbleed.generation import Picture, Recipe, as_png, read_recipe
+from unbleed.generation import Picture
+from unbleed.recipes import Recipe, as_png, read_recipe
 
 BOX = (0.1, 0.2, 0.3, 0.4)
 

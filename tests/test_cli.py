@@ -18,7 +18,7 @@ from PIL import Image
 import unbleed.cli.text  # noqa: F401
 from unbleed import METHODS, cli
 from unbleed.cli import draw, emoji, look  # noqa: F401  (they add the commands)
-from unbleed.generation import read_recipe
+from unbleed.recipes import read_recipe
 
 PROMPT = "a red cat and a blue car"
 FAST = ["--steps", "4"]

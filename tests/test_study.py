@@ -34,10 +34,11 @@ from unbleed.cli import study  # noqa: F401  (it adds the command)
 from unbleed.emoji.findings import Finding, Sighting
 from unbleed.emoji.sprites import NOUNS
 from unbleed.errors import BenchError
-from unbleed.generation import Picture, Recipe
+from unbleed.generation import Picture
 from unbleed.losses.groups import group_tokens
 from unbleed.losses.overlap import intensity, overlap_of, spread
 from unbleed.methods.none import NoGuidance
+from unbleed.recipes import Recipe
 
 # --------------------------------------------------------------------------------------------------- statistics
 

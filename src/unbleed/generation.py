@@ -5,64 +5,24 @@ An image's noise comes from a CPU generator of its own seed, so it does not depe
 
 from __future__ import annotations
 
-import functools
-import io
-import json
 import time
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import Image
 from torch import Tensor
 
 from . import figures
 from .api import guide
 from .attention.families import denoiser_of
-from .errors import OutputError, PrecisionError, PromptError, UnbleedError, UnbleedWarning
+from .errors import OutputError, PrecisionError, PromptError
 from .guidance.run import Step
 from .methods import method_from
 from .prompt import PromptTokens
-
-_CHUNK = "unbleed"  # the PNG text chunk that holds the recipe
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that a picture depends on. `None` leaves a size, a step count or a scale to the model."""
-
-    prompt: str
-    seed: int = 0
-    method: str = "none"
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    entities: str | None = None
-    negative_prompt: str | None = None
-    steps: int = 50
-    guidance_scale: float = 7.5
-    height: int | None = None
-    width: int | None = None
-    model: str = "emoji"
-    dtype: str | None = None  # as drawn; None before
-
-    def __post_init__(self) -> None:
-        if not self.prompt.strip():
-            raise PromptError("the prompt is empty; write what the picture should show")
-        if not 1 <= self.steps <= 1000:
-            raise PromptError(f"{self.steps} steps; expected 1 to 1000")
-        if not 0 <= self.guidance_scale <= 100:
-            raise PromptError(f"guidance scale {self.guidance_scale:g}; expected 0 to 100")
-        for name, size in (("height", self.height), ("width", self.width)):
-            if size is not None and (not 64 <= size <= 4096 or size % 8):
-                raise PromptError(f"{name} {size}; expected a multiple of 8 from 64 to 4096")
-        if self.dtype not in (None, "float32", "float16", "bfloat16"):
-            raise PromptError(f"precision {self.dtype}; expected float32, float16 or bfloat16")
-        if not 0 <= self.seed < 2**63:
-            raise PromptError(f"seed {self.seed}; expected 0 to {2**63 - 1}")
+from .recipes import Recipe
 
 
 @dataclass(frozen=True)
@@ -145,100 +105,6 @@ def _check_size(recipe: Recipe, own: int, multiple: int) -> None:
             raise PromptError(f"{name} {size}; this model's pictures have multiples of {multiple}")
         if size is not None and size > 4 * own:
             raise PromptError(f"{name} {size} is more than four times the model's own {own}; take at most {4 * own}")
-
-
-# ------------------------------------------------------------------------------------------------------ files
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("unbleed", "torch", "diffusers", "transformers")}
-
-
-def as_png(image: Image.Image, recipe: Recipe) -> bytes:
-    """Return a picture, or a sheet made of it, as PNG with the recipe inside."""
-    info = PngImagePlugin.PngInfo()
-    info.add_itxt(_CHUNK, json.dumps({**asdict(recipe), "versions": _versions()}, ensure_ascii=False))
-    stream = io.BytesIO()
-    image.save(stream, "PNG", pnginfo=info)
-    return stream.getvalue()
-
-
-def save(picture: Picture, path: Path, sheet: Image.Image | None = None) -> Path:
-    """Write the picture, or a sheet made of it, as PNG with the recipe inside; raise `OutputError` if it cannot be.
-
-    The file appears under its name when it is whole.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(as_png(picture.image if sheet is None else sheet, picture.recipe))
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}; choose another --out") from error
-    return path
-
-
-def free_name(path: Path, recipe: Recipe) -> Path:
-    """Return `path`, or the first of NAME-2, NAME-3, ... that is free or holds a picture of the very same recipe."""
-    candidate, number = path, 1
-    while candidate.exists() and _recipe_inside(candidate) != recipe:
-        number += 1
-        candidate = path.with_stem(f"{path.stem}-{number}")
-    return candidate
-
-
-def _recipe_inside(path: Path) -> Recipe | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnbleedWarning)
-            return read_recipe(path)
-    except OutputError:
-        return None
-
-
-def check_writable(folder: Path) -> None:
-    """Raise `OutputError` now, rather than after the work, where `folder` cannot be made or written to.
-
-    The folder is made and written to for a try, and what was made is taken away again.
-    """
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
-    probe = folder / ".unbleed-write-test"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-        for place in made:
-            place.rmdir()
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written to: {error.strerror or error}; choose another --out") from error
-
-
-def read_recipe(path: Path) -> Recipe:
-    """Return the recipe inside a picture that `save` wrote; raise `OutputError` where there is none."""
-    try:
-        with Image.open(path) as image:
-            text = getattr(image, "text", {}).get(_CHUNK)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise OutputError(f"{path} cannot be read as a picture: {getattr(error, 'strerror', None) or error}") from error
-    if text is None:
-        raise OutputError(f"{path} holds no recipe; only pictures that unbleed wrote can be replayed")
-    try:
-        values = json.loads(text)
-        versions = values.pop("versions", {})
-        recipe = Recipe(**values)
-    except (ValueError, TypeError, AttributeError, UnbleedError) as error:
-        raise OutputError(f"the recipe in {path} cannot be understood ({error}); was it written by a newer unbleed?") from error
-    now = _versions()
-    changed = [f"{name} {versions.get(name)} (here {now[name]})" for name in now if versions.get(name) != now[name]]
-    if changed:
-        warnings.warn(
-            f"{path} was drawn with {', '.join(changed)}; the picture may come out a little different",
-            UnbleedWarning,
-            stacklevel=2,
-        )
-    return recipe
 
 
 # ----------------------------------------------------------------------------------------------------- sheets

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..emoji.findings import Finding
 from ..errors import BenchError
-from ..generation import check_writable
+from ..files import check_writable
 from ..generation import draw as draw_pictures
 from .cases import Suite
 from .causes import QUANTITIES, measure

@@ -25,7 +25,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from ..errors import BenchError
-from ..generation import check_writable
+from ..files import check_writable
 from .cases import Case, Suite
 from .contenders import Contender
 from .painting import Painted

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from ..generation import Recipe
+from ..recipes import Recipe
 
 
 @dataclass(frozen=True)

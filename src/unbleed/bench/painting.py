@@ -18,7 +18,8 @@ from PIL import Image
 
 from ..api import load
 from ..errors import PrecisionError
-from ..generation import Picture, as_png, draw
+from ..generation import Picture, draw
+from ..recipes import as_png
 from .jobs import Job
 from .surroundings import NULL_MODEL
 

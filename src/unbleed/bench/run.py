@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BenchError, UnbleedWarning
-from ..generation import Recipe, check_writable
+from ..files import check_writable
 from ..model_settings import settings_of
+from ..recipes import Recipe
 from .cases import Suite
 from .contenders import Contender
 from .executors import Executor, serial

@@ -25,7 +25,7 @@ def export(
     quiet_libraries()
     from ..bench.export import export as export_run
     from ..bench.folders import open_folder
-    from ..generation import check_writable
+    from ..files import check_writable
 
     check_writable(out)
     run = open_folder(folder, names_in(metrics), allow_partial=partial)
@@ -44,7 +44,7 @@ def gallery(
     quiet_libraries()
     from ..bench.folders import open_folder
     from ..bench.gallery import gallery as write_gallery
-    from ..generation import check_writable
+    from ..files import check_writable
 
     check_writable(out)
     run = open_folder(folder, names_in(metrics), allow_partial=partial)

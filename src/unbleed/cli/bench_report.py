@@ -44,7 +44,7 @@ def compare(
     quiet_libraries()
     from ..bench.compare import compare as compare_runs
     from ..bench.compare import open_both
-    from ..generation import check_writable
+    from ..files import check_writable
 
     check_writable(out)
     runs = open_both(first, second, names_in(metrics), allow_partial=partial)

@@ -62,13 +62,14 @@ def generate(
     json: AsJson = False,
 ) -> None:
     """Draw pictures of a prompt, guided by a method."""
-    from .. import generation
+    from .. import generation, recipes
+    from ..files import check_writable
 
     if replay is not None:
         given = {name for name in context.params if _is_given(context, name)} - {"replay", "out", "json", "batch_size"}
         if given:
             raise PromptError(f"--replay takes all from the picture; leave out {', '.join(sorted(given))}")
-        recipe = generation.read_recipe(replay)
+        recipe = recipes.read_recipe(replay)
         numbers = [recipe.seed]
     else:
         if prompt is None:
@@ -78,7 +79,7 @@ def generate(
         numbers = read_seeds(seeds) if seeds is not None else [seed or 0]
         count, scale = sampling_defaults(model, steps, guidance_scale)
         chosen = method_of(method, model, read_settings(settings or []))
-        recipe = generation.Recipe(
+        recipe = recipes.Recipe(
             prompt=prompt,
             seed=numbers[0],
             method=chosen.name,
@@ -101,16 +102,14 @@ def generate(
             f"{out} is one file, but {len(numbers) * (2 if compare else 1)} pictures are to be written; name a folder"
         )
     folder = out.parent if single else out
-    generation.check_writable(folder)
+    check_writable(folder)
     if replay is not None and single and out.exists() and out.samefile(replay):
         raise OutputError(f"{out} is the picture that is replayed; name another file to keep both")
     pipe = load_pipeline(recipe.model, recipe.dtype)
 
-    def path_of(kind: str, drawn: generation.Recipe) -> Path:
+    def path_of(kind: str, drawn: recipes.Recipe) -> Path:
         """Return where to write: never over a picture of another recipe, unless the user named that very file."""
-        return (
-            out if single else generation.free_name(folder / f"{slug(drawn.prompt)}-{slug(kind)}-seed{drawn.seed}.png", drawn)
-        )
+        return out if single else recipes.free_name(folder / f"{slug(drawn.prompt)}-{slug(kind)}-seed{drawn.seed}.png", drawn)
 
     console = Console(stderr=True, highlight=False)
     images: list[dict[str, Any]] = []
@@ -124,11 +123,11 @@ def generate(
     for number, guided in enumerate(done, start=1):
         pictures = [next(plain), guided] if compare else [guided]
         for picture in pictures:
-            path = generation.save(picture, path_of(picture.recipe.method, picture.recipe))
+            path = recipes.save(picture.image, picture.recipe, path_of(picture.recipe.method, picture.recipe))
             images.append(_describe(picture, path))
         if compare:
             sheet = generation.comparison(pictures[0], guided)
-            sheets.append(str(generation.save(guided, path_of("compare", guided.recipe), sheet)))
+            sheets.append(str(recipes.save(sheet, guided.recipe, path_of("compare", guided.recipe))))
         console.print(f"{number}/{len(numbers)}  seed {guided.recipe.seed}  {guided.seconds:.1f} s", style="dim")
     if json:
         document: dict[str, Any] = {"images": images, "entities": _entities(guided)}
@@ -197,11 +196,12 @@ def attention(
     json: AsJson = False,
 ) -> None:
     """Draw where each word of the prompt is attended to."""
-    from .. import generation
+    from .. import generation, recipes
+    from ..files import check_writable
 
     count, scale = sampling_defaults(model, steps, guidance_scale)
     chosen = method_of(method, model, read_settings(settings or []))
-    recipe = generation.Recipe(
+    recipe = recipes.Recipe(
         prompt=prompt,
         seed=seed,
         method=chosen.name,
@@ -216,10 +216,10 @@ def attention(
     _parse_for_errors(prompt, entities)
     if not is_file_name(out):
         raise OutputError(f"{out} is no picture's name; expected one that ends in .png")
-    generation.check_writable(out.parent)
+    check_writable(out.parent)
     picture = next(generation.generate(load_pipeline(model, dtype), recipe, [seed], record_maps=True))
     maps: Any = picture.maps
-    path = generation.save(picture, out, generation.attention_sheet(picture, per_step=per_step))
+    path = recipes.save(generation.attention_sheet(picture, per_step=per_step), picture.recipe, out)
     if json:
         words = [
             {

@@ -35,7 +35,7 @@ def train(
     from ..emoji.train import train as run
     from ..emoji.training import check_device
     from ..errors import OutputError, TrainingError
-    from ..generation import check_writable
+    from ..files import check_writable
 
     if preset not in PRESETS:
         raise TrainingError(f'there is no preset "{preset}"; known: {", ".join(PRESETS)}')
@@ -70,7 +70,7 @@ def train_oracle(
     from ..emoji.sprites import find_font
     from ..emoji.training import check_device
     from ..errors import OutputError, TrainingError
-    from ..generation import check_writable
+    from ..files import check_writable
 
     if preset not in ORACLE_PRESETS:
         raise TrainingError(f'there is no preset "{preset}"; known: {", ".join(ORACLE_PRESETS)}')
@@ -124,7 +124,9 @@ def sheet(
     from .. import figures
     from ..emoji.sprites import COLOURS, NOUNS
     from ..errors import OutputError
-    from ..generation import Recipe, check_writable, generate, save
+    from ..files import check_writable
+    from ..generation import generate
+    from ..recipes import Recipe, save
 
     if not is_file_name(out):
         raise OutputError(f"{out} is no picture's name; expected one that ends in .png")
@@ -145,7 +147,7 @@ def sheet(
         captions=[[p.recipe.prompt for p in row] for row in rows] if labels else (),
         note=f"model {model}, {steps} steps, guidance scale {scale:g}, seeds 0 to {len(pictures) - 1}, none picked",
     )
-    save(pictures[0], out, drawn)
+    save(drawn, pictures[0].recipe, out)
     if json:
         print_json({"path": str(out), "prompts": prompts})
     else:

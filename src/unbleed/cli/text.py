@@ -56,7 +56,7 @@ def train(
     json: AsJson = False,
 ) -> None:
     """Train the embedded parser on a treebank and on sentences in the language of prompts."""
-    from ..generation import check_writable
+    from ..files import check_writable
     from ..prompt.train import Recipe
     from ..prompt.train import train as train_parser
 
