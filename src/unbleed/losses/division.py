@@ -3,21 +3,21 @@
 Li et al. 2023, arXiv 2307.10864. With X = G * Z(A) the maps of `excite`, one per word,
 
     TV_s  = mean over neighbours in a row of |X_s - X_s'| + mean over neighbours in a column of |X_s - X_s'|
-    p     = [X_s >= its quantile] X_s + e          of the noun; the quantile is 0.2, but 0.3 if TV_s < 0.1
-    q     = X_m + e                                of a modifier, e = 1e-5
-    JSD_s = mean over places of (p log(p / m) + q log(q / m)) / 2, m = (p + q) / 2
+    P     = softmax over pixels of X_s                              of the noun
+    Q     = softmax over pixels of X_m max X_s / max X_m            of a modifier, scaled to the noun's peak
+    p, q  = max(0, P - c max P) + e,  max(0, Q - c max P) + e       c = 0.3 where TV_s < 0.1, else 0.2; e = 1e-5
+    JSD_s = sum over pixels of (p log(p / m) + q log(q / m)) / 2, m = (p + q) / 2
     L     = max_s (-TV_s + coefficient JSD_s)
 
-Known of the authors' code: the means and the L1 norm of TV, the quantiles and their switch, the shift e without a
-normalisation after it, and a coefficient of 1 in the steps 0 to 9, 5 up to 19 and 10 thereafter. Both of their pipelines
-take the vertical differences to the last row in place of the next one: `paper_variation=True` repeats it, and their
-numbers rest on it.
+p and q do not sum to 1, so JSD_s is 0 for equal maps and small for others: both softmaxes are nearly even, since X is at
+most 1. The coefficient is 1 in the steps 0 to 9 of 50, 5 up to 19 and 10 thereafter.
 
-Ours, where that leaves it open: both maps of the JSD are those of the TV term, so "softmaxed" is Z(A); only the noun's
-is thresholded; what lies under the quantile counts as 0 and the threshold itself has no gradient; the mean over places,
-which has the scale of TV, and `normalise=True` for the JSD of two distributions (a sum over places, at most log 2); an
-entity with several modifiers has the mean of their JSDs, one without has 0. A deviation: the authors collect the
-modifiers' maps from the 64x64 and 32x32 layers, here they come from the same maps as the nouns'.
+In both of the authors' pipelines the vertical differences go to the last row in place of the next one:
+`paper_variation=True` repeats it, and their numbers rest on it.
+
+Ours, where the formula leaves it open: an entity with several modifiers has the mean of their JSDs, one without has 0. A
+deviation: the authors average the modifiers' maps over the 64x64 and 32x32 layers, here they come from the same layers as
+the nouns'.
 
 Written from these formulas alone, not from the authors' code, which is under the AGPL.
 """
@@ -61,15 +61,14 @@ def attribute_binding(
     sigma: float = 0.5,
     paper_variation: bool = False,
     shift: float = 1e-5,
-    normalise: bool = False,
 ) -> Tensor:
     """Return max_s JSD_s, (batch,), for raw maps (batch, token, height, width); 0 for an image without modifiers.
 
-    0 or more. `normalise` makes distributions over places of the maps, whose JSD is at most log 2.
+    0 or more; 0 where noun and modifiers have the same map, or maps that differ by a factor alone. `shift` is e.
     """
     x = _excitation(maps, groups, groups.noun, groups.entity_image, kept, temperature, sigma)
     other = _excitation(maps, groups, groups.modifier, groups.entity_image[groups.modifier_entity], kept, temperature, sigma)
-    divergence = _divergence(x, other, _variation(x, paper_variation), groups, shift, normalise)
+    divergence = _divergence(x, other, _variation(x, paper_variation), groups, shift)
     return worst_per_image(divergence, groups.entity_image, groups.images).to(maps.dtype)
 
 
@@ -83,7 +82,6 @@ def divide_and_bind(
     sigma: float = 0.5,
     paper_variation: bool = False,
     shift: float = 1e-5,
-    normalise: bool = False,
 ) -> Tensor:
     """Return L, (batch,), for raw maps (batch, token, height, width): the largest sum of both terms of one entity.
 
@@ -92,7 +90,7 @@ def divide_and_bind(
     x = _excitation(maps, groups, groups.noun, groups.entity_image, kept, temperature, sigma)
     other = _excitation(maps, groups, groups.modifier, groups.entity_image[groups.modifier_entity], kept, temperature, sigma)
     variation = _variation(x, paper_variation)
-    divergence = _divergence(x, other, variation, groups, shift, normalise)
+    divergence = _divergence(x, other, variation, groups, shift)
     return _largest_per_image(coefficient * divergence - variation, groups).to(maps.dtype)
 
 
@@ -112,27 +110,19 @@ def _variation(maps: Tensor, paper_variation: bool) -> Tensor:
     return down.sum(dim=1) / max(down.shape[1], 1) + across.sum(dim=1) / max(across.shape[1], 1)
 
 
-def _divergence(
-    nouns: Tensor, modifiers: Tensor, variation: Tensor, groups: TokenGroups, shift: float, normalise: bool
-) -> Tensor:
+def _divergence(nouns: Tensor, modifiers: Tensor, variation: Tensor, groups: TokenGroups, shift: float) -> Tensor:
     """Return JSD_s, (entity,), for the maps of nouns and modifiers (word, height, width) and TV_s (entity,)."""
-    flat = nouns.flatten(1)
-    p = (torch.where(_loud(flat.detach(), variation.detach()), flat, torch.zeros_like(flat)) + shift)[groups.modifier_entity]
-    q = modifiers.flatten(1) + shift
-    if normalise:
-        p, q = p / p.sum(dim=1, keepdim=True), q / q.sum(dim=1, keepdim=True)
+    entity = groups.modifier_entity
+    x, y = nouns.flatten(1)[entity], modifiers.flatten(1)  # (modifier, pixel)
+    peak = x.amax(dim=1, keepdim=True)
+    scaled = y / y.amax(dim=1, keepdim=True).clamp(min=1e-8) * peak  # a map can underflow to 0 everywhere
+    of_noun, of_modifier = x.softmax(dim=1), scaled.softmax(dim=1)
+    c = torch.where(variation < 0.1, 0.3, 0.2)[entity, None]
+    threshold = c * of_noun.amax(dim=1, keepdim=True)
+    p, q = (of_noun - threshold).relu() + shift, (of_modifier - threshold).relu() + shift
     log_mean = ((p + q) / 2).log()
-    at_place = (p * (p.log() - log_mean) + q * (q.log() - log_mean)) / 2  # (modifier, place)
-    of_modifier = at_place.sum(dim=1) if normalise else at_place.mean(dim=1)
-    return mean_per_image(of_modifier, groups.modifier_entity, len(nouns))
-
-
-def _loud(flat: Tensor, variation: Tensor) -> Tensor:
-    """Return bool (entity, place): where a noun's map is not under its quantile; the flatter map loses more places."""
-    if len(flat) == 0:  # no quantile of nothing
-        return torch.ones_like(flat, dtype=torch.bool)
-    low, high = torch.quantile(flat, flat.new_tensor([0.2, 0.3]), dim=1)
-    return flat >= torch.where(variation < 0.1, high, low)[:, None]
+    divergence = (p * (p.log() - log_mean) + q * (q.log() - log_mean)).sum(dim=1) / 2  # (modifier,)
+    return mean_per_image(divergence, entity, len(nouns))
 
 
 def _largest_per_image(values: Tensor, groups: TokenGroups) -> Tensor:
@@ -151,7 +141,6 @@ class DivisionLoss(RenormalisingLoss):
 
     coefficients: Mapping[float, float] = field(default_factory=lambda: {0.0: 1.0, 0.2: 5.0, 0.4: 10.0})
     paper_variation: bool = False
-    normalise: bool = False
 
     def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
         begun = [share for share in self.coefficients if share <= seen.share + 1e-9]
@@ -161,7 +150,6 @@ class DivisionLoss(RenormalisingLoss):
             groups,
             coefficient=coefficient,
             paper_variation=self.paper_variation,
-            normalise=self.normalise,
             **self.reading,
         )
         variation = attendance(seen.maps, groups, paper_variation=self.paper_variation, **self.reading)

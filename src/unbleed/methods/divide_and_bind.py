@@ -1,8 +1,8 @@
 """Divide & Bind Your Attention for Improved Generative Semantic Nursing.
 
 Li, Keuper, Zhang, Khoreva, BMVC 2023, arXiv 2307.10864. Total variation, so that an entity may excite several places, and a
-Jensen-Shannon divergence of an entity and its modifiers (`unbleed.losses.division`, with what is known of the code and what
-is ours). Written from the formulas: the authors' code is under the AGPL.
+Jensen-Shannon divergence of an entity and its modifiers (`unbleed.losses.division`, with the formula and what is ours). Written
+from the formulas: the authors' code is under the AGPL.
 
 Refinement looks at the total variation alone. `parity="paper"` repeats the authors' vertical differences, which go to the
 last row in place of the next one.
