@@ -11,7 +11,7 @@ from unbleed.losses.division import attribute_binding
 
 
 def two_bumps(lower: float) -> Tensor:
-    """Maps (1, 77, 16, 16): noun 3 and modifier 2 are the same bump, the modifier's `lower` everywhere; token 0 has the rest."""
+    """Maps (1, 77, 16, 16) of noun 3 and modifier 2: the same bump, the modifier `lower` everywhere. Token 0 has the rest."""
     y, x = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
     bump = 0.06 * torch.exp(-((y - 5) ** 2 + (x - 8) ** 2) / 8)
     maps = torch.full((1, 77, 16, 16), 1e-3)
