@@ -5,127 +5,31 @@
 ['red cat', 'blue bench']
 """
 
-from .api import guide, load
-from .errors import (
-    CaptureError,
-    MethodError,
-    ModelError,
-    OutputError,
-    PromptError,
-    TrainingError,
-    UnbleedError,
-    UnbleedWarning,
-)
-from .estimate import Estimate, estimate
-from .guidance import BaseMethod, Descent, Method, Refinement, Run, Schedule
-from .guidance.run import Step, StepMaps
-from .losses import (
-    AnchoringLoss,
-    BindingLoss,
-    ConflictLoss,
-    ContrastLoss,
-    DivisionLoss,
-    EntropyLoss,
-    ExciteLoss,
-    Loss,
-    ObjectLoss,
-    OverlapLoss,
-    PredicateLoss,
-    RetentionLoss,
-    Seen,
-    SegregationLoss,
-    SelfCrossLoss,
-    StrayLoss,
-    SuppressionLoss,
-)
-from .methods import (
-    EBAMA,
-    ELA,
-    METHODS,
-    AStar,
-    AttendAndExcite,
-    AttentionRegulation,
-    Composable,
-    Conform,
-    DivideAndBind,
-    InitNO,
-    NoGuidance,
-    OverlapCC,
-    OverlapCoM,
-    OverlapIoU,
-    OverlapKL,
-    Predicated,
-    SelfCross,
-    StructureDiffusion,
-    Suppress,
-    SynGen,
-    SynGenEntropy,
-)
-from .prompt import Entity, Parsed, parse
+# Names are imported when they are first used: the command line answers at once where torch is not needed. What the names
+# are and where they come from stands in __init__.pyi, for type checkers and for this module alike.
+
+import ast
+import importlib
+from pathlib import Path
+from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "EBAMA",
-    "ELA",
-    "METHODS",
-    "AStar",
-    "AnchoringLoss",
-    "AttendAndExcite",
-    "AttentionRegulation",
-    "BaseMethod",
-    "BindingLoss",
-    "CaptureError",
-    "Composable",
-    "ConflictLoss",
-    "Conform",
-    "ContrastLoss",
-    "Descent",
-    "DivideAndBind",
-    "DivisionLoss",
-    "Entity",
-    "EntropyLoss",
-    "Estimate",
-    "ExciteLoss",
-    "InitNO",
-    "Loss",
-    "Method",
-    "MethodError",
-    "ModelError",
-    "NoGuidance",
-    "ObjectLoss",
-    "OutputError",
-    "OverlapCC",
-    "OverlapCoM",
-    "OverlapIoU",
-    "OverlapKL",
-    "OverlapLoss",
-    "Parsed",
-    "PredicateLoss",
-    "Predicated",
-    "PromptError",
-    "Refinement",
-    "RetentionLoss",
-    "Run",
-    "Schedule",
-    "Seen",
-    "SegregationLoss",
-    "SelfCross",
-    "SelfCrossLoss",
-    "Step",
-    "StepMaps",
-    "StrayLoss",
-    "StructureDiffusion",
-    "Suppress",
-    "SuppressionLoss",
-    "SynGen",
-    "SynGenEntropy",
-    "TrainingError",
-    "UnbleedError",
-    "UnbleedWarning",
-    "__version__",
-    "estimate",
-    "guide",
-    "load",
-    "parse",
-]
+_IMPORTS = [node for node in ast.parse(Path(__file__).with_suffix(".pyi").read_text()).body if isinstance(node, ast.ImportFrom)]
+_HOMES = {alias.name: f"{__name__}.{node.module}" for node in _IMPORTS for alias in node.names}
+
+__all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    if (Path(__file__).parent / name / "__init__.py").is_file() or (Path(__file__).parent / f"{name}.py").is_file():
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
