@@ -1,44 +1,121 @@
-"""Files that appear whole under their name, and folders that can be written to."""
+"""Files: each appears whole or not at all, and one that cannot be read or written is named in one line."""
 
 from __future__ import annotations
 
+import os
 import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
-from .errors import OutputError
+from . import schema
+from .errors import OutputError, UnbleedError
+
+T = TypeVar("T")
+_PREFIX = ".unbleed-"
 
 
-def write_whole(path: Path, data: bytes) -> Path:
-    """Write a file that appears under its name when it is whole; its folder is made. Raise `OutputError` if it cannot be.
+@contextmanager
+def atomic_file(path: Path, remedy: str = "choose another --out") -> Iterator[BinaryIO]:
+    """Give a new file to write to. It gets the name `path` when the block ends, and is removed if the block raises.
 
-    The temporary file beside it is always a new one: nothing that is there already is written to, and no link is followed.
+    Its folder is made if it is not there. Until then the file has a name of its own beside `path`, is created exclusively and
+    so never through a link. A link at `path` itself is replaced, not followed.
+
+    >>> with atomic_file(folder / "report.md") as file:  # doctest: +SKIP
+    ...     file.write(b"# Report")
+
+    Raises `OutputError` when it cannot be written.
     """
-    temporary = path.with_name(f".unbleed-{secrets.token_hex(8)}.tmp")
-    try:
+    temporary = path.parent / f"{_PREFIX}{secrets.token_hex(8)}.tmp"
+    with writing(path, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}; choose another --out") from error
+        with temporary.open("xb") as file:
+            try:
+                yield file
+                file.close()
+                temporary.replace(path)
+            except BaseException:
+                file.close()
+                temporary.unlink(missing_ok=True)
+                raise
+
+
+def atomic_write(path: Path, content: str | bytes, remedy: str = "choose another --out") -> Path:
+    """Write a file so that it is there in full or as it was before, and return its path; as `atomic_file` does."""
+    with atomic_file(path, remedy) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
     return path
+
+
+def clear_unfinished(folder: Path, *, older_than_s: float = 0.0) -> None:
+    """Remove files that `atomic_file` left in a folder when its process was killed."""
+    now = time.time()
+    for left in folder.glob(f"{_PREFIX}*.tmp"):
+        if now - left.lstat().st_mtime >= older_than_s:
+            left.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path, remedy: str = "choose another --out") -> Iterator[None]:
+    """Turn an `OSError` of a block that writes `path` into an `OutputError` of one line."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}; {remedy}") from error
 
 
 def check_writable(folder: Path) -> None:
     """Raise `OutputError` now, rather than after the work, where `folder` cannot be made or written to.
 
-    The folder is made and written to for a try, and what was made is taken away again.
+    A file is made for a try in the folder, or in the closest one above it that is there. Nothing else is made or removed.
     """
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
-    probe = folder / ".unbleed-write-test"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
+        there = next(place for place in (folder, *folder.absolute().parents) if _is_there(place))
+        probe = there / f"{_PREFIX}{secrets.token_hex(8)}.tmp"
+        probe.open("xb").close()
         probe.unlink()
-        for place in made:
-            place.rmdir()
     except OSError as error:
         raise OutputError(f"{folder} cannot be written to: {error.strerror or error}; choose another --out") from error
+
+
+def _is_there(place: Path) -> bool:
+    try:
+        os.stat(place)
+    except FileNotFoundError:
+        if place.is_symlink():  # mkdir would fail on it
+            raise
+        return False
+    return True
+
+
+# ------------------------------------------------------------------------------------------------------ reading
+
+
+def read_bytes(path: Path, *, error: type[UnbleedError], remedy: str) -> bytes:
+    """Return the bytes of a file. A pipe or a device is refused: it could be waited for without end.
+
+    Raises `error` with one line when it cannot be read, and `FileNotFoundError`.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise error(f"{path} is not a file; {remedy}")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(path) from None
+    except OSError as reason:
+        raise error(f"{path} cannot be read ({reason.strerror or reason}); {remedy}") from reason
+
+
+def read_json(path: Path, kind: type[T], *, error: type[UnbleedError], remedy: str) -> T:
+    """Return the JSON document in a file as a `kind` (see `schema`).
+
+    Raises `error` with the file, the field, what is there and what was expected, and `FileNotFoundError`.
+    """
+    data = read_bytes(path, error=error, remedy=remedy)
+    try:
+        return schema.check(schema.parse(data), kind)
+    except schema.SchemaError as reason:
+        raise error(f"{path} cannot be understood: {reason}; {remedy}") from reason

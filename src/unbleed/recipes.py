@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from .errors import OutputError, PromptError, UnbleedError, UnbleedWarning
-from .files import write_whole
+from .files import atomic_write
 
 _CHUNK = "unbleed"  # the PNG text chunk that holds the recipe
 
@@ -69,7 +69,7 @@ def as_png(image: Image.Image, recipe: Recipe) -> bytes:
 
 def save(image: Image.Image, recipe: Recipe, path: Path) -> Path:
     """Write a picture, or a sheet made of it, as PNG with the recipe inside; raise `OutputError` if it cannot be."""
-    return write_whole(path, as_png(image, recipe))
+    return atomic_write(path, as_png(image, recipe))
 
 
 def free_name(path: Path, recipe: Recipe) -> Path:

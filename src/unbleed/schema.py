@@ -17,9 +17,9 @@ from __future__ import annotations
 import json
 import math
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 T = TypeVar("T")
@@ -44,6 +44,8 @@ class SchemaError(ValueError):
 
     def __str__(self) -> str:
         path = self.path.removeprefix(".")
+        if len(path) > 2 * _SHOWN:
+            path = f"{path[:_SHOWN]}…{path[-_SHOWN:]}"
         return f"{path or 'it'} {self.said}"
 
 
@@ -63,8 +65,8 @@ def parse(text: str | bytes) -> Any:
         raise SchemaError(f"is nested more than {MAX_DEPTH} levels deep") from None
     except SchemaError:
         raise
-    except ValueError as error:  # an integer of thousands of digits
-        raise SchemaError(f"is not JSON ({error})") from None
+    except ValueError:  # an integer of thousands of digits
+        raise SchemaError("holds a number of thousands of digits; expected one of at most 64 bits") from None
 
 
 def _not_json(constant: str) -> Any:
@@ -132,7 +134,7 @@ def _number(value: Any) -> float:
     except OverflowError:
         finite = False
     if not finite:
-        raise _expected(value, "a number that a computer's 64 bits can hold")
+        raise _expected(value, "a finite number")
     return value
 
 
@@ -156,13 +158,9 @@ def _anything(value: Any, depth: int = 0) -> Any:
     if isinstance(value, (list, dict)):
         if depth == MAX_DEPTH:
             raise SchemaError(f"is nested more than {MAX_DEPTH} levels deep")
-        for step, item in value.items() if isinstance(value, dict) else enumerate(value):
-            try:
-                if isinstance(value, dict):
-                    _text(step)
-                _anything(item, depth + 1)
-            except SchemaError as error:
-                raise error.inside(_step(step)) from None
+        if isinstance(value, dict):
+            list(map(_text, value))
+        _each(value.items() if isinstance(value, dict) else enumerate(value), lambda step: partial(_anything, depth=depth + 1))
     return value
 
 
@@ -230,30 +228,18 @@ def _list(kind: Any, made: Callable[[list[Any]], Any]) -> Check:
     def listed(value: Any) -> Any:
         if not isinstance(value, (list, tuple)):
             raise _expected(value, "a list")
-        found = []
-        for number, item in enumerate(value):
-            try:
-                found.append(one(item))
-            except SchemaError as error:
-                raise error.inside(f"[{number}]") from None
-        return made(found)
+        return made(_each(enumerate(value), lambda number: one))
 
     return listed
 
 
 def _fixed(kinds: Sequence[Any]) -> Check:
-    each = [_checker(kind) for kind in kinds]
+    checks = [_checker(kind) for kind in kinds]
 
     def fixed(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, (list, tuple)) or len(value) != len(each):
-            raise _expected(value, f"a list of {len(each)}")
-        found = []
-        for number, (one, item) in enumerate(zip(each, value, strict=True)):
-            try:
-                found.append(one(item))
-            except SchemaError as error:
-                raise error.inside(f"[{number}]") from None
-        return tuple(found)
+        if not isinstance(value, (list, tuple)) or len(value) != len(checks):
+            raise _expected(value, f"a list of {len(checks)}")
+        return tuple(_each(enumerate(value), checks.__getitem__))
 
     return fixed
 
@@ -262,62 +248,63 @@ def _mapping(kind: Any) -> Check:
     one = _checker(kind)
 
     def mapping(value: Any) -> dict[str, Any]:
-        found = {}
-        for key, item in _object(value).items():
-            try:
-                found[_text(key)] = one(item)
-            except SchemaError as error:
-                raise error.inside(_step(key)) from None
-        return found
+        items = _object(value)
+        return dict(zip(map(_text, items), _each(items.items(), lambda name: one), strict=True))
 
     return mapping
 
 
 def _typed_dict(kind: Any) -> Check:
-    needed = kind.__required_keys__
-    each = {name: _checker(hint) for name, hint in get_type_hints(kind).items()}
+    checks = {name: _checker(hint) for name, hint in get_type_hints(kind).items()}
+    needed = [name for name in checks if name in kind.__required_keys__]
 
     def typed(value: Any) -> dict[str, Any]:
-        values = _object(value)
-        _complete(values, needed, each)
-        return {name: _field(each.get(name, _anything), item, name) for name, item in values.items()}
+        items = _complete(_object(value), needed)
+        return dict(zip(items, _each(items.items(), lambda name: checks.get(name, _anything)), strict=True))
 
     return typed
 
 
 def _dataclass(kind: Any) -> Check:
-    hints = get_type_hints(kind)
-    own = [field for field in fields(kind) if field.init]
-    each = {field.name: _checker(hints[field.name]) for field in own}
-    needed = {field.name for field in own if field.default is MISSING and field.default_factory is MISSING}
+    hints, own = get_type_hints(kind), [field for field in fields(kind) if field.init]
+    checks = {field.name: _checker(hints[field.name]) for field in own}
+    needed = [field.name for field in own if field.default is MISSING and field.default_factory is MISSING]
+
+    def check_of(name: str) -> Check:
+        if name not in checks:
+            raise SchemaError(f"is unknown; known: {', '.join(checks)}")
+        return checks[name]
 
     def made(value: Any) -> Any:
-        values = _object(value)
-        if strange := [name for name in values if name not in each]:
-            raise SchemaError(f"is unknown; known: {', '.join(each)}").inside(_step(strange[0]))
-        _complete(values, needed, each)
-        return kind(**{name: _field(each[name], item, name) for name, item in values.items()})
+        items = _object(value)
+        values = _each(items.items(), check_of)
+        return kind(**dict(zip(_complete(items, needed), values, strict=True)))
 
     return made
+
+
+def _each(items: Iterable[tuple[Any, Any]], check_of: Callable[[Any], Check]) -> list[Any]:
+    """Return the values of (step, value) pairs, checked, with the step in an error's path."""
+    found, step = [], None
+    try:
+        for step, item in items:
+            found.append(check_of(step)(item))
+    except SchemaError as error:
+        raise error.inside(_step(step)) from None
+    return found
+
+
+def _complete(items: Mapping[str, Any], needed: Sequence[str]) -> Mapping[str, Any]:
+    for name in needed:
+        if name not in items:
+            raise SchemaError("is missing").inside(_step(name))
+    return items
 
 
 def _object(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise _expected(value, "an object")
     return value
-
-
-def _complete(values: Mapping[str, Any], needed: Any, each: Mapping[str, Check]) -> None:
-    for name in each:
-        if name in needed and name not in values:
-            raise SchemaError("is missing").inside(_step(name))
-
-
-def _field(one: Check, item: Any, name: str) -> Any:
-    try:
-        return one(item)
-    except SchemaError as error:
-        raise error.inside(_step(name)) from None
 
 
 def _step(name: Any) -> str:
