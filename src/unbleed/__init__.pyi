@@ -1,6 +1,6 @@
 """The public names and the modules that they come from. `__init__.py` reads this file to import them when they are used."""
 
-from .api import guide, load
+from .api import attach, detach, guide, load, method
 from .errors import (
     CaptureError,
     MethodError,
@@ -12,7 +12,7 @@ from .errors import (
     UnbleedWarning,
 )
 from .estimation import Estimate, estimate
-from .guidance import BaseMethod, Descent, Method, Refinement, Run, Schedule
+from .guidance import BaseMethod, Descent, Method, PaperMethod, Refinement, Run, Schedule
 from .guidance.run import Step, StepMaps
 from .losses import (
     AnchoringLoss,
@@ -55,6 +55,7 @@ from .methods import (
     Suppress,
     SynGen,
     SynGenEntropy,
+    register,
 )
 from .prompt import Entity, Parsed, parse
 
@@ -95,6 +96,7 @@ __all__ = [
     "OverlapIoU",
     "OverlapKL",
     "OverlapLoss",
+    "PaperMethod",
     "Parsed",
     "PredicateLoss",
     "Predicated",
@@ -119,8 +121,12 @@ __all__ = [
     "UnbleedError",
     "UnbleedWarning",
     "__version__",
+    "attach",
+    "detach",
     "estimate",
     "guide",
     "load",
+    "method",
     "parse",
+    "register",
 ]

@@ -1,9 +1,9 @@
-"""The two calls that most users make: `load` a pipeline, `guide` it."""
+"""The calls that most users make: `load` a pipeline, `guide` it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,19 @@ import torch
 from safetensors import SafetensorError
 
 from .emoji import WEIGHTS
-from .errors import ModelError
-from .guidance.attach import attach
+from .errors import MethodError, ModelError
+from .guidance.attach import attach as guided
 from .guidance.method import BaseMethod
 from .guidance.reading import Entities
 from .guidance.run import Run
-from .losses import Loss
-from .model_settings import method_for
+from .methods import MethodLike
+from .model_settings import method_for, method_of
 
 
 @contextmanager
 def guide(
     pipe: Any,
-    method: str | BaseMethod | Loss = "attend-and-excite",
+    method: MethodLike = "attend-and-excite",
     *,
     entities: Entities = None,
     parser: Any = None,
@@ -41,7 +41,8 @@ def guide(
     ['red cat', 'blue bench']
 
     `method` is a label (`syngen`, with the settings kept in the model's folder, else the paper's; `syngen@paper`;
-    `syngen:step_size=5`), a method object with settings of one's own, or a loss. `entities` overrules the parser
+    `syngen:step_size=5`), a method object with settings of one's own, a loss, the class of one of them, or a function
+    `f(maps, groups) -> (batch,)` of raw attention maps (batch, token, height, width). `entities` overrules the parser
     ("red cat; blue bench", or one such text per prompt); `parser`, a spaCy pipeline or its name ("en_core_web_trf"), takes
     the place of the embedded one. `prompts` gives the words when the pipeline is called with
     embeddings. `record_maps` keeps the attention of every step in `run.maps`, at the price of one more part of a forward
@@ -50,7 +51,7 @@ def guide(
     On leaving the block, also by an exception, the pipeline is as it was. Raises `MethodError`, `ModelError`,
     `PromptError` or `CaptureError` when something cannot work.
     """
-    with attach(
+    with guided(
         pipe,
         method_for(pipe, method),
         entities=entities,
@@ -60,6 +61,53 @@ def guide(
         checkpointing=checkpointing,
     ) as run:
         yield run
+
+
+def attach(pipe: Any, method: MethodLike, **options: Any) -> Run:
+    """Guide every further call of a diffusers pipeline, until `detach`: for notebooks and servers, without a `with` block.
+
+    >>> import unbleed
+    >>> pipe = unbleed.load("emoji")
+    >>> run = unbleed.attach(pipe, "syngen")
+    >>> image = pipe("a red cat and a blue bench", num_inference_steps=2).images[0]
+    >>> unbleed.detach(pipe)
+    >>> len(run.steps)
+    1
+
+    Arguments and errors are those of `guide`. What was attached to the pipeline before is detached first, so that a cell of a
+    notebook can be run twice.
+    """
+    detach(pipe)
+    undo = ExitStack()
+    run = undo.enter_context(guide(pipe, method, **options))
+    pipe._unbleed_attached = undo
+    return run
+
+
+def detach(pipe: Any) -> None:
+    """Make a pipeline as it was before `attach`. Nothing happens to a pipeline that nothing is attached to."""
+    undo: ExitStack | None = vars(pipe).pop("_unbleed_attached", None)
+    if undo is not None:
+        undo.close()
+
+
+def method(label: str, *, model: Any = None, **settings: Any) -> BaseMethod:
+    """Return the method that a label means, with some settings changed.
+
+    >>> method("syngen", step_size=5.0).settings()["step_size"]
+    5.0
+    >>> method("syngen", model="emoji").settings()["resolution"]
+    16
+
+    Without `model`, settings are the paper's; with "emoji", a pipeline's folder or a pipeline, those that suit it, where it has
+    some. A setting of a further method of a sum has its name before it: `**{"overlap-iou.floor": 1e-6}`.
+
+    Raises `MethodError` for a name, a variant or a setting that does not exist.
+    """
+    if not isinstance(label, str):
+        raise MethodError(f'{label!r} is not a label; expected a text such as "syngen"')
+    source = model if model is None or isinstance(model, str | Path) else getattr(model, "name_or_path", None) or None
+    return method_of(label, source, settings)
 
 
 def load(model: str | Path = "emoji", *, dtype: torch.dtype | None = None, device: str | torch.device | None = None) -> Any:

@@ -18,8 +18,7 @@ from typing import Any
 from .emoji import WEIGHTS
 from .errors import MethodError, ModelError
 from .guidance.method import BaseMethod
-from .losses import Loss
-from .methods import method_from, names_in
+from .methods import MethodLike, method_from, names_in
 
 FILE_NAME = "unbleed.json"
 
@@ -57,7 +56,7 @@ def settings_of(model: str | Path | None) -> ModelSettings:
     return settings
 
 
-def method_for(pipe: Any, given: str | BaseMethod | Loss) -> BaseMethod:
+def method_for(pipe: Any, given: MethodLike) -> BaseMethod:
     """Return what `given` means for a pipeline: a label has the settings of the folder that the pipeline was loaded from."""
     return method_of(given, getattr(pipe, "name_or_path", None) or None) if isinstance(given, str) else method_from(given)
 

@@ -21,6 +21,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from ..guidance.edit import Edit, Opened, Rows, Scene
 from ..losses.regulation import patterns, regulation
 from ..precision import at_least_single
+from ..settings import AtLeastOne, Positive, Share
 from .answers import Question, answering
 
 
@@ -59,13 +60,13 @@ def _as_it_is(tensor: Tensor) -> Tensor:
 class RegulateEdit(Edit):
     """See the module."""
 
-    stop: float = 0.5
-    iterations: int = 20
-    rate: float = 100.0
-    share: float = 0.2
-    quantile: float = 0.9
-    memory: float = 0.25  # share of the step before in what is added
-    fading: float = 0.99  # what is added is worth this to the power of the share of the run times 50
+    stop: Share = 0.5
+    iterations: AtLeastOne = 20
+    rate: Positive = 100.0
+    share: Share = 0.2
+    quantile: Share = 0.9
+    memory: Share = 0.25  # share of the step before in what is added
+    fading: Share = 0.99  # what is added is worth this to the power of the share of the run times 50
     keep_ends: bool = True
 
     @property

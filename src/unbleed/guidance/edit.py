@@ -9,13 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from ..losses.groups import TokenGroups
 from ..prompt import Parsed, PromptTokens
+from ..settings import check_settings
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,10 @@ class Edit(ABC):
     """Settings of a change inside the denoiser. `families` names those in which it can be made, see `attention.families`."""
 
     families: ClassVar[tuple[str, ...]] = ("sd",)
+
+    def __post_init__(self) -> None:
+        if is_dataclass(self):
+            check_settings(self)
 
     @property
     def replaces_attention(self) -> bool:

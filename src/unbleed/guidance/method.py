@@ -10,11 +10,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
-from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from ..attention.families import Part
 from ..errors import MethodError
 from ..losses import Loss
+from ..losses.base import LossFunction, as_loss, called
+from ..settings import AtLeastOne, Positive, check_settings
 from .edit import Edit
 from .noise import NoiseSearch
 from .schedule import Schedule
@@ -60,20 +62,57 @@ class BaseMethod(ABC):
             *(["self-attention"] if any(loss.reads_self_attention for loss in losses) else []),
         )
 
-    def __add__(self, other: BaseMethod | Loss) -> Composition:
-        if not isinstance(other, (BaseMethod, Loss)):
+    def __add__(self, other: BaseMethod | Loss | LossFunction) -> Composition:
+        if not (isinstance(other, (BaseMethod, Loss)) or callable(other)):
             return NotImplemented
-        return Composition((*_weighted(self), *_weighted(other if isinstance(other, BaseMethod) else Method(other))))
+        return Composition((*_weighted(self), *_weighted(other if isinstance(other, BaseMethod) else _alone(other))))
+
+    def __radd__(self, other: Loss | LossFunction | Literal[0]) -> BaseMethod:
+        if other == 0:  # sum([...]) begins with it
+            return self
+        return _alone(other) + self if isinstance(other, Loss) or callable(other) else NotImplemented
+
+    def __sub__(self, other: BaseMethod | Loss | LossFunction) -> Composition:
+        if isinstance(other, BaseMethod):
+            return self + -other
+        return self + -as_loss(other) if isinstance(other, Loss) or callable(other) else NotImplemented
+
+    def __neg__(self) -> Composition:
+        return -1 * self
 
     def __mul__(self, weight: float) -> Composition:
+        if not isinstance(weight, int | float):
+            return NotImplemented
         return Composition(tuple((weight * own, method) for own, method in _weighted(self)))
 
     __rmul__ = __mul__
 
 
+class _LossField:
+    """A field of a dataclass that holds a loss, and takes a function for one."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Loss | None:
+        return None if instance is None else vars(instance)[self.name]
+
+    def __set__(self, instance: Any, value: Loss | LossFunction | None) -> None:
+        vars(instance)[self.name] = None if value is None else as_loss(value, self.name)
+
+
 @dataclass(frozen=True)
 class Method(BaseMethod):
-    """A method in parts: `Method(SynGenLoss() + 0.5 * OverlapLoss("iou"), Schedule(stop=0.3, step_size=10))`.
+    """A method in parts.
+
+    >>> from unbleed.guidance import Schedule
+    >>> from unbleed.losses import BindingLoss, OverlapLoss
+    >>> method = Method(BindingLoss() + 0.5 * OverlapLoss("iou"), Schedule(stop=0.3, step_size=10))
+    >>> method.needs
+    ('gradient', 'parser')
+
+    A loss may be a function `f(maps, groups) -> (batch,)`, see `losses.base.LossFunction`. Raises `MethodError` for a part that
+    is not one.
 
     `parity="paper"` does what the authors' code does where ours departs from it: steps are counted as calls of the
     denoiser (PNDM visits its second noise level twice, and both are guided), the guidance forward sees the latents
@@ -84,16 +123,22 @@ class Method(BaseMethod):
     keeps those of one part of the denoiser.
     """
 
-    loss: Loss | None = None  # whose gradient moves the latents
+    loss: _LossField = _LossField()  # whose gradient moves the latents; None moves nothing
     schedule: Schedule = field(default_factory=Schedule)
     descent: Descent = field(default_factory=Descent)
-    refinement: Loss | None = None  # in steps that are refined, where it is another than `loss`
+    refinement: _LossField = _LossField()  # in steps that are refined, where it is another than `loss`
     noise: NoiseSearch | None = None  # what becomes of the noise before the first step
     edits: tuple[Edit, ...] = ()  # what is changed inside the denoiser, without a gradient
     parity: Parity = "ours"
-    resolution: int | None = None
+    resolution: AtLeastOne | None = None
     layers: Part = "all"
     name: str = "method"
+
+    def __post_init__(self) -> None:
+        check_settings(self, "a method")
+        wrong = [edit for edit in self.edits if not isinstance(edit, Edit)] if isinstance(self.edits, tuple) else [self.edits]
+        if wrong:
+            raise MethodError(f"edits of a method has {wrong[0]!r}; expected a tuple of edits, as in (PhraseEdit(),)")
 
     def parts(self) -> Method:
         return self
@@ -123,33 +168,15 @@ class PaperMethod(BaseMethod):
     reconstruction: ClassVar[bool] = False
 
     parity: Parity = setting("ours", "see Method")
-    resolution: int | None = setting(None, "the layers that the papers read on this kind of model")
+    resolution: AtLeastOne | None = setting(None, "the layers that the papers read on this kind of model")
     layers: Part = setting("all", "all layers of that resolution, as the papers do")
     direction: Direction = setting("plain", "the gradient as it is, as the papers do")
-    limit: float | None = setting(None, "no limit, as the papers do")
+    limit: Positive | None = setting(None, "no limit, as the papers do")
     enough: float | None = setting(None, "guided to the end whatever the loss, as the papers do")
 
     def __post_init__(self) -> None:
         """Refuse settings of the wrong kind when they are given, not in the middle of a run."""
-        for name, expected in get_type_hints(type(self)).items():
-            if get_origin(expected) is ClassVar:
-                continue
-            value = getattr(self, name)
-            if get_origin(expected) is Literal and value not in get_args(expected):
-                raise MethodError(f'{name} of {self.name} is "{value}"; expected one of {", ".join(get_args(expected))}')
-            if value is None and type(None) in get_args(expected):
-                continue
-            number = {float: (int, float), float | None: (int, float), int: int, int | None: int}.get(expected)
-            if expected is bool and not isinstance(value, bool):
-                raise MethodError(f"{name} of {self.name} is {value!r}; expected true or false")
-            if number and not _is_number(value, number):
-                raise MethodError(f"{name} of {self.name} is {value!r}; expected a number")
-            if get_origin(expected) is Mapping and not (
-                isinstance(value, Mapping) and all(_is_number(x, (int, float)) for pair in value.items() for x in pair)
-            ):
-                raise MethodError(
-                    f"{name} of {self.name} is {value!r}; expected numbers by shares of the run, as in {{0.2: 0.5}}"
-                )
+        check_settings(self, self.name)
         _ = self.parts()  # checks its own figures
 
     @abstractmethod
@@ -237,6 +264,11 @@ def _weighted(method: BaseMethod) -> tuple[tuple[float, BaseMethod], ...]:
     return method.weighted if isinstance(method, Composition) else ((1.0, method),)
 
 
+def _alone(loss: Loss | LossFunction) -> Method:
+    """Return a loss of a sum as a method, by its own name: two losses of a sum are two methods."""
+    return Method(loss, name=called(as_loss(loss)))
+
+
 def _sum(weighted: list[tuple[float, Loss]]) -> Loss | None:
     total: Loss | None = None
     for weight, loss in weighted:
@@ -255,7 +287,3 @@ def _plain(value: Any) -> Any:
 def _parameter(method: Any, of: Field[Any], source: str) -> Parameter:
     default = of.default if of.default is not MISSING else of.default_factory()  # type: ignore[misc]
     return Parameter(of.name, _plain(getattr(method, of.name)), _plain(default), of.metadata.get("source", source))
-
-
-def _is_number(value: Any, kinds: Any) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)

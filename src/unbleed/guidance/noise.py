@@ -24,6 +24,8 @@ from torch import Tensor
 
 from ..errors import MethodError
 from ..losses import Loss
+from ..losses.base import as_loss
+from ..settings import check_settings
 from .update import Evaluate, at_targets
 
 
@@ -43,6 +45,8 @@ class NoiseSearch:
     divergence: float = 1e-3  # the limit, in nats per value
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "loss", as_loss(self.loss, "loss of a noise search"))
+        check_settings(self, "a noise search")
         if not 1 <= self.rounds <= 100 or self.steps < 1 or self.last_steps < 0:
             raise MethodError(
                 f"a noise search of {self.rounds} rounds of {self.steps} steps and {self.last_steps} last ones; "

@@ -17,6 +17,7 @@ from ..attention.families import Grid, grid_of
 from ..attention.probe import native_processors
 from ..errors import ModelError, UnbleedWarning
 from ..losses import Loss, Seen
+from ..losses.base import concerned_by, terms_of
 from ..losses.groups import TokenGroups
 from ..precision import at_least_single, gradient_through
 from .call import DenoiserCall
@@ -104,7 +105,7 @@ class Session:
     def _rows_of(self, loss: Loss | None) -> list[int]:
         """Return the images that `loss` has something to say about."""
         assert self.groups is not None
-        return loss.concerns(self.groups).nonzero().flatten().tolist() if loss else []
+        return concerned_by(loss, self.groups).nonzero().flatten().tolist() if loss else []
 
     def _groups_of(self, rows: tuple[int, ...], device: torch.device) -> TokenGroups:
         """Return the groups of the images `rows`, chosen on the CPU and once, so that no step waits for the device."""
@@ -257,7 +258,7 @@ class Session:
                 )
             if "measured" in self.remembers:
                 self.measured.update(zip(rows, seen.maps.detach(), strict=True))
-            terms = of.terms(seen, self._groups_of(tuple(rows), z.device))
+            terms = terms_of(of, seen, self._groups_of(tuple(rows), z.device))
             loss = torch.stack(list(terms.values())).sum(dim=0)
             # with gradient checkpointing the backward runs parts of the denoiser again, and they are to be edited too
             with self.edited(self._rows_alone(call, rows)):

@@ -6,15 +6,15 @@ move while its neighbours are refined, and an image whose gradient is not finite
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from ..errors import MethodError
+from ..settings import is_number
 from .schedule import Refinement
 
 Direction = Literal["plain", "unit"]
@@ -33,9 +33,11 @@ class Descent:
     enough: float | None = None
 
     def __post_init__(self) -> None:
-        if self.limit is not None and not self.limit > 0:
+        if self.direction not in get_args(Direction):
+            raise MethodError(f'direction is "{self.direction}"; expected one of {", ".join(get_args(Direction))}')
+        if self.limit is not None and not (is_number(self.limit) and self.limit > 0):
             raise MethodError(f"limit is {self.limit}; expected a number above 0, or none")
-        if self.enough is not None and math.isnan(self.enough):
+        if self.enough is not None and not is_number(self.enough):
             raise MethodError(f"enough is {self.enough}; expected a loss, or none")
 
     def is_met(self, loss: float) -> bool:

@@ -1,14 +1,17 @@
-"""What every loss has in common, and how losses add up."""
+"""What every loss has in common, how losses add up, and how a function becomes one."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, is_dataclass
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 
+from ..errors import MethodError
+from ..settings import NotNegative, Positive, check_settings, is_number
 from .groups import TokenGroups
 from .maps import Kept
 
@@ -26,8 +29,25 @@ class Seen:
     share: float = 0.0  # of the run that is over, from 0 to 1
 
 
+LossFunction = Callable[[Tensor, TokenGroups], Tensor]
+"""`f(maps, groups)`: raw maps (batch, token, height, width) to one value per image, (batch,), lower is better."""
+
+
 class Loss(ABC):
-    """A loss with its settings. Losses compose: `ExciteLoss() + 0.5 * BindingLoss()`."""
+    """A loss with its settings, or `FunctionLoss` for one without. Losses and functions add up:
+
+    >>> from unbleed.losses import BindingLoss, ExciteLoss
+    >>> def spread(maps, groups):
+    ...     return maps.var(dim=(2, 3)).sum(dim=1)
+    >>> ExciteLoss() + 0.5 * BindingLoss() - spread  # doctest: +ELLIPSIS
+    SumLoss(weighted=((1.0, ExciteLoss(...)), (0.5, BindingLoss(...)), (-1.0, spread)))
+
+    A sub-class has `terms`. It may be a frozen dataclass, whose fields are then checked against their annotations.
+    """
+
+    def __post_init__(self) -> None:
+        if is_dataclass(self):
+            check_settings(self)
 
     @property
     def reads_self_attention(self) -> bool:
@@ -42,21 +62,108 @@ class Loss(ABC):
     def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
         """Return the loss in parts that add up to it, each of shape (batch,)."""
 
-    @abstractmethod
     def concerns(self, groups: TokenGroups) -> Tensor:
-        """Return bool (batch,): where the prompt has something that this loss is about."""
+        """Return bool (batch,): the images that the loss applies to, by default all. The others are not guided by it."""
+        return torch.ones(groups.images, dtype=torch.bool, device=groups.prompt.device)
 
     def __call__(self, maps: Tensor, groups: TokenGroups, **more: Any) -> Tensor:
         """Return the loss, (batch,), for maps (batch, token, height, width); `more` are further fields of `Seen`."""
-        return torch.stack(list(self.terms(Seen(maps, **more), groups).values())).sum(dim=0)
+        return torch.stack(list(terms_of(self, Seen(maps, **more), groups).values())).sum(dim=0)
 
-    def __add__(self, other: Loss) -> Loss:
-        return SumLoss((*_weighted(self), *_weighted(other))) if isinstance(other, Loss) else NotImplemented
+    def __add__(self, other: Loss | LossFunction) -> Loss:
+        if not (isinstance(other, Loss) or callable(other)):
+            return NotImplemented
+        return SumLoss((*_weighted(self), *_weighted(as_loss(other))))
+
+    def __radd__(self, other: LossFunction | Literal[0]) -> Loss:
+        if other == 0:  # sum([...]) begins with it
+            return self
+        return as_loss(other) + self if callable(other) else NotImplemented
+
+    def __sub__(self, other: Loss | LossFunction) -> Loss:
+        return self + -as_loss(other) if isinstance(other, Loss) or callable(other) else NotImplemented
+
+    def __rsub__(self, other: LossFunction) -> Loss:
+        return as_loss(other) + -self if callable(other) else NotImplemented
+
+    def __neg__(self) -> Loss:
+        return -1 * self
 
     def __mul__(self, weight: float) -> Loss:
+        if not isinstance(weight, int | float):
+            return NotImplemented
+        if not is_number(weight):
+            raise MethodError(f"the weight of {called(self)} is {weight}; expected a finite number")
         return SumLoss(tuple((weight * own, loss) for own, loss in _weighted(self)))
 
     __rmul__ = __mul__
+
+
+@dataclass(frozen=True, repr=False)
+class FunctionLoss(Loss):
+    """A loss without settings, from `f(maps, groups) -> (batch,)`, see `LossFunction`."""
+
+    function: LossFunction
+
+    def __repr__(self) -> str:
+        return called(self)
+
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        return {called(self): self.function(seen.maps, groups)}
+
+
+def as_loss(given: Any, name: str = "loss") -> Loss:
+    """Return a loss for a loss, the class of one, or a function; raise `MethodError`, with `name`, for anything else."""
+    if isinstance(given, type) and issubclass(given, Loss):
+        given = given()
+    if isinstance(given, Loss):
+        return given
+    if callable(given) and not isinstance(given, type):
+        return FunctionLoss(cast(LossFunction, given))
+    raise MethodError(f"{name} is {given!r}; expected a loss such as ExciteLoss(), or a function f(maps, groups) -> (batch,)")
+
+
+def called(loss: Loss) -> str:
+    """Return the name of a loss in messages: that of its function, or of its class."""
+    if isinstance(loss, FunctionLoss):
+        return getattr(loss.function, "__name__", type(loss.function).__name__)
+    return type(loss).__name__
+
+
+def terms_of(loss: Loss, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    """Return `loss.terms(...)`; raise `MethodError` for anything but named tensors of one value per image, with a gradient.
+
+    A part that is 0 may be without one.
+    """
+    terms = loss.terms(seen, groups)
+    expected = f"one value per image, a float tensor of shape ({groups.images},)"
+    if not isinstance(terms, dict) or not terms:
+        raise MethodError(f"terms of {called(loss)} returned {_shown(terms)}; expected names with {expected}")
+    for name, value in terms.items():
+        part = "" if isinstance(loss, FunctionLoss) else f' for "{name}"'
+        if not (isinstance(value, Tensor) and value.shape == (groups.images,) and value.is_floating_point()):
+            raise MethodError(f"{called(loss)} returned {_shown(value)}{part}; expected {expected}")
+        if seen.maps.requires_grad and torch.is_grad_enabled() and not value.requires_grad and value.any():
+            raise MethodError(
+                f"{called(loss)} returned values without a gradient{part}; expected them to be computed from the maps by torch "
+                "alone, without detach(), item(), numpy or no_grad()"
+            )
+    return terms
+
+
+def concerned_by(loss: Loss, groups: TokenGroups) -> Tensor:
+    """Return `loss.concerns(groups)`; raise `MethodError` for anything but bool (batch,)."""
+    concerned = loss.concerns(groups)
+    if not (isinstance(concerned, Tensor) and concerned.dtype == torch.bool and concerned.shape == (groups.images,)):
+        raise MethodError(
+            f"concerns of {called(loss)} returned {_shown(concerned)}; expected a bool tensor of shape ({groups.images},), "
+            "True for the images that the loss applies to"
+        )
+    return concerned
+
+
+def _shown(value: Any) -> str:
+    return f"a {value.dtype} tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
 
 
 @dataclass(frozen=True)
@@ -77,14 +184,14 @@ class SumLoss(Loss):
     def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
         parts: dict[str, Tensor] = {}
         for weight, loss in self.weighted:
-            for name, value in loss.terms(seen, groups).items():
+            for name, value in terms_of(loss, seen, groups).items():
                 while name in parts:
                     name += "'"
                 parts[name] = weight * value
         return parts
 
     def concerns(self, groups: TokenGroups) -> Tensor:
-        return torch.stack([loss.concerns(groups) for _, loss in self.weighted]).any(dim=0)
+        return torch.stack([concerned_by(loss, groups) for _, loss in self.weighted]).any(dim=0)
 
 
 @dataclass(frozen=True)
@@ -92,8 +199,8 @@ class RenormalisingLoss(Loss):
     """Settings of the losses that read the maps as Attend-and-Excite makes them, see `unbleed.losses.maps`."""
 
     kept: Kept = "auto"
-    temperature: float = 100.0
-    sigma: float = 0.5
+    temperature: Positive = 100.0
+    sigma: NotNegative = 0.5
 
     @property
     def reading(self) -> dict[str, Any]:

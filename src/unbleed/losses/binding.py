@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..settings import NotNegative
 from .base import Loss, Seen, has_entities, has_modifiers
 from .groups import TokenGroups
 from .maps import in_single
@@ -90,7 +91,7 @@ class BindingLoss(Loss):
     """See `binding`."""
 
     include_entities: bool = False
-    floor: float = 1e-8
+    floor: NotNegative = 1e-8
 
     def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
         positive, negative = binding(seen.maps, groups, include_entities=self.include_entities, floor=self.floor)

@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..settings import NotNegative, Positive
 from .base import Loss, Remembered, Seen, has_entities, mean_per_image
 from .groups import TokenGroups
 from .maps import Kept, renormalise, smooth, word_maps
@@ -85,11 +86,11 @@ def directions(maps: Tensor, floor: float = 1e-4) -> Tensor:
 class ContrastLoss(Loss):
     """See `contrast`."""
 
-    temperature: float = 0.5
+    temperature: Positive = 0.5
     normalise: bool = False
-    sigma: float = 0.5
+    sigma: NotNegative = 0.5
     kept: Kept = "auto"
-    sharpness: float = 100.0
+    sharpness: Positive = 100.0
 
     @property
     def remembers(self) -> Remembered:

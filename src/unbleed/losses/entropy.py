@@ -31,6 +31,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..settings import NotNegative
 from .base import Loss, Seen, has_entities, has_modifiers, sum_per_image
 from .binding import _pairs
 from .groups import TokenGroups
@@ -88,7 +89,7 @@ class EntropyLoss(Loss):
     sign: Literal["intent", "formula"] = "intent"
     include_entities: bool = False
     normalised: bool = False
-    floor: float = 1e-8
+    floor: NotNegative = 1e-8
 
     def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
         pair, outside = entropy_terms(seen.maps, groups, **asdict(self))

@@ -22,6 +22,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..settings import AtLeastOne
 from .base import RenormalisingLoss, Seen, has_entities, worst_per_image
 from .groups import TokenGroups
 from .maps import Kept, renormalise, smooth, word_maps
@@ -65,7 +66,7 @@ class ExciteLoss(RenormalisingLoss):
     """See `excite`."""
 
     pieces: Literal["sum", "last"] = "sum"
-    places: int = 1
+    places: AtLeastOne = 1
 
     def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
         return {"excite": excite(seen.maps, groups, **self.reading, pieces=self.pieces, places=self.places)}

@@ -26,6 +26,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..settings import NotNegative, Share
 from .base import Loss, Seen, has_entities, sum_per_image
 from .components import component, side_by_side
 from .groups import TokenGroups
@@ -99,9 +100,9 @@ def _regions(entities: Tensor, groups: TokenGroups, tau: float) -> Tensor:
 class AnchoringLoss(Loss):
     """See `anchoring`; regions are found anew at every evaluation."""
 
-    tau: float = 0.4
+    tau: Share = 0.4
     weight_outside: float = 1.0
-    sigma: float = 0.5
+    sigma: NotNegative = 0.5
 
     def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
         return anchoring(seen.maps, groups, tau=self.tau, weight_outside=self.weight_outside, sigma=self.sigma)._asdict()

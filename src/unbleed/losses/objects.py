@@ -24,6 +24,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..settings import NotNegative
 from .base import RenormalisingLoss, Seen, has_entities, sum_per_image
 from .binding import _furthest_piece, _pairs, distances
 from .contrast import directions
@@ -82,7 +83,7 @@ class ObjectLoss(RenormalisingLoss):
 
     distance: Literal["cosine", "kl"] = "cosine"
     weight_intensity: float = 0.5
-    floor: float = 1e-8
+    floor: NotNegative = 1e-8
 
     def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
         positive, negative = object_binding(seen.maps, groups, distance=self.distance, floor=self.floor)

@@ -33,6 +33,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..settings import NotNegative
 from .base import Loss, Seen, has_entities, mean_per_image, sum_per_image
 from .groups import TokenGroups
 from .maps import distributions, in_single, word_maps
@@ -171,7 +172,7 @@ class OverlapLoss(Loss):
     """`iou`, `centre_distance` ("com"), `divergence` ("kl") or `compactness` ("cc")."""
 
     kind: Overlap = "iou"
-    floor: float = 1e-8
+    floor: NotNegative = 1e-8
 
     def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
         return {f"overlap {self.kind}": _OVERLAPS[self.kind](seen.maps, groups, floor=self.floor)}

@@ -29,6 +29,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..settings import NotNegative, Positive
 from .base import Loss, Seen, has_entities, mean_per_image
 from .groups import TokenGroups
 from .maps import Kept, min_max, renormalise, word_maps
@@ -123,8 +124,8 @@ class PredicateLoss(Loss):
     weight_leakage: float = 0.3
     form: Literal["code", "paper"] = "code"
     kept: Kept = "auto"
-    temperature: float = 100.0
-    floor: float = 1e-4
+    temperature: Positive = 100.0
+    floor: NotNegative = 1e-4
 
     def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
         reading = {"kept": self.kept, "temperature": self.temperature, "floor": self.floor}

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..settings import Share
 from .base import Remembered, RenormalisingLoss, Seen, has_entities, sum_per_image
 from .groups import TokenGroups
 from .maps import Kept, in_single, min_max, renormalise, smooth, word_maps
@@ -88,7 +89,7 @@ class SegregationLoss(RenormalisingLoss):
 class RetentionLoss(RenormalisingLoss):
     """See `retention`; 0 in the first step, which has none before it."""
 
-    threshold: float = 0.5
+    threshold: Share = 0.5
 
     @property
     def remembers(self) -> Remembered:

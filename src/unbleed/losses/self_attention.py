@@ -35,6 +35,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CaptureError
+from ..settings import AtLeastOne
 from .base import RenormalisingLoss, Seen, has_entities, mean_per_image, sum_per_image
 from .components import component, side_by_side
 from .excite import neglect
@@ -196,7 +197,7 @@ class SelfCrossLoss(RenormalisingLoss):
     """See `self_cross`."""
 
     gate: float = 0.5
-    places: int = 16
+    places: AtLeastOne = 16
     normalise: Literal["auto", "always", "never"] = "auto"
 
     @property

@@ -27,6 +27,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..settings import AtLeastOne, Share
 from .base import RenormalisingLoss, Seen, has_entities, sum_per_image
 from .groups import TokenGroups
 from .localization import differentiate
@@ -114,8 +115,8 @@ def _mean_of_largest(maps: Tensor, where: Tensor, k: int) -> Tensor:
 class SuppressionLoss(RenormalisingLoss):
     """See `suppression`."""
 
-    level: float = 0.5
-    k: int = 8
+    level: Share = 0.5
+    k: AtLeastOne = 8
     weight_outside: float = 1.0
     weight_evenness: float = 1.0
     weight_exclusivity: float = 1.0

@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import MethodError
 from ..guidance.method import BaseMethod, Composition, Method, PaperMethod
 from ..losses import Loss
+from ..losses.base import LossFunction, as_loss
 from .a_star import AStar
 from .attend_and_excite import AttendAndExcite
 from .attention_regulation import AttentionRegulation
@@ -23,15 +24,15 @@ from .initno import InitNO
 from .none import NoGuidance
 from .overlap import OverlapCC, OverlapCoM, OverlapIoU, OverlapKL
 from .predicated import Predicated
+from .registry import Kind, Registry
 from .self_cross import SelfCross
 from .structure_diffusion import StructureDiffusion
 from .suppress import Suppress
 from .syngen import SynGen
 from .syngen_entropy import SynGenEntropy
 
-METHODS: dict[str, type[PaperMethod]] = {
-    method.name: method
-    for method in (
+METHODS = Registry(
+    (
         NoGuidance,
         AttendAndExcite,
         SynGen,
@@ -53,7 +54,7 @@ METHODS: dict[str, type[PaperMethod]] = {
         AttentionRegulation,
         Composable,
     )
-}
+)
 
 __all__ = [
     "EBAMA",
@@ -66,6 +67,7 @@ __all__ = [
     "Conform",
     "DivideAndBind",
     "InitNO",
+    "MethodLike",
     "NoGuidance",
     "OverlapCC",
     "OverlapCoM",
@@ -79,21 +81,47 @@ __all__ = [
     "SynGenEntropy",
     "method_from",
     "names_in",
+    "register",
 ]
 
 
-def method_from(given: str | BaseMethod | Loss, settings: Mapping[str, Any] | None = None) -> BaseMethod:
-    """Return the method that is meant by a name, a sum of names, a method or a bare loss, with some settings changed.
+MethodLike = str | BaseMethod | type[BaseMethod] | Loss | type[Loss] | LossFunction
+"""A label, a method, a loss, the class of one of them with its defaults, or a function `f(maps, groups) -> (batch,)`."""
+
+
+def register(kind: Kind) -> Kind:
+    """Make a method known by its name, and return its class:
+
+        @unbleed.register
+        @dataclass(frozen=True, kw_only=True)
+        class Even(unbleed.PaperMethod):
+            name: ClassVar[str] = "even"
+            step_size: float = 20.0
+
+            def _parts(self):
+                return unbleed.Method(lambda maps, groups: ..., unbleed.Schedule(step_size=self.step_size))
+
+    It can then be named wherever a label can, in sums too: `guide(pipe, "even + 0.5*syngen")`. The same class may be registered
+    again, as when a cell of a notebook is run twice. What a package offers is found without a call, see `methods.registry`.
+
+    Raises `MethodError` for anything but a dataclass that inherits from `PaperMethod`, for a name that cannot be a label or is
+    another's, and for settings without a default.
+    """
+    return METHODS.add(kind)
+
+
+def method_from(given: MethodLike, settings: Mapping[str, Any] | None = None) -> BaseMethod:
+    """Return the method that is meant by a name, a sum of names, a method, a loss or a function, with some settings changed.
 
     >>> method_from("syngen + 0.5*overlap-iou", {"step_size": 10.0, "overlap-iou.floor": 1e-6}).name
     'syngen + 0.5*overlap-iou'
 
     Raises `MethodError` for a name or a setting that does not exist; the message has the nearest ones.
     """
-    if isinstance(given, (BaseMethod, Loss)):
+    if not isinstance(given, str):
         if settings:
             raise MethodError(f"settings {', '.join(settings)} were given beside a method object; set them on the object")
-        return given if isinstance(given, BaseMethod) else Method(given)
+        return _as_method(given)
     weighted = _read_sum(given)
     own: list[dict[str, Any]] = [{} for _ in weighted]
     for key, value in (settings or {}).items():
@@ -104,6 +132,22 @@ def method_from(given: str | BaseMethod | Loss, settings: Mapping[str, Any] | No
         own[places[0]][name] = value
     methods = [(weight, _made(name, changes)) for (weight, name), changes in zip(weighted, own, strict=True)]
     return methods[0][1] if len(methods) == 1 and methods[0][0] == 1 else Composition(tuple(methods))
+
+
+def _as_method(given: Any) -> BaseMethod:
+    if isinstance(given, type) and issubclass(given, BaseMethod | Loss):
+        try:
+            given = given()
+        except TypeError as error:
+            raise MethodError(f"{given.__name__} cannot be made without settings ({error}); give an object of it") from None
+    if isinstance(given, BaseMethod):
+        return given
+    if isinstance(given, Loss) or (callable(given) and not isinstance(given, type)):
+        return Method(as_loss(given))
+    raise MethodError(
+        f'{given!r} is not a method; expected a label such as "syngen", a method, a loss, or a function '
+        "f(maps, groups) -> (batch,)"
+    )
 
 
 def names_in(text: str) -> list[str]:
@@ -127,14 +171,9 @@ def _read_sum(text: str) -> list[tuple[float, str]]:
 def _made(name: str, settings: dict[str, Any]) -> PaperMethod:
     kind = METHODS[name]
     known = [f.name for f in fields(kind)]
-    for key, value in settings.items():
+    for key in settings:
         if key not in known:
             raise MethodError(f'{name} has no setting "{key}"; {_nearest(key, known)}')
-        if isinstance(value, Mapping):  # JSON knows only text as keys
-            try:
-                settings[key] = {float(k): float(v) for k, v in value.items()}
-            except (TypeError, ValueError):
-                raise MethodError(f"{key} of {name} is {dict(value)}; expected shares of the run and numbers") from None
     return kind(**settings)
 
 

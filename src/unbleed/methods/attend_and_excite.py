@@ -18,30 +18,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..errors import MethodError
 from ..guidance.method import Method, PaperMethod, setting
 from ..guidance.schedule import Refinement, Schedule
 from ..losses.excite import ExciteLoss
 from ..losses.maps import Kept
+from ..settings import NotNegative, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
 class RenormalisingMethod(PaperMethod):
     """Settings of the methods that read the maps as Attend-and-Excite makes them."""
 
-    sigma: float = setting(0.5, "code of Attend-and-Excite: nominal width of the smoothing, the true one is sqrt(2) times it")
-    temperature: float = setting(
+    sigma: NotNegative = setting(0.5, "code of Attend-and-Excite: nominal width of the smoothing, in truth sqrt(2) times it")
+    temperature: Positive = setting(
         100.0,
         "code of Attend-and-Excite: factor in the softmax over tokens; lower where one token has much attention everywhere",
     )
     kept: Kept = setting("auto", "code of Attend-and-Excite: the tokens in that softmax, by how SD 1 and SD 2 pad")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.sigma < 0:
-            raise MethodError(f"sigma of {self.name} is {self.sigma}; expected 0 (no smoothing) or more")
-        if self.temperature <= 0:
-            raise MethodError(f"temperature of {self.name} is {self.temperature}; expected a number above 0")
 
 
 @dataclass(frozen=True, kw_only=True)

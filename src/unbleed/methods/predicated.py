@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ..errors import MethodError
 from ..guidance.method import Method, PaperMethod, setting
 from ..guidance.schedule import Refinement, Schedule
 from ..losses.maps import Kept
 from ..losses.predicates import PredicateLoss
+from ..settings import Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +37,8 @@ class Predicated(PaperMethod):
     weight_correspondence: float = setting(1.0, "authors' code")
     weight_leakage: float = setting(0.3, "paper and authors' code")
     form: Literal["code", "paper"] = setting("code", "authors' code: the geometric mean, where the paper has a product")
-    temperature: float = setting(100.0, "authors' code: of the softmax over tokens that existence reads")
+    temperature: Positive = setting(100.0, "authors' code: of the softmax over tokens that existence reads")
     kept: Kept = setting("auto", "authors' code, as Attend-and-Excite's")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.temperature <= 0:
-            raise MethodError(f"temperature of {self.name} is {self.temperature}; expected a number above 0")
 
     def _parts(self) -> Method:
         return Method(

@@ -1,0 +1,153 @@
+"""Settings of losses, edits and methods: each is checked against its annotation when it is given.
+
+A frozen dataclass says in its annotations what it takes, and calls `check_settings` once it is made:
+
+>>> from dataclasses import dataclass
+>>> @dataclass(frozen=True)
+... class Blur:
+...     sigma: NotNegative = 0.5
+...     def __post_init__(self):
+...         check_settings(self)
+>>> Blur(sigma=-1)
+Traceback (most recent call last):
+unbleed.errors.MethodError: sigma of Blur is -1; expected a number from 0 on
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from types import NoneType, UnionType
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from .errors import MethodError
+
+
+class Range(NamedTuple):
+    """The numbers from `low` to `high`, or above `low` where it is `open`."""
+
+    low: float
+    high: float
+    expected: str
+    open: bool = False
+
+    def has(self, value: float) -> bool:
+        return (self.low < value if self.open else self.low <= value) and value <= self.high
+
+
+Positive = Annotated[float, Range(0, math.inf, "a number above 0", open=True)]
+NotNegative = Annotated[float, Range(0, math.inf, "a number from 0 on")]
+Share = Annotated[float, Range(0, 1, "a number from 0 to 1")]
+AtLeastOne = Annotated[int, Range(1, math.inf, "a whole number from 1 on")]
+WholeNumber = Annotated[int, Range(0, math.inf, "a whole number from 0 on")]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class FrozenMapping(Mapping[K, V], Generic[K, V]):
+    """A mapping that can be hashed. It equals a dict of the same items.
+
+    >>> hash(FrozenMapping({0.2: 0.5})) == hash(FrozenMapping({0.2: 0.5}))
+    True
+    >>> FrozenMapping({0.2: 0.5}) == {0.2: 0.5}
+    True
+    """
+
+    def __init__(self, values: Mapping[K, V]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, key: K) -> V:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._values.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._values)
+
+
+def check_settings(owner: Any, name: str = "") -> None:
+    """Raise `MethodError` for a field of the dataclass `owner` that is not what its annotation says.
+
+    Mappings become frozen ones, and their keys numbers where numbers are expected: JSON knows only text as keys. A field
+    whose annotation cannot be resolved, or is of a kind that is not known here, is taken as it is.
+    """
+    hints = _hints(type(owner))
+    for field in fields(owner):
+        if field.name not in hints:
+            continue
+        value, hint = getattr(owner, field.name), hints[field.name]
+        if hasattr(hint, "__set__"):  # a descriptor checks what it is given
+            continue
+        if get_origin(hint) is Mapping and isinstance(value, Mapping):
+            value = FrozenMapping(_with_numbers(value) if get_args(hint)[0] is float else value)
+            object.__setattr__(owner, field.name, value)
+        if expected := _missed(value, hint):
+            shown = f'"{value}"' if isinstance(value, str) else repr(value)
+            raise MethodError(f"{field.name} of {name or type(owner).__name__} is {shown}; expected {expected}")
+
+
+def is_number(value: Any) -> bool:
+    """Return whether `value` is a finite number, and not True or False."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _with_numbers(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    try:
+        return {float(key): value for key, value in values.items()}
+    except (TypeError, ValueError):
+        return dict(values)  # refused for its keys
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Return the annotations of a class, without those that name what its module does not know."""
+    found: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        for name, annotation in inspect.get_annotations(base).items():
+            alone = type(base.__name__, (), {"__annotations__": {name: annotation}, "__module__": base.__module__})
+            try:
+                found[name] = get_type_hints(alone, include_extras=True)[name]
+            except (NameError, AttributeError):
+                found.pop(name, None)
+    return found
+
+
+def _missed(value: Any, hint: Any) -> str:
+    """Return what `hint` expects if `value` is not that, else nothing."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        ranges = [one for one in inner[1:] if isinstance(one, Range)]
+        missed = _missed(value, inner[0])
+        return next((one.expected for one in ranges if missed or not one.has(value)), missed)
+    if origin in (Union, UnionType):
+        missed = [_missed(value, one) for one in inner]
+        return ", or ".join(missed) if all(missed) else ""
+    if origin is Literal:
+        return "" if value in inner else f"one of {', '.join(map(str, inner))}"
+    if origin is Mapping:
+        numbers = isinstance(value, Mapping) and all(is_number(x) for pair in value.items() for x in pair)
+        return "" if inner != (float, float) or numbers else "numbers by shares of the run, as in {0.2: 0.5}"
+    if hint is float:
+        return "" if is_number(value) else "a number"
+    if hint is int:
+        return "" if is_number(value) and isinstance(value, int) else "a whole number"
+    if hint is bool:
+        return "" if isinstance(value, bool) else "true or false"
+    if hint is NoneType:
+        return "" if value is None else "none"
+    if hint is str:
+        return "" if isinstance(value, str) else "text"
+    if isinstance(hint, type):
+        return "" if isinstance(value, hint) else f"a {hint.__name__}"
+    return ""
