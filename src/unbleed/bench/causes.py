@@ -10,7 +10,8 @@ use of the area under a receiver operating characteristic curve", 1982). Intensi
 than 0.5 always speaks for the hypothesis, 0.5 is chance, and less speaks against it. The measure is ours.
 
 Intervals are percentiles of the hierarchical bootstrap of `unbleed.bench.statistics`. All quantities and steps are read with
-the same draw, so the differences of two quantities have intervals of their own.
+the same draw, so the differences of two quantities have intervals of their own. No interval is given below `MIN_PROMPTS`
+prompts, or as many pictures of either kind, nor where all draws give the same AUC, as where a quantity tells without fail.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from ..losses.overlap import intensity, overlap_of, spread
 from ..prompt import PromptTokens
 from .metrics.oracle import score
 from .plan import Plan
-from .statistics import LEVEL, Array, resample
+from .statistics import LEVEL, MIN_PROMPTS, Array, constant, resample
 
 DRAWS = 2_000
 
@@ -49,26 +50,26 @@ QUANTITIES = (Quantity("intensity", intensity, False), Quantity("spread", spread
 
 @dataclass(frozen=True)
 class Row:
-    """The AUC of one quantity with its 95 % interval; more than 0.5 speaks for the hypothesis."""
+    """The AUC of one quantity with its 95 % interval, if it has one; more than 0.5 speaks for the hypothesis."""
 
     quantity: str
     step: int | str  # from 0, or the name of a window over which the quantity was averaged first
     share: float | None  # of the run that is over at this step; None for a window
     auc: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The AUC of `quantity` minus that of `other`, averaged over the same window, with its 95 % interval."""
+    """The AUC of `quantity` minus that of `other`, averaged over the same window, with its 95 % interval, if it has one."""
 
     quantity: str
     other: str
     step: str
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -163,28 +164,36 @@ def compare(
     for taken in resample(prompts, seeds, draws, seed):
         weights = taken.reshape(len(taken), -1).astype(np.float64)
         drawn.append(of(weights[(weights[:, lost].sum(axis=1) > 0) & (weights[:, ~lost].sum(axis=1) > 0)]))
-    every = np.concatenate(drawn, axis=-1)
-    low, high = _interval(every)
+    every = np.moveaxis(np.concatenate(drawn, axis=-1), -1, 0)  # (draw, quantity, column)
+    enough = min(prompts, int(lost.sum()), int((~lost).sum())) >= MIN_PROMPTS
     names: list[tuple[int | str, float | None]] = [(step, step / steps) for step in range(steps)]
     names += [(window, None) for window in windows(steps)]
     rows = tuple(
-        Row(quantity.name, step, share, float(found[q, c]), float(low[q, c]), float(high[q, c]))
+        Row(quantity.name, step, share, float(found[q, c]), *_interval(every[:, q, c], enough))
         for q, quantity in enumerate(QUANTITIES)
         for c, (step, share) in enumerate(names)
     )
     differences = []
     for (b, other), (a, quantity) in combinations(enumerate(QUANTITIES), 2):
-        low, high = _interval(every[a] - every[b])
         differences += [
-            Difference(quantity.name, other.name, window, float(found[a, c] - found[b, c]), float(low[c]), float(high[c]))
+            Difference(
+                quantity.name,
+                other.name,
+                window,
+                float(found[a, c] - found[b, c]),
+                *_interval(every[:, a, c] - every[:, b, c], enough),
+            )
             for c, window in enumerate(windows(steps), start=steps)
         ]
     return rows, tuple(differences)
 
 
-def _interval(drawn: Array) -> Array:
-    """Return the low and the high end, (2, ...), of what was drawn, (..., draw)."""
-    return np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=-1)
+def _interval(drawn: Array, enough: bool) -> tuple[float, float] | tuple[None, None]:
+    """Return the low and the high end of what was drawn, (draw,); none where it does not support an interval."""
+    if not enough or constant(drawn):
+        return None, None
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 def build(plan: Plan, rows: Sequence[Sequence[Mapping[str, Any]]], *, draws: int = DRAWS, date: str = "") -> Causes:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from .causes import QUANTITIES, Causes, Difference, Row, windows
-from .numbers import percent, span
+from .numbers import percent, span, with_span
 from .plots import INK, PENS, svg_on_paper
 from .report import csv_text, write_texts
+from .statistics import MIN_PROMPTS
 from .wording import few_prompts, run_facts
 
 FEW_PICTURES = 20  # of one kind; with fewer the report warns of its intervals
@@ -34,21 +35,27 @@ def write(causes: Causes, folder: Path) -> dict[str, Path]:
 
 
 def result(causes: Causes) -> str:
-    """Return what the means over all steps say, the best first, and before others what is shown to be more than chance."""
-    means = sorted((row for row in causes.rows if row.step == "mean"), key=lambda row: (row.low > 0.5, row.auc), reverse=True)
+    """Return what the means over all steps say, the best first: those significantly above chance before others."""
+    means = sorted(
+        (r for r in causes.rows if r.step == "mean"), key=lambda r: (_least(r.auc, r.low) > 0.5, r.auc), reverse=True
+    )
     best, second, third = means
     alike = [row.quantity for row in (second, third) if _ahead(causes, best, row) <= 0]
-    if best.low <= 0.5:
-        words = "None of the three quantities is shown to predict, as its hypothesis says, that an entity goes missing"
+    if all(row.low is None for row in means):
+        words = "The AUC of the mean over all steps, for a missing entity,"
+    elif _least(best.auc, best.low) <= 0.5:
+        words = "No quantity predicts a missing entity significantly better than chance: the AUC of the mean over all steps"
     elif alike:
-        name = best.quantity.capitalize()
-        words = f"{name} predicts that an entity goes missing, but no difference to {' or '.join(alike)} can be shown"
+        words = (
+            f"{best.quantity.capitalize()} predicts a missing entity better than chance, but not significantly better than "
+            f"{' or '.join(alike)}: the AUC of the mean over all steps"
+        )
     else:
-        words = f"{best.quantity.capitalize()} predicts best that an entity goes missing"
+        words = f"{best.quantity.capitalize()} predicts a missing entity best: the AUC of the mean over all steps"
     told = f"{_said(best, '95 % interval ')} for {best.quantity}, {_said(second)} for {second.quantity}"
-    sentence = f"{words}: the AUC of the mean over all steps is {told} and {_said(third)} for {third.quantity}."
-    against = [row.quantity for row in means if row.high < 0.5]
-    return sentence + "".join(f" {name.capitalize()} speaks against its hypothesis." for name in against)
+    sentence = f"{words} is {told} and {_said(third)} for {third.quantity}."
+    against = [row.quantity for row in means if row.high is not None and row.high < 0.5]
+    return sentence + "".join(f" {name.capitalize()} is significantly below 0.5, against its hypothesis." for name in against)
 
 
 def markdown(causes: Causes) -> str:
@@ -79,7 +86,13 @@ def cautions(causes: Causes) -> list[str]:
     """Return what a reader must know before the figures."""
     lost = round(causes.missing * causes.pictures)
     kinds = [(lost, "miss an entity"), (causes.pictures - lost, "show every entity")]
-    few = [f"Intervals may be too narrow where few pictures {what}; here {n}." for n, what in kinds if n < FEW_PICTURES]
+    few = [
+        f"No interval is given where fewer than {MIN_PROMPTS} pictures {what}; here {n}."
+        if n < MIN_PROMPTS
+        else f"Intervals may be too narrow where fewer than {FEW_PICTURES} pictures {what}; here {n}."
+        for n, what in kinds
+        if n < FEW_PICTURES
+    ]
     return few_prompts(causes.run["prompts"]) + few
 
 
@@ -99,7 +112,8 @@ def notes(causes: Causes) -> list[str]:
         "steps a quantity is averaged first, picture by picture.",
         f"Intervals are 95 % percentile intervals of a hierarchical bootstrap of {run['draws']:,} draws: prompts with "
         "replacement, then seeds within each prompt, the same draw for all quantities and steps. They are not corrected for "
-        "the number of quantities and steps.",
+        f"the number of quantities and steps. None is given below {MIN_PROMPTS} prompts or pictures of either kind, nor where "
+        "all draws give the same AUC.",
         "Pictures of all prompts are compared with each other, so a quantity may also predict by what it says of the prompt. "
         "Whatever predicts need not be the cause.",
         "An entity is missing where the judge does not see its noun, whatever its colour. The judge is a network and can err.",
@@ -121,7 +135,8 @@ def plot(causes: Causes) -> str:
             rows = list(_by_step(causes, quantity.name))
             steps = [row.step for row in rows]
             label = f"{'high' if quantity.high else 'low'} {quantity.name}"
-            axes.fill_between(steps, [row.low for row in rows], [row.high for row in rows], color=pen, alpha=0.15, linewidth=0)
+            ends = [(row.auc, row.auc) if row.low is None else (row.low, row.high) for row in rows]
+            axes.fill_between(steps, *zip(*ends, strict=True), color=pen, alpha=0.15, linewidth=0)
             axes.plot(steps, [row.auc for row in rows], _LINES[quantity.name], color=pen, linewidth=2, label=label)
         axes.set(xlabel="denoising step (0 is noise)", ylabel="AUC for a missing entity (0.5: chance)")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -135,20 +150,27 @@ def _by_step(causes: Causes, quantity: str) -> Iterator[Row]:
     return (row for row in causes.rows if row.quantity == quantity and row.share is not None)
 
 
+def _least(value: float, low: float | None) -> float:
+    """Return the low end of a value's interval; of a value that is the same in every draw, the value."""
+    return value if low is None else low
+
+
 def _ahead(causes: Causes, best: Row, other: Row) -> float:
     """Return the least, at 95 %, by which the first of two quantities is ahead of the other over all steps."""
     for d in causes.differences:
         if d.step == "mean" and {d.quantity, d.other} == {best.quantity, other.quantity}:
-            return d.low if d.quantity == best.quantity else -d.high
+            mine = d.quantity == best.quantity
+            return _least(d.difference, d.low) if mine else -_least(d.difference, d.high)
     raise KeyError(best.quantity, other.quantity)
 
 
 def _said(row: Row, before: str = "") -> str:
-    return f"{row.auc:.2f} ({before}{span(row.low, row.high, '{:.2f}'.format)})"
+    interval = span(row.low, row.high, "{:.2f}".format)
+    return f"{row.auc:.2f}" + f" ({before}{interval})" * bool(interval)
 
 
 def _said_difference(difference: Difference) -> str:
-    return f"{_signed(difference.difference)} ({span(difference.low, difference.high, _signed)})"
+    return with_span(difference.difference, difference.low, difference.high, _signed)
 
 
 def _signed(value: float) -> str:

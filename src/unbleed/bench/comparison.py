@@ -24,13 +24,16 @@ WIDE = 8  # scores that one table holds; with more each metric has its own
 
 @dataclass(frozen=True)
 class Row:
-    """One score of one method. The baseline has no difference and no p; `relative_seconds` are times its own."""
+    """One score of one method. The baseline has no difference and no p; `relative_seconds` are times its own.
+
+    Intervals and p-values are None where `unbleed.bench.statistics` gives none.
+    """
 
     method: str
     metric: str  # the score's name
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     difference: float | None
     difference_low: float | None
     difference_high: float | None
@@ -184,7 +187,7 @@ def build(
 
 @dataclass(frozen=True)
 class _Figures:
-    """The numbers of a run: `values` (contender, score, prompt, seed), nan where a score has no ground, and `seconds` alike,
+    """The numbers of a run: `values` (contender, score, prompt, seed), nan where a score is undefined, and `seconds` alike,
     nan where they are not known."""
 
     labels: Sequence[str]
@@ -198,7 +201,7 @@ class _Figures:
         return sample(self.values[:, :, prompts], baseline=self.baseline, draws=self.draws, seed=seed)
 
     def rows(self, found: Sample, prompts: NDArray[np.bool_]) -> tuple[Row, ...]:
-        """Return a row for each method and score, but for scores that have no ground in any of the prompts."""
+        """Return a row for each method and score, but for scores that are undefined for all of the prompts."""
         arrays = vars(estimate(found, baseline=self.baseline)).values()
         grounds = (~np.isnan(self.values[:, :, prompts]).any(axis=(0, 3))).sum(axis=1)  # prompts of each score
         return tuple(

@@ -2,7 +2,7 @@
 baseline's.
 
 All methods have the same prompts and the same reference, so the error of a difference is that of the differences: the jackknife
-leaves one prompt out of both at a time.
+leaves one prompt out of both at a time. Below `MIN_PROMPTS` prompts there is no error, nor where it would be 0.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from .folders import kept_fingerprints, kept_metric
 from .metrics import read_label
 from .metrics.cmmd import Cmmd, Distance, Features, distance, features_of, mean_of_pairs
 from .results import PictureRow, results
+from .statistics import MIN_PROMPTS
 from .store import Store
+from .wording import few_prompts
 
 
 @dataclass(frozen=True)
 class Row:
-    """The distance of one method, and its difference to the baseline's, which has none; each with its standard error."""
+    """The distance of one method, and its difference to the baseline's, which has none; with standard errors, or None."""
 
     method: str
     pictures: int
     distance: float
-    error: float
+    error: float | None
     difference: float | None
     difference_error: float | None
 
@@ -75,6 +77,7 @@ def distances(
     single = [contender.label for contender in plan.contenders if contender.draws == 1]
     if several := [contender.label for contender in plan.contenders if contender.draws > 1]:
         cautions.append(f"{', '.join(several)} left out: a distance of all pictures does not say which draw is the best.")
+    cautions += few_prompts(len({picture.prompt for picture in found.pictures}))
     if not single or not found.pictures:
         raise BenchError(f"{folder} has no complete prompt to measure; finish the run first")
     others = looking.reference(reference, report=report)
@@ -105,5 +108,10 @@ def _distance(pictures: Sequence[PictureRow], method: str, reference: Features, 
 
 def _row(pictures: Sequence[PictureRow], method: str, measured: Mapping[str, Distance], base: str) -> Row:
     of, difference = measured[method], measured[method] - measured[base]
-    apart = (None, None) if method == base else (difference.value, difference.error)
-    return Row(method, len(_of(pictures, method)), of.value, of.error, *apart)
+    apart = (None, None) if method == base else (difference.value, _error(difference))
+    return Row(method, len(_of(pictures, method)), of.value, _error(of), *apart)
+
+
+def _error(of: Distance) -> float | None:
+    """Return the standard error of a distance; None where its prompts are too few to say, or all alike."""
+    return of.error if len(of.left_out) >= MIN_PROMPTS and of.error > 0 else None

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from .comparison import Report, Row, Table
 from .metrics.base import Score
-from .numbers import cost_words, span, unit, words_for
-from .wording import FEW_PROMPTS, better_or_worse, by_method
+from .numbers import cost_words, counted, span, words_for
+from .statistics import FEW_PROMPTS, MIN_PROMPTS
+from .wording import better_or_worse, by_method, in_values
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -75,20 +76,21 @@ def _of_method(method: str, scores: Sequence[Score], of: dict[str, Row], seconds
     for score in scores:
         row, words = of.get(score.name), words_for(score)
         values.append("--" if row is None else escaped(words(row.mean)) + _MARKS[better_or_worse(row, score)])
-        intervals.append("" if row is None else rf"{{\scriptsize {escaped(span(row.low, row.high, words))}}}")
+        interval = "" if row is None else span(row.low, row.high, words)
+        intervals.append(rf"{{\scriptsize {escaped(interval)}}}" if interval else "")
     lines = [_line([escaped(method), *values, seconds])]
-    return [*lines, _line(["", *intervals, ""])] if scores else lines
+    return [*lines, _line(["", *intervals, ""])] if any(intervals) else lines
 
 
 def _caption(report: Report, scores: Sequence[Score]) -> str:
     run = report.run
-    what = f"{run['title']}: {run['prompts']} prompts, {run['seeds']} {'seed' if run['seeds'] == 1 else 'seeds'} each."
+    what = f"{run['title']}: {counted(run['prompts'], 'prompt')}, {counted(run['seeds'], 'seed')} each."
     if scores:
-        what += f" {unit(scores, 'Percent', 'Means', 'Percent where shares, else means')}, with 95 % intervals."
-    if run["prompts"] < FEW_PROMPTS and scores:
-        what += f" From fewer than {FEW_PROMPTS} prompts intervals may be too narrow."
+        what += f" {in_values(report, scores, report.rows)}"
+    if MIN_PROMPTS <= run["prompts"] < FEW_PROMPTS and scores:
+        what += f" With fewer than {FEW_PROMPTS} prompts intervals may be too narrow."
     marked = rf" {_MARKS['better']}\,better, {_MARKS['worse']}\,worse than {escaped(report.baseline)} ($p < 0.05$ after Holm)."
-    return escaped(what) + marked * (bool(scores) and len(report.contenders) > 1)
+    return escaped(what) + marked * any(row.p is not None for row in report.rows)
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from .comparison import SIGNIFICANT, Report, Row, Table
+from .comparison import Report, Row, Table
 from .metrics.base import Score
-from .numbers import cost_words, span, unit, words_for, words_for_differences
-from .wording import by_method, cautions, exchanges, facts, notes, result
+from .numbers import cost_words, counted, with_span, words_for, words_for_differences
+from .wording import by_method, cautions, exchanges, facts, in_differences, in_values, notes, result
 
 Cell = Callable[[Score, Row], str]
 
@@ -20,7 +20,7 @@ def markdown(report: Report) -> str:
         count = report.run["groups"].get(group, report.run["prompts"])
         overall = report.overall if rows is report.rows else ()
         tables = [line for table in report.tables for line in _of_table(report, table, rows, overall)]
-        lines += [f"## {group} ({count} prompts)", "", *tables] if tables else []
+        lines += [f"## {group} ({counted(count, 'prompt')})", "", *tables] if tables else []
     if not report.scores:
         lines += ["## Cost", *_costs(report)]
     if texts := exchanges(report):
@@ -37,24 +37,22 @@ def _of_table(report: Report, table: Table, rows: Sequence[Row], overall: Sequen
     if not scores:
         return []
     lines = [f"### {table.metric}", ""] if len(report.tables) > 1 else []
-    lines += [f"{unit(scores, 'Percent', 'Means', 'Percent where shares, else means')}, with 95 % intervals."]
+    lines += [in_values(report, scores, rows)]
     lines += _cells(scores, rows, overall, _value)
     if len(report.contenders) > 1:
-        points = unit(scores, " in points", "", " in points where shares")
-        lines += [f"Differences to {report.baseline}{points}, with 95 % intervals; ✱ where p < {SIGNIFICANT} after Holm."]
+        lines += [in_differences(report, scores, rows)]
         others = [[row for row in of if row.difference is not None] for of in (rows, overall)]
         lines += _cells(scores, others[0], others[1], _difference)
     return lines
 
 
 def _value(score: Score, row: Row) -> str:
-    words = words_for(score)
-    return f"{words(row.mean)} ({span(row.low, row.high, words)})"
+    return with_span(row.mean, row.low, row.high, words_for(score))
 
 
 def _difference(score: Score, row: Row) -> str:
-    words, low, high = words_for_differences(score), row.difference_low or 0.0, row.difference_high or 0.0
-    return f"{words(row.difference or 0.0)} ({span(low, high, words)}){' ✱' * row.significant}"
+    words, difference = words_for_differences(score), row.difference or 0.0
+    return with_span(difference, row.difference_low, row.difference_high, words) + " ✱" * row.significant
 
 
 def _cells(scores: Sequence[Score], rows: Sequence[Row], overall: Sequence[Row], cell: Cell) -> list[str]:

@@ -33,8 +33,37 @@ def signed(value: float) -> str:
     return number(value, sign=True)
 
 
-def span(low: float, high: float, words: Callable[[float], str] = percent) -> str:
-    return f"{words(low)} to {words(high)}"
+def counted(number: int, noun: str) -> str:
+    """Return how many there are of what `noun` names.
+
+    >>> counted(1, "prompt"), counted(1200, "prompt")
+    ('1 prompt', '1,200 prompts')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def span(low: float | None, high: float | None, words: Callable[[float], str] = percent) -> str:
+    """Return an interval's ends; "" where there is no interval."""
+    return "" if low is None or high is None else f"{words(low)} to {words(high)}"
+
+
+def with_span(value: float, low: float | None, high: float | None, words: Callable[[float], str] = percent) -> str:
+    """Return a value with its interval, if it has one.
+
+    >>> with_span(0.5, 0.25, 0.75), with_span(0.5, None, None)
+    ('50.0 (25.0 to 75.0)', '50.0')
+    """
+    interval = span(low, high, words)
+    return f"{words(value)} ({interval})" if interval else words(value)
+
+
+def p_value(p: float) -> str:
+    """Return a p-value as papers print it.
+
+    >>> p_value(0.0002), p_value(0.0304)
+    ('p < 0.001', 'p = 0.030')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def times(ratio: float | None) -> str:

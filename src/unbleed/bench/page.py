@@ -16,10 +16,10 @@ from .captions import Caption, caption
 from .comparison import Report
 from .extras import extra
 from .failures import changes
-from .numbers import span, times, unit, words_for, words_for_differences
+from .numbers import counted, span, times, unit, words_for, words_for_differences
 from .plots import SHAPES, difference_plots, group_plot, styles, time_plot
 from .results import PictureRow
-from .wording import adjective, better_or_worse, by_method, cautions, exchanges, facts, notes, ranking, result
+from .wording import adjective, better_or_worse, by_method, cautions, exchanges, facts, in_values, notes, ranking, result
 
 SHEETS = 24  # prompts whose pictures the page shows,
 COLUMNS = 4  # and how many seeds of each
@@ -30,8 +30,8 @@ THUMBNAIL = 128  # pixels
 
 def html(report: Report) -> str:
     """Return the report as one HTML document that needs nothing else: pictures, plots and style are inside."""
-    words = (span, times, unit, words_for, words_for_differences, better_or_worse, adjective, ranking)
-    words += (result, cautions, exchanges, facts, notes, by_method)
+    words = (counted, span, times, unit, words_for, words_for_differences, better_or_worse, adjective, ranking)
+    words += (result, cautions, exchanges, facts, in_values, notes, by_method)
     plots = {"time": time_plot(report), "groups": group_plot(report), "differences": difference_plots(report)}
     return template("report.html.j2").render(
         {function.__name__: function for function in words},

@@ -23,7 +23,7 @@ _COLOURS = {INK: "currentColor", _RULE: "var(--rule)"} | {pen: f"var(--method-{n
 _ON_PAPER = {INK: "#1d1e22", _RULE: "#dedbd3"} | dict(zip(PENS, ("#6b6e76", "#0b62a8", "#c2500a", "#0c7d60"), strict=False))
 _WIDTH = 400  # px; a narrow page shrinks a plot to about 340, and its text of 13 px to 11
 
-Mark = tuple[Row, float, float, float]  # whose, its value, the interval's low and high end
+Mark = tuple[Row, float, float, float]  # whose, its value, the interval's low and high end: the value where there is none
 
 
 def styles(report: Report) -> dict[str, tuple[int, int]]:
@@ -42,7 +42,8 @@ def time_plot(report: Report) -> Any:
 
     def draw(axes: Any) -> None:
         for row, seconds in timed:
-            _mark(report, axes, row, [seconds] * 3, [factor * row.low, factor * row.mean, factor * row.high])
+            _, value, low, high = _of_value(row, factor)
+            _mark(report, axes, row, [seconds] * 3, [low, value, high])
         axes.set(xlabel="seconds per picture", ylabel=ranking(report))
         axes.set_xlim(0, 1.1 * max(seconds for _, seconds in timed) or 1)
 
@@ -59,7 +60,7 @@ def group_plot(report: Report) -> Any:
     marks: dict[str, list[Mark]] = {}
     for group, rows in named.items():
         ranked, factor = _ranked(report, rows)
-        marks[group] = [(row, factor * row.mean, factor * row.low, factor * row.high) for row in ranked]
+        marks[group] = [_of_value(row, factor) for row in ranked]
     words = ranking(report).removesuffix(", %")
     title = f"{words[0].upper()}{words[1:]} per group"
     return _svg(title, _height(report, len(marks)), lambda axes: _intervals(report, axes, ranking(report), marks))
@@ -80,7 +81,7 @@ def _difference_plot(report: Report, scores: Sequence[Score], number: int) -> An
     marks: dict[str, list[Mark]] = {}
     for score in scores:
         of = [
-            (row, factor * (row.difference or 0), factor * (row.difference_low or 0), factor * (row.difference_high or 0))
+            _of_ends(row, factor, row.difference, row.difference_low, row.difference_high)
             for row in report.rows
             if row.metric == score.name and row.difference is not None
         ]
@@ -95,6 +96,14 @@ def _difference_plot(report: Report, scores: Sequence[Score], number: int) -> An
 
     title = f"Differences to {report.baseline}" + f", {scores[0].title}" * (number > 0)
     return _svg(title, _height(report, len(marks)), draw)
+
+
+def _of_value(row: Row, factor: int) -> Mark:
+    return _of_ends(row, factor, row.mean, row.low, row.high)
+
+
+def _of_ends(row: Row, factor: int, value: float, low: float | None, high: float | None) -> Mark:
+    return row, factor * value, factor * (value if low is None else low), factor * (value if high is None else high)
 
 
 def _by_metric(tables: Sequence[Table]) -> list[Table]:

@@ -11,8 +11,11 @@ of simulated pictures, four seeds of 20 or 40 like prompts, 99 % held the truth.
 too narrow: with 10 prompts of one seed 90 % held it. The p-value inverts the interval: it is the level at which the interval
 begins to leave out 0, and cannot fall below 2 / (draws + 1).
 
-A score may have no ground in some prompts (nan): it is reckoned over the others. A mean over groups takes each group's prompts
-from that group (a stratified bootstrap), so that no group is left empty by a draw.
+No interval and no p-value is given for a value of fewer than `MIN_PROMPTS` prompts, nor for one that is the same in every draw,
+as where all pictures have the same value: resampling equal values says nothing of how far another sample would be from them.
+
+A score may be undefined for some prompts (nan): it is averaged over the others. A mean over groups takes each group's prompts
+from that group (a stratified bootstrap), so that no group is left empty by a draw; its smallest group is what counts.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ Record = tuple[str, int, int, Sequence[float]]  # contender, prompt, seed, one v
 
 DRAWS = 10_000
 LEVEL = 0.95
+MIN_PROMPTS = 10  # of fewer no interval, p-value or standard error is given
+FEW_PROMPTS = 20  # of fewer, intervals may be too narrow
 _CHUNK = 500_000  # weights held at once
 _WORK = 1e9  # weights of a report, at about 15 ns each; a sum costs a hundredth of a weight
 
@@ -38,23 +43,28 @@ _WORK = 1e9  # weights of a report, at about 15 ns each; a sum costs a hundredth
 class Sample:
     """Means, and those of every draw, of the scores and of their differences to the baseline.
 
-    `means` (kind, contender, metric), `drawn` (draw, kind, contender, metric).
+    `means` (kind, contender, metric), `drawn` (draw, kind, contender, metric), `prompts` (metric,): how many were resampled,
+    in a sum those of the smallest stratum.
     """
 
     means: Array
     drawn: Array
+    prompts: NDArray[np.int64]
 
     def __add__(self, other: Sample) -> Sample:
         """Return the sum with the sample of another stratum, drawn by itself, that is with another `seed`."""
-        return Sample(self.means + other.means, self.drawn + other.drawn)
+        return Sample(self.means + other.means, self.drawn + other.drawn, np.minimum(self.prompts, other.prompts))
 
     def __truediv__(self, count: int) -> Sample:
-        return Sample(self.means / count, self.drawn / count)
+        return Sample(self.means / count, self.drawn / count, self.prompts)
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """Arrays (contender, metric). Differences are to the baseline, whose own are nan, as are its p-values."""
+    """Arrays (contender, metric). Differences are to the baseline, whose own are nan, as are its p-values.
+
+    Intervals and p-values that the sample does not support are nan.
+    """
 
     mean: Array
     low: Array
@@ -98,12 +108,15 @@ def bootstrap(
 
     `values` has the shape (contender, metric, prompt, seed); `prompts` is a mask that picks a subset of the prompts. A p-value
     is two-sided, 2 min(share of draws <= 0, share >= 0) with one draw added to both shares, so that none is 0, and at most 1;
-    `p_holm` adjusts it for the number of contenders that one metric compares.
+    `p_holm` adjusts it for the number of contenders that one metric compares. Intervals and p-values are nan where fewer than
+    `MIN_PROMPTS` prompts have a value, and where all draws are equal.
 
-    >>> twice = np.array([[[[0.0, 1.0], [1.0, 1.0]]]] * 2)
-    >>> found = bootstrap(twice, draws=100)
-    >>> found.mean.tolist(), found.difference[1].tolist(), found.p[1].tolist()
-    ([[0.75], [0.75]], [0.0], [1.0])
+    >>> pictures = np.array([[[[0.0, 1.0]] * 10], [[[1.0, 1.0]] * 10]])  # two methods, one metric, ten prompts of two seeds
+    >>> found = bootstrap(pictures, draws=100)
+    >>> found.mean.tolist(), found.difference[1].tolist(), found.p[1].round(2).tolist()
+    ([[0.5], [1.0]], [0.5], [0.02])
+    >>> found.low.round(2).tolist()  # the second method's pictures are all equal
+    [[0.3], [nan]]
     """
     chosen = values if prompts is None else values[:, :, prompts]
     return estimate(sample(chosen, baseline=baseline, draws=draws, seed=seed), baseline=baseline)
@@ -116,6 +129,7 @@ def sample(values: Array, *, baseline: int = 0, draws: int = DRAWS, seed: int = 
     """
     contenders, metrics, _, seeds = values.shape
     means, drawn = np.full((2, contenders, metrics), np.nan), np.full((draws, 2, contenders, metrics), np.nan)
+    resampled = np.zeros(metrics, dtype=np.int64)
     defined = ~np.isnan(values).any(axis=(0, 3))  # (metric, prompt)
     for prompts in np.unique(defined, axis=0):
         alike = np.flatnonzero((defined == prompts).all(axis=1))  # metrics that are read over these prompts
@@ -128,26 +142,38 @@ def sample(values: Array, *, baseline: int = 0, draws: int = DRAWS, seed: int = 
         columns = np.ascontiguousarray(both.reshape(-1, count * seeds).T)
         sums = [weights.reshape(len(weights), -1) @ columns for weights in resample(count, seeds, draws, seed)]
         means[:, :, alike] = both.mean(axis=(3, 4))
+        resampled[alike] = count
         drawn[..., alike] = (np.concatenate(sums) / (count * seeds)).reshape(draws, 2, contenders, len(alike))
     drawn[np.abs(drawn) < 1e-12] = 0  # thirds that cancel leave 1e-17, which must count on both sides
-    return Sample(means, drawn)
+    return Sample(means, drawn, resampled)
 
 
 def estimate(found: Sample, *, baseline: int = 0) -> Estimates:
-    """Return what the draws say of the means."""
+    """Return the means with the intervals and p-values that the draws support."""
     means, drawn = found.means, found.drawn
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)  # each (kind, contender, metric)
+    supported = (found.prompts >= MIN_PROMPTS) & ~constant(drawn)  # (kind, contender, metric)
+    ends = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    low, high = np.where(supported, ends, np.nan)  # each (kind, contender, metric)
     tails = np.minimum((drawn[:, 1] <= 0).sum(0), (drawn[:, 1] >= 0).sum(0))
     others = np.arange(means.shape[1]) != baseline
 
     def to_others(array: Array) -> Array:
         return np.where(others[:, None] & ~np.isnan(means[1]), array, np.nan)
 
-    p = to_others(np.minimum(1.0, 2 * (tails + 1) / (len(drawn) + 1)))
+    p = to_others(np.where(supported[1], np.minimum(1.0, 2 * (tails + 1) / (len(drawn) + 1)), np.nan))
     adjusted = np.full_like(p, np.nan)
     adjusted[others] = np.apply_along_axis(holm, 0, p[others]) if p[others].size else p[others]
     difference, below, above = map(to_others, (means[1], low[1], high[1]))
     return Estimates(means[0], low[0], high[0], difference, below, above, p, adjusted)
+
+
+def constant(drawn: Array) -> NDArray[np.bool_]:
+    """Return where all draws (draw, ...) are equal, but for rounding.
+
+    >>> constant(np.array([[0.3, 0.1], [0.3 + 1e-16, 0.2]])).tolist()
+    [True, False]
+    """
+    return np.ptp(drawn, axis=0) <= 1e-9 * np.abs(drawn).max(axis=0)
 
 
 def affordable(draws: int, weights: int, columns: int) -> int:
@@ -181,10 +207,13 @@ def resample(prompts: int, seeds: int, draws: int, seed: int = 0) -> Iterator[ND
 def holm(p: Array) -> Array:
     """Return p-values adjusted for their number by Holm's step-down rule (1979), in the order they came.
 
-    >>> holm(np.array([0.01, 0.04, 0.03])).round(2).tolist()
-    [0.03, 0.06, 0.06]
+    Those that are nan stand for no test, and stay.
+
+    >>> holm(np.array([0.01, 0.04, np.nan, 0.03])).round(2).tolist()
+    [0.03, 0.06, nan, 0.06]
     """
-    order = np.argsort(p)
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    tested = np.flatnonzero(~np.isnan(p))
+    order = tested[np.argsort(p[tested])]
+    adjusted = np.full_like(p, np.nan)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
     return adjusted

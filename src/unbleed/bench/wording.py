@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .captions import is_right
 from .comparison import SIGNIFICANT, Report, Row
 from .metrics.base import Score
-from .numbers import number, percent, said, span, words_for, words_for_differences
+from .numbers import counted, number, p_value, percent, said, span, unit, words_for, words_for_differences
+from .statistics import FEW_PROMPTS, MIN_PROMPTS
 
-FEW_PROMPTS = 20  # with fewer the report warns of its intervals
+MARKED = f"✱ where p < {SIGNIFICANT} after Holm"
 TO_SCORE = "unbleed bench score"  # what lets a metric look at the pictures of a folder
 TO_MEASURE = "unbleed bench distance"
 NO_MODEL = "not known, the pictures were imported"
@@ -29,6 +30,11 @@ def adjective(score: Score) -> str:
     return re.sub(r"^all ", "all-", score.title) if "correct" in score.title else f'right by "{score.title}"'
 
 
+def _pictures(score: Score) -> str:
+    """Return the pictures of which a verdict says yes: "all-correct pictures"."""
+    return f"{adjective(score)} pictures" if "correct" in score.title else f"pictures {adjective(score)}"
+
+
 def ranking(report: Report) -> str:
     """Return the name of what methods are ranked by, as an axis has it."""
     score = report.primary
@@ -44,40 +50,90 @@ def result(report: Report) -> str:
     """
     score = report.primary
     if score is None and report.scores:
-        return "The scores have no ground in any of these prompts."
+        return "No score is defined for any of these prompts."
     if score is None and report.run["metrics"]:
-        return f"No metric that looked has a score for single pictures; {TO_MEASURE} says how far all are from others."
+        return f"No metric that looked scores single pictures; {TO_MEASURE} measures how far they are, as a set, from others."
     if score is None:
-        return f"No metric has looked at these pictures; {TO_SCORE} lets one look."
+        return f"No metric has looked at these pictures; {TO_SCORE} runs one."
     ranked = [row for row in report.rows if row.metric == score.name]
     base = next(row for row in ranked if row.method == report.baseline)
     others = [row for row in ranked if row is not base]
     guided = [row for row in others if row.method not in {c.label for c in report.contenders if c.draws > 1}]
     candidates = guided or others
-    if not candidates:
-        interval = f"(95 % interval {span(base.low, base.high, words_for(score))})"
-        if report.verdict:
-            return f"{base.method} draws {percent(base.mean)} % of the pictures {adjective(score)} {interval}."
-        return f'{base.method} has {said(score, base.mean)} in "{score.title}" {interval}.'
-    best = max(candidates, key=lambda row: row.mean if score.higher_is_better else -row.mean)
-    name = f"{best.method}, the best of {len(candidates)} methods," if len(candidates) > 1 else best.method
+    if candidates:
+        best = max(candidates, key=lambda row: row.mean if score.higher_is_better else -row.mean)
+        return _of_difference(report, score, base, best, len(candidates), len(others))
+    support = _support(report, base, span(base.low, base.high, words_for(score)))
+    if report.verdict:
+        return f"{percent(base.mean)} % of the pictures by {base.method} are {adjective(score)} ({support})."
+    return f'{base.method} has a mean "{score.title}" of {said(score, base.mean)} ({support}).'
+
+
+def _of_difference(report: Report, score: Score, base: Row, best: Row, candidates: int, tests: int) -> str:
+    """Return the difference of the best method to the baseline, its interval and test, and its price."""
+    name = f"{best.method}, the best of {candidates} methods" if candidates > 1 else best.method
+    what = _pictures(score) if report.verdict else f'"{score.title}"'
+    difference = best.difference or 0.0
     ratio = best.relative_seconds
     time = "" if ratio is None else f", at {ratio:.1f} times the time"
-    difference, low, high = best.difference or 0.0, best.difference_low or 0.0, best.difference_high or 0.0
-    what = f"pictures {adjective(score)}" if report.verdict else f'in "{score.title}"'
-    if low <= 0 <= high or not best.significant:
-        counted = "" if low <= 0 <= high else ", with the number of methods counted in"
+    if best.p_holm is not None and not best.significant:
         words = words_for_differences(score)
-        return (
-            f"No difference can be shown between {base.method} and {name.rstrip(',')}{counted}: {words(difference)}"
-            f"{' points' * score.share} {'of ' * report.verdict}{what} (95 % interval {span(low, high, words)}){time}."
-        )
-    low, high = sorted((abs(low), abs(high)))
+        support = _support(report, best, span(best.difference_low, best.difference_high, words), tests)
+        amount = f"{words(difference)}{' points' * score.share}"
+        return f"No significant difference in {what} between {base.method} and {name}: {amount} ({support}){time}."
+    if difference == 0:
+        return f"No difference in {what} between {base.method} and {name} ({_support(report, best, '')}){time}."
+    low, high = best.difference_low, best.difference_high
+    if low is not None and high is not None:  # said without sign, as the difference is
+        low, high = sorted((abs(low), abs(high)))
+    support = _support(report, best, span(low, high, words_for(score)), tests)
     amount = f"{percent(abs(difference))} points" if score.share else number(abs(difference))
-    interval = f"(95 % interval {span(low, high, words_for(score))})"
-    more = "more" if difference > 0 else "fewer" if report.verdict else "less"
-    where = ", where less is better," * (not score.higher_is_better)
-    return f"{name} {'draws' if report.verdict else 'has'} {amount} {more} {what}{where} than {base.method} {interval}{time}."
+    if report.verdict:
+        more = f"{amount} {'more' if difference > 0 else 'fewer'} {what}"
+    else:
+        more = f"{what} {amount} {'higher' if difference > 0 else 'lower'}"
+    lower = ", lower is better" * (not score.higher_is_better)
+    return f"{name}: {more} than {base.method} ({support}{lower}){time}."
+
+
+def _support(report: Report, row: Row, interval: str, tests: int = 1) -> str:
+    """Return the interval of a value and, for a difference, its p-value; or why it has none.
+
+    `tests` is the number of methods that are compared with the baseline.
+    """
+    if not interval:
+        return without_interval(prompts_of(report, row))
+    parts = [f"95 % interval {interval}"]
+    if row.p_holm is not None:
+        parts.append(p_value(row.p_holm) + f" after Holm's correction for {tests} comparisons" * (tests > 1))
+    return ", ".join(parts)
+
+
+def prompts_of(report: Report, row: Row) -> int:
+    """Return how many prompts a row's mean is over."""
+    return row.pictures // report.run["seeds"]
+
+
+def without_interval(prompts: int) -> str:
+    """Return why a value over so many prompts has no interval."""
+    if prompts < MIN_PROMPTS:
+        return f"{counted(prompts, 'prompt')}; intervals and tests need {MIN_PROMPTS}"
+    return f"the same in all {prompts} prompts, so without interval and test"
+
+
+def in_values(report: Report, scores: Sequence[Score], rows: Sequence[Row]) -> str:
+    """Return what the values of a table are: their unit, and whether they have intervals."""
+    what = unit(scores, "Percent", "Means", "Percent where shares, else means")
+    prompts = max(prompts_of(report, row) for row in rows)
+    with_intervals = any(row.low is not None for row in rows)
+    return f"{what}, with 95 % intervals." if with_intervals else f"{what} ({without_interval(prompts)})."
+
+
+def in_differences(report: Report, scores: Sequence[Score], rows: Sequence[Row]) -> str:
+    """Return what the differences of a table are: their unit, and whether they have intervals and tests."""
+    points = unit(scores, " in points", "", " in points where shares")
+    tested = any(row.p is not None for row in rows)
+    return f"Differences to {report.baseline}{points}" + f", with 95 % intervals; {MARKED}." * tested + "." * (not tested)
 
 
 def exchanges(report: Report) -> list[str]:
@@ -113,6 +169,8 @@ def cautions(report: Report) -> list[str]:
 
 def few_prompts(count: int) -> list[str]:
     """Return the caution that a report of so few prompts needs, if it needs one."""
+    if count < MIN_PROMPTS:
+        return [f"Below {MIN_PROMPTS} prompts no interval, p-value or mark of significance is given; this report has {count}."]
     few = f"Intervals from fewer than {FEW_PROMPTS} prompts may be too narrow; this report has {count}."
     return [few] * (count < FEW_PROMPTS)
 
@@ -123,34 +181,41 @@ def notes(report: Report) -> list[str]:
 
 
 def _of_scores(report: Report) -> list[str]:
-    run, judges = report.run, report.run["metrics"]
-    fewer = f" Of so many pictures no more are made; {run['draws_asked']:,} were asked for." * (
-        run["draws"] < run["draws_asked"]
-    )
+    judges = report.run["metrics"]
     paired = (
         "Pictures were imported: how they were drawn is not known, and those of one prompt and seed are compared."
-        if run["imported"]
+        if report.run["imported"]
         else "All methods drew the same prompts from the same seeds, so they are compared picture by picture."
     )
-    texts = [
-        f"{paired} Intervals are 95 % percentile intervals of a paired hierarchical bootstrap of {run['draws']:,} draws: "
-        "prompts with replacement, then seeds within each prompt, the same draw for all methods and metrics. With several "
-        f"seeds per prompt they are rather too wide than too narrow; from fewer than {FEW_PROMPTS} prompts, as in a small "
-        f"group, they may be too narrow.{fewer}",
-        f"A mark (✱) stands where the difference to {report.baseline} has p < {SIGNIFICANT} after Holm's correction for the "
-        "number of methods compared. Metrics and groups are not corrected for each other.",
-    ]
+    texts = [paired, *(_of_intervals(report) if any(row.low is not None for row in report.rows) else ())]
+    texts.append(
+        f"No interval, p-value or mark is given for fewer than {MIN_PROMPTS} prompts, nor for a value that is the same in "
+        "all of them: resampling shows no spread there."
+    )
     if report.overall:
         texts.append("The mean over groups gives every group the same weight, however many prompts it has.")
     grounds = {row.metric: row.pictures for row in report.rows}
     all_pictures = report.costs[0].pictures
     texts += [
-        f"{score.title} has no ground in some prompts, and is that of {grounds.get(score.name, 0)} of {all_pictures} pictures."
+        f"{score.title} is undefined for some prompts: its mean is of {grounds.get(score.name, 0)} of {all_pictures} pictures."
         for score in report.scores
         if grounds.get(score.name, 0) < all_pictures
     ]
     judge = "The judge is a network and can err. It judges all methods alike."
     return [*texts, judge if len(judges) <= 1 else "The metrics are networks and can err. They judge all methods alike."]
+
+
+def _of_intervals(report: Report) -> list[str]:
+    run = report.run
+    fewer = f" {run['draws_asked']:,} were asked for; of so many pictures fewer are made." * (run["draws"] < run["draws_asked"])
+    return [
+        f"Intervals are 95 % percentile intervals of a paired hierarchical bootstrap of {run['draws']:,} draws: prompts are "
+        "resampled with replacement, then seeds within each prompt, in the same way for all methods and metrics. With several "
+        f"seeds per prompt they are conservative; from fewer than {FEW_PROMPTS} prompts, as in a small group, they may be too "
+        f"narrow.{fewer}",
+        f"A mark (✱) stands where the difference to {report.baseline} has p < {SIGNIFICANT} after Holm's correction for the "
+        "number of methods compared. There is no correction across metrics and groups.",
+    ]
 
 
 def _of_time(report: Report) -> list[str]:

@@ -37,14 +37,17 @@ def distance(
     if json:
         print_json({"out": str(folder), "reference_folder": str(reference), **found.to_json()})
         return
+
+    def error(of: float | None) -> str:
+        return "" if of is None else f" ± {number(of)}"
+
     whole = [Column(title, no_wrap=True) for title in ("method", "pictures", "CMMD", f"more than {found.baseline}")]
     table = Table(*whole, box=None, pad_edge=False)
     for row in found.rows:
-        apart = ""
-        if row.difference is not None and row.difference_error is not None:
-            apart = f"{signed(row.difference)} ± {number(row.difference_error)}"
-        table.add_row(row.method, str(row.pictures), f"{number(row.distance)} ± {number(row.error)}", apart)
+        apart = "" if row.difference is None else signed(row.difference) + error(row.difference_error)
+        table.add_row(row.method, str(row.pictures), number(row.distance) + error(row.error), apart)
     Console(highlight=False).print(table)
-    typer.echo(f"± one standard error over {found.prompts} prompts, for the {found.reference} reference pictures as given")
+    if any(row.error is not None for row in found.rows):
+        typer.echo(f"± one standard error over {found.prompts} prompts, for the {found.reference} reference pictures as given")
     for caution in found.cautions:
         typer.echo(caution)
