@@ -265,7 +265,7 @@ def test_the_result_says_what_the_data_say(image: Path) -> None:
     # best-of-2 draws most here, but it is its own judge
     three = made("none,syngen,best-of-2", image, none=0.3, syngen=0.7, best_of_2=1.0)
     assert result(three).startswith("syngen: ")
-    assert "p = 0.010 after Holm's correction for 2 comparisons" in result(three)
+    assert ", p = 0.010, Holm-adjusted for 2 comparisons)" in result(three)
     assert "is optimistic" in markdown(three)
 
 

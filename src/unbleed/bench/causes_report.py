@@ -36,14 +36,12 @@ def write(causes: Causes, folder: Path) -> dict[str, Path]:
 
 def result(causes: Causes) -> str:
     """Return what the means over all steps say, the best first: those significantly above chance before others."""
-    means = sorted(
-        (r for r in causes.rows if r.step == "mean"), key=lambda r: (_least(r.auc, r.low) > 0.5, r.auc), reverse=True
-    )
+    means = sorted((r for r in causes.rows if r.step == "mean"), key=lambda r: (_end(r.auc, r.low) > 0.5, r.auc), reverse=True)
     best, second, third = means
     alike = [row.quantity for row in (second, third) if _ahead(causes, best, row) <= 0]
     if all(row.low is None for row in means):
         words = "The AUC of the mean over all steps, for a missing entity,"
-    elif _least(best.auc, best.low) <= 0.5:
+    elif _end(best.auc, best.low) <= 0.5:
         words = "No quantity predicts a missing entity significantly better than chance: the AUC of the mean over all steps"
     elif alike:
         words = (
@@ -54,7 +52,9 @@ def result(causes: Causes) -> str:
         words = f"{best.quantity.capitalize()} predicts a missing entity best: the AUC of the mean over all steps"
     told = f"{_said(best, '95 % interval ')} for {best.quantity}, {_said(second)} for {second.quantity}"
     sentence = f"{words} is {told} and {_said(third)} for {third.quantity}."
-    against = [row.quantity for row in means if row.high is not None and row.high < 0.5]
+    if all(row.low is None for row in means):
+        return sentence
+    against = [row.quantity for row in means if _end(row.auc, row.high) < 0.5]
     return sentence + "".join(f" {name.capitalize()} is significantly below 0.5, against its hypothesis." for name in against)
 
 
@@ -150,9 +150,9 @@ def _by_step(causes: Causes, quantity: str) -> Iterator[Row]:
     return (row for row in causes.rows if row.quantity == quantity and row.share is not None)
 
 
-def _least(value: float, low: float | None) -> float:
-    """Return the low end of a value's interval; of a value that is the same in every draw, the value."""
-    return value if low is None else low
+def _end(value: float, end: float | None) -> float:
+    """Return an end of a value's interval; of a value that is the same in every draw, the value."""
+    return value if end is None else end
 
 
 def _ahead(causes: Causes, best: Row, other: Row) -> float:
@@ -160,7 +160,7 @@ def _ahead(causes: Causes, best: Row, other: Row) -> float:
     for d in causes.differences:
         if d.step == "mean" and {d.quantity, d.other} == {best.quantity, other.quantity}:
             mine = d.quantity == best.quantity
-            return _least(d.difference, d.low) if mine else -_least(d.difference, d.high)
+            return _end(d.difference, d.low) if mine else -_end(d.difference, d.high)
     raise KeyError(best.quantity, other.quantity)
 
 

@@ -105,7 +105,7 @@ def _support(report: Report, row: Row, interval: str, tests: int = 1) -> str:
         return without_interval(prompts_of(report, row))
     parts = [f"95 % interval {interval}"]
     if row.p_holm is not None:
-        parts.append(p_value(row.p_holm) + f" after Holm's correction for {tests} comparisons" * (tests > 1))
+        parts.append(p_value(row.p_holm) + f", Holm-adjusted for {tests} comparisons" * (tests > 1))
     return ", ".join(parts)
 
 
@@ -118,7 +118,7 @@ def without_interval(prompts: int) -> str:
     """Return why a value over so many prompts has no interval."""
     if prompts < MIN_PROMPTS:
         return f"{counted(prompts, 'prompt')}; intervals and tests need {MIN_PROMPTS}"
-    return f"the same in all {prompts} prompts, so without interval and test"
+    return f"the same in all {prompts} prompts: no interval, no test"
 
 
 def in_values(report: Report, scores: Sequence[Score], rows: Sequence[Row]) -> str:
