@@ -211,7 +211,7 @@ def test_I1_a_loss_of_nothing_may_be_without_a_gradient(pipe: Any) -> None:
         (lambda: 2 * ExciteLoss() * float("nan"), "the weight of SumLoss is nan; expected a finite number"),
         (lambda: AttendAndExcite(temperature=0), "temperature of attend-and-excite is 0; expected a number above 0"),
         (lambda: PhraseEdit("queries"), 'mode of PhraseEdit is "queries"; expected one of values, keys'),  # type: ignore[arg-type]
-        (lambda: RegulateEdit(iterations=0), "iterations of RegulateEdit is 0; expected a whole number from 1 on"),
+        (lambda: RegulateEdit(iterations=-1), "iterations of RegulateEdit is -1; expected a whole number from 0 on"),
         (lambda: ComposeEdit(float("nan")), "weight of ComposeEdit is nan; expected a number"),
         (
             lambda: Refinement(target="x"),

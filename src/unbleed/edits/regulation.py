@@ -21,7 +21,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from ..guidance.edit import Edit, Opened, Rows, Scene
 from ..losses.regulation import patterns, regulation
 from ..precision import at_least_single
-from ..settings import AtLeastOne, Positive, Share
+from ..settings import Positive, Share, WholeNumber
 from .answers import Question, answering
 
 
@@ -61,7 +61,7 @@ class RegulateEdit(Edit):
     """See the module."""
 
     stop: Share = 0.5
-    iterations: AtLeastOne = 20
+    iterations: WholeNumber = 20
     rate: Positive = 100.0
     share: Share = 0.2
     quantile: Share = 0.9
