@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +23,10 @@ from unbleed.errors import MethodError, UnbleedWarning
 from unbleed.guidance import Descent, Method, NoiseSearch, PaperMethod, Refinement, Schedule
 from unbleed.losses import BindingLoss, DivisionLoss, ExciteLoss, Loss, OverlapLoss, Seen, TokenGroups
 from unbleed.losses.base import FunctionLoss
+from unbleed.losses.binding import binding, distances
 from unbleed.losses.division import attribute_binding
-from unbleed.methods import AttendAndExcite, Conform, OverlapIoU, SynGen, method_from
+from unbleed.losses.entropy import entropy_terms
+from unbleed.methods import EBAMA, AttendAndExcite, Conform, OverlapIoU, Suppress, SynGen, SynGenEntropy, method_from
 from unbleed.methods.registry import Registry
 from unbleed.settings import NotNegative
 
@@ -430,3 +434,77 @@ def test_I14_a_label_and_settings_make_a_method() -> None:
         unbleed.method("syngen", step=5)
     with pytest.raises(MethodError, match=re.escape('is not a label; expected a text such as "syngen"')):
         unbleed.method(SynGen())  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------------------- F2 to F4: nearer to their authors
+
+
+@pytest.mark.parametrize("kind", [SynGen, EBAMA, SynGenEntropy])
+def test_F2_no_floor_under_paper_parity(kind: Any) -> None:
+    maps = two_bumps(0.0)
+    maps[0, 2, 5, 8] = 0.0  # at the peak: the divergence is infinite, or as large as the floor lets it be
+    settings = {"distance": "kl"} if kind is EBAMA else {}
+
+    def value(**more: Any) -> float:
+        loss = kind(**settings, **more).parts().loss
+        return loss.terms(Seen(maps), one_entity())["positive"].item()
+
+    assert not math.isfinite(value(parity="paper"))
+    assert 0 < value(floor=1e-3) < value(floor=1e-8) < math.inf
+    assert value() == value(floor=1e-8)
+
+
+def test_F2_the_entropy_of_a_map_with_zeros_needs_no_floor() -> None:
+    maps = torch.full((1, 77, 2, 2), 0.25)
+    maps[0, 3], maps[0, 2] = torch.tensor([[0.5, 0.5], [0.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    pair, outside = entropy_terms(maps, one_entity(), weight_pair=1.0, weight_outside=1.0, floor=0.0)
+    assert pair.item() == pytest.approx(math.log(2))
+    assert outside.item() == pytest.approx(-math.log(4) / 2)
+
+
+def test_F3_each_noun_is_paired_with_the_modifier_that_it_shares() -> None:
+    """ "The apple and pear are green": (green, apple) and (green, pear), neither noun outside the other."""
+    apple, pear, green, other = 1, 2, 3, 4
+    image = torch.zeros(2, dtype=torch.long)
+    groups = TokenGroups(
+        images=1,
+        noun=torch.cat([words(apple), words(pear)]),
+        entity_image=image,
+        modifier=torch.cat([words(green), words(green)]),
+        modifier_entity=torch.tensor([0, 1]),
+        prompt=words(apple, pear, green, other),
+        padded_with_end=torch.ones(1, dtype=torch.bool),
+    )
+    maps = torch.rand(1, 77, 4, 4, generator=torch.Generator().manual_seed(0))
+    apart = distances(maps)[0]
+    positive, negative = binding(maps, groups)
+    assert positive.item() == pytest.approx((apart[green, apple] + apart[green, pear]).item(), rel=1e-5)
+    away = (apart[green, other] + apart[apple, other]) / 2 + (apart[green, other] + apart[pear, other]) / 2
+    assert negative.item() == pytest.approx(-away.item(), rel=1e-5)
+
+
+def test_F4_the_weight_of_intensity_is_a_setting_of_suppress() -> None:
+    maps, groups = two_bumps(0.0), one_entity()
+    one, three = (Suppress(weight_intensity=weight).parts().loss for weight in (1.0, 3.0))
+    assert one is not None
+    assert three is not None
+    first, second = (loss.terms(Seen(maps), groups) for loss in (one, three))
+    assert first["intensity"].item() > 0
+    assert second["intensity"].item() == pytest.approx(3 * first["intensity"].item())
+    assert all(torch.equal(first[name], second[name]) for name in ("outside", "evenness", "exclusivity"))
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("losses.binding", "its pairs are (apple, pear) and (green, pear)"),
+        ("losses.self_attention", "cut to multiples of 1/255"),
+        ("losses.self_attention", "They add 1e-4 to the sums"),
+        ("losses.predicates", "The code adds 1e-4 to 1 - a_i in existence"),
+        ("losses.localization", "a modifier has no region and no term"),
+        ("methods.structure_diffusion", "the phrases are laid over it in place before it is used"),
+        ("methods.suppress", "all settings but the step size"),
+    ],
+)
+def test_F3_F4_the_page_of_a_method_says_where_it_departs(module: str, said: str) -> None:
+    assert said in " ".join((importlib.import_module(f"unbleed.{module}").__doc__ or "").split())

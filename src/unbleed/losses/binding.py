@@ -10,8 +10,12 @@ of an entity's noun with each of its modifiers, and U the pieces of the prompt o
 
 From the authors' code: pairs are summed, not averaged; a word of several pieces counts with its largest distance; U holds
 articles, conjunctions and signs too, but neither start, end nor padding. In the negative term of an entity without
-modifiers, which the code has on request, the noun stands in both places of the pair. Nouns that share a modifier ("the
-green apple and pear") are, as there, not outside one another.
+modifiers, which the code has on request, the noun stands in both places of the pair.
+
+Ours: nouns that share a modifier ("the apple and pear are green") are each paired with it, (green, apple) and (green,
+pear), and are not outside one another. The authors' code makes one group of them, whose last noun is the head and whose
+first noun is a modifier of it, so its pairs are (apple, pear) and (green, pear): it draws the two nouns together. The floor
+is ours, too.
 """
 
 from __future__ import annotations

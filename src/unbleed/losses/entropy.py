@@ -60,7 +60,7 @@ def entropy_terms(
     # only the prompt's own tokens matter: a padding token that underflows somewhere must not spoil the gradient
     maps = torch.where(groups.prompt[:, :, None, None], maps, torch.ones_like(maps))
     p = distributions(maps, floor)
-    entropy = -(p * p.log()).sum(dim=(-2, -1))  # (batch, token)
+    entropy = torch.special.entr(p).sum(dim=(-2, -1))  # (batch, token); 0 where p is 0, as without a floor
     if normalised:
         entropy = entropy / math.log(max(2, maps.shape[-2] * maps.shape[-1]))  # a single place has nothing to divide by
     modifier, noun, outside, image = _pairs(groups, include_entities)

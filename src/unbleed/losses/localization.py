@@ -13,6 +13,8 @@ formulas and settings below are ours. With A_s the raw map of entity s, stretche
 No two regions overlap: D is above 0 for one entity of a place at most. The first term is the energy of layout-guidance
 (Chen et al. 2023, arXiv 2304.03373) with a region found instead of given. Regions are constants for the gradient.
 
+Nouns alone are constrained: a modifier has no region and no term, so a colour may still be anywhere.
+
 Ours as well: an entity that is nowhere ahead of all others has no region. Its inside share is 0, the worst, from which no
 gradient flows; the second term then sharpens it everywhere, since stretching pins the highest place. An even map counts as
 0 everywhere and has no gradient, because stretching would make noise of it.

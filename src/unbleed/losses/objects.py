@@ -12,8 +12,9 @@ dist is 1 - cos of the two maps, or SynGen's symmetric Kullback-Leibler divergen
 
 From the authors' code: the negative term stands once for every modifier, as in SynGen, and once for a noun without
 modifiers. The furthest piece of a noun counts, in both terms and with both distances; of a modifier, all pieces are summed
-with the cosine, and the furthest counts with the divergence. Ours: |U| = 0, where they divide by 0, gives 0; and the
-intensity of a noun is that of its pieces' sum (theirs is that of its first piece).
+with the cosine, and the furthest counts with the divergence. Ours: |U| = 0, where they divide by 0, gives 0; the
+intensity of a noun is that of its pieces' sum (theirs is that of its first piece); the floor under the maps of the
+divergence, and a length of at least 1e-4 of those of the cosine.
 """
 
 from __future__ import annotations

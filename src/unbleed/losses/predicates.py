@@ -15,8 +15,9 @@ every term is divided by the number of its statements; existence reads Z(A) of `
 the raw maps stretched to [0, 1]. This is what stands here; `form="paper"` gives existence its product. The weights that
 the code gives the terms, 0.1, 1, 0.3 and 1, are no part of them here.
 
-Ours: every truth t in a logarithm is lifted to e + (1 - e) t with e = 1e-4. The code adds 1e-20, which is nothing in single
-precision, and the largest place of a stretched map is exactly 1. A clamp would bound the loss, too, but leave no gradient
+Ours: every truth t in a logarithm is lifted to e + (1 - e) t with e = 1e-4. The code adds 1e-4 to 1 - a_i in existence, and
+nothing to the product; to the truths of the other terms it adds 1e-20, which is nothing in single precision, and the largest
+place of a stretched map is exactly 1. A clamp would bound the loss, too, but leave no gradient
 where the statement is most violated. Thus a loss is never more than - log e = 9.21, or 18.42 for both implications.
 Stretched maps do not see how much attention a word has: only existence works against neglect.
 """

@@ -4,8 +4,8 @@ A RECONSTRUCTION, inspired by the project page of Suppress-to-Impress (Glanceyes
 number). The page has no method, only the aim: suppress what is not in focus, without a mask, instead of raising maxima as
 Attend-and-Excite does, because even activation over an object and activation that belongs to one entity alone are said
 to go with quality. Its unfinished code contradicts the aim (it needs masks of every object, and its inner loop moves maps
-instead of the latent), so that nothing is taken from it. All formulas and settings below are ours. With X_s the smoothed
-map of Attend-and-Excite (see `excite`) and its focus
+instead of the latent), so that no formula is taken from it. All formulas below are ours. With X_s the smoothed map of
+Attend-and-Excite (see `excite`) and its focus
 
     F_s = places where X_s > 0.5 max X_s and X_s > X_r for all other entities r of the image
 
@@ -13,6 +13,7 @@ map of Attend-and-Excite (see `excite`) and its focus
     evenness    = sum_s variance of X_s in F_s / (mean of X_s in F_s)^2
     exclusivity = sum_{s<r} sum_xy min(X_s, X_r) / sum_xy (X_s + X_r)
     intensity   = sum_s max(0, 1 - mean of the k largest X_s in F_s)
+    L           = outside + evenness + exclusivity + intensity, each times its weight
 
 Without the last term no attention at all would be the best. The focus is a constant for the gradient. A place where
 entities tie is in no focus. An entity without focus has no evenness, and its intensity is that of its k largest places
@@ -40,7 +41,7 @@ class Suppression(NamedTuple):
     outside: Tensor  # at most the weight per entity
     evenness: Tensor
     exclusivity: Tensor  # at most half the weight per pair of entities
-    intensity: Tensor  # at most 1 per entity
+    intensity: Tensor  # at most the weight per entity
 
 
 def focus(entities: Tensor, groups: TokenGroups, *, level: float = 0.5) -> Tensor:
@@ -63,6 +64,7 @@ def suppression(
     weight_outside: float = 1.0,
     weight_evenness: float = 1.0,
     weight_exclusivity: float = 1.0,
+    weight_intensity: float = 1.0,
     kept: Kept = "auto",
     temperature: float = 100.0,
     sigma: float = 0.5,
@@ -84,7 +86,7 @@ def suppression(
         outside=per_image(_mean(entities, ~inside), groups.entity_image, weight_outside),
         evenness=per_image(_unevenness(entities, inside), groups.entity_image, weight_evenness),
         exclusivity=per_image(_overlap(entities[first], entities[second]), pair_image, weight_exclusivity),
-        intensity=per_image((1 - _mean_of_largest(entities, inside, k)).clamp(min=0), groups.entity_image, 1.0),
+        intensity=per_image((1 - _mean_of_largest(entities, inside, k)).clamp(min=0), groups.entity_image, weight_intensity),
     )
 
 
@@ -120,6 +122,7 @@ class SuppressionLoss(RenormalisingLoss):
     weight_outside: float = 1.0
     weight_evenness: float = 1.0
     weight_exclusivity: float = 1.0
+    weight_intensity: float = 1.0
 
     def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
         return suppression(seen.maps, groups, **asdict(self))._asdict()

@@ -16,6 +16,7 @@ from typing import ClassVar
 from ..guidance.method import Method, PaperMethod, setting
 from ..guidance.schedule import Schedule
 from ..losses.overlap import Overlap, OverlapLoss
+from ..settings import NotNegative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class OverlapMethod(PaperMethod):
     step_size: float = setting(20.0, "authors' code; at step i times sqrt(linspace(1, final_scale)[i])")
     final_scale: float = setting(0.5, "authors' code")
     stop: float = setting(0.6, "authors' code: steps 0 to 29 of 50")
-    floor: float = setting(1e-8, "ours: keeps ratio and logarithm finite")
+    floor: NotNegative = setting(1e-8, "ours: keeps ratio and logarithm finite")
 
     def _parts(self) -> Method:
         return Method(

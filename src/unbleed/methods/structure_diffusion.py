@@ -4,7 +4,9 @@ Feng, He, Fu, Jampani, Akula, Narayana, Basu, Wang, Wang, ICLR 2023, arXiv 2212.
 over the prompt's embedding, in every text layer and step (`unbleed.edits.values`). No gradient.
 
 Ours, not the paper's: noun phrases come from this library's parser, nested ones by their prepositions, in place of a
-constituency tree; every image of a batch has its own; any scheduler.
+constituency tree; every image of a batch has its own; any scheduler. With `mode="keys"` the first key is that of the prompt's
+own embedding, as in the paper; in the authors' code the phrases are laid over it in place before it is used, so that theirs is
+the key of the prompt with all phrases laid over it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Suppress-to-Impress: attention that is even over an object, exclusive to it, and low elsewhere. A RECONSTRUCTION.
 
-After the project page of Suppress-to-Impress (Glanceyes, 2023, "on-going"), which tells an aim and no method; its unfinished
-code needs masks and contradicts the aim. All formulas (`unbleed.losses.suppression`) and settings are ours.
+After the project page of Suppress-to-Impress (Glanceyes, 2023, "on-going"), which tells an aim and no method; its
+unfinished code needs masks and contradicts the aim. All formulas (`unbleed.losses.suppression`) are ours, and all settings but
+the step size, which the code has from Attend-and-Excite.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Suppress(RenormalisingMethod):
     weight_outside: float = setting(1.0, "ours")
     weight_evenness: float = setting(1.0, "ours")
     weight_exclusivity: float = setting(1.0, "ours")
+    weight_intensity: float = setting(1.0, "ours: without this term no attention at all would be the best")
 
     def _parts(self) -> Method:
         return Method(
@@ -44,6 +46,7 @@ class Suppress(RenormalisingMethod):
                 weight_outside=self.weight_outside,
                 weight_evenness=self.weight_evenness,
                 weight_exclusivity=self.weight_exclusivity,
+                weight_intensity=self.weight_intensity,
             ),
             schedule=Schedule(stop=self.stop, step_size=self.step_size, final_scale=self.final_scale),
         )

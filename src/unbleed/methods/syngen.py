@@ -17,6 +17,7 @@ from typing import ClassVar
 from ..guidance.method import Method, PaperMethod, setting
 from ..guidance.schedule import Schedule
 from ..losses.binding import BindingLoss
+from ..settings import NotNegative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class SynGen(PaperMethod):
     step_size: float = setting(20.0, "authors' code, constant")
     stop: float = setting(0.5, "authors' code: steps 0 to 24 of 50")
     include_entities: bool = setting(False, "authors' code: an entity without modifiers has no term of its own")
-    floor: float = setting(1e-8, "ours: keeps the divergence finite")
+    floor: NotNegative = setting(1e-8, "ours: keeps the divergence finite")
 
     def _parts(self) -> Method:
         return Method(
