@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from PIL import Image
 from torch import Tensor
 
+from ..errors import OutputError
+from ..heat_maps import HeatMap, ImageAttention, Words
 from ..prompt import Entity, PromptTokens
 from .noise import NoiseOutcome
 
@@ -62,8 +66,71 @@ class Run:
     steps: list[Step] = field(default_factory=list)
     maps: list[StepMaps] = field(default_factory=list)
     noises: list[FirstNoise] = field(default_factory=list)
+    layers: tuple[str, ...] = ()  # the attention modules that are read
+    calls: list[tuple[int, int]] = field(default_factory=list)  # of each call: its first prompt, and images per prompt
 
     @property
     def skipped(self) -> int:
         """How many updates of single images were left out because something was not finite."""
         return sum(step.skipped for step in self.steps)
+
+    def attention(self, image: int = 0, *, call: int = -1) -> ImageAttention:
+        """Return the recorded attention of an image of a call of the pipeline (default: the first image of the last call).
+
+        Raises `OutputError` where no maps were recorded, or where there is no such image or call.
+        """
+        calls = len(self.calls)
+        if not -calls <= call < calls:
+            raise OutputError(f"call {call}; the pipeline was called {calls} time{'s' * (calls != 1)} inside the block")
+        call %= calls
+        recorded = [maps for maps in self.maps if maps.call == call]
+        if not recorded:
+            raise OutputError("no attention maps were recorded; open the block with guide(..., record_maps=True)")
+        images = len(recorded[0].maps)
+        if not 0 <= image < images:
+            raise OutputError(f"image {image}; the call drew {images} image{'s' * (images != 1)}, counted from 0")
+        first, per_prompt = self.calls[call]
+        return ImageAttention(
+            tokens=self.tokens[first + image // per_prompt],
+            maps=tuple(maps.maps[image] for maps in recorded),
+            steps=tuple(maps.step for maps in recorded),
+            layers=self.layers,
+        )
+
+    def heat_map(self, words: Words, step: int | None = None, *, image: int = 0, call: int = -1) -> HeatMap:
+        """Return how much each pixel attended to some words.
+
+        >>> import unbleed
+        >>> pipe = unbleed.load("emoji")
+        >>> with unbleed.guide(pipe, "none", record_maps=True) as run:
+        ...     picture = pipe("a red cat and a dog", num_inference_steps=4).images[0]
+        >>> run.heat_map("cat").values.shape
+        torch.Size([16, 16])
+        >>> run.heat_map("red cat", step=3, image=0).overlay(picture).size
+        (128, 128)
+
+        `words`: a word or phrase of the prompt, an entity, or positions in the text encoder's sequence; the shares of several
+        tokens add up. `step`: index of a denoising step; by default the average over all. `image` and `call`: which image of
+        the batch, and which call of the pipeline inside the block, by default the last.
+
+        Raises `PromptError` for words that the prompt does not have, or has twice, and `OutputError` for a step, an image or a
+        call without maps.
+        """
+        return self.attention(image, call=call).heat_map(words, step)
+
+    def show(
+        self,
+        picture: Image.Image | None = None,
+        words: Sequence[Words] | None = None,
+        *,
+        per_step: int = 0,
+        image: int = 0,
+        call: int = -1,
+    ) -> Image.Image:
+        """Return a sheet of heat maps, over `picture` if it is given: a column for each of `words` (default: every word).
+
+        The first row is the average over all steps; `per_step` adds rows for that many single steps. `image` and `call` as in
+        `heat_map`, which also says what is raised. Notebooks display what is returned; `.save("sheet.png")` writes it.
+        """
+        prompt = self.prompts[self.calls[call][0] + image // self.calls[call][1]] if self.calls else ""
+        return self.attention(image, call=call).show(picture, words, per_step=per_step, title=f"“{prompt}”")

@@ -1,0 +1,217 @@
+"""Heat maps: how much each pixel of an image attended to a word, recorded at every step of a run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from . import figures
+from .errors import OutputError, PromptError
+from .prompt import Entity, PromptTokens
+from .prompt.words import split
+
+Words = str | Entity | int | Sequence[int]
+"""A word or phrase of the prompt, an entity, or positions in the text encoder's sequence."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeatMap:
+    """The attention of an image to some words; `numpy.asarray` and notebooks take it as it is."""
+
+    label: str
+    values: Tensor  # (height, width) of the layers' grid: the words' share of each pixel's attention, from 0 to 1
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.values.numpy(), dtype=dtype)
+
+    def picture(self, side: int = 256, *, peak: float | None = None) -> Image.Image:
+        """Return the map in false colour, its longer side at least `side` pixels; `peak` is the brightest value's share."""
+        drawn = figures.heat(self.values, peak)
+        factor = -(-side // max(drawn.size))
+        return drawn.resize((drawn.width * factor, drawn.height * factor), Image.Resampling.NEAREST)
+
+    def overlay(self, image: Image.Image, *, peak: float | None = None, opacity: float = 0.72) -> Image.Image:
+        """Return the image in grey under the map, at the image's size; raise `OutputError` unless it is a Pillow image."""
+        return figures.overlay(_pillow(image), self.values, peak, opacity)
+
+    def _repr_png_(self) -> bytes:
+        stream = io.BytesIO()
+        self.picture().save(stream, "PNG")
+        return stream.getvalue()
+
+
+@dataclass(frozen=True, eq=False)
+class ImageAttention:
+    """The attention of one image to its prompt, step by step."""
+
+    tokens: PromptTokens
+    maps: tuple[Tensor, ...]  # of every recorded step, (token, height, width), float32
+    steps: tuple[int, ...]  # which denoising steps these are
+    layers: tuple[str, ...]  # the attention modules over whose heads the maps are averaged
+
+    @property
+    def grid(self) -> str:
+        height, width = self.maps[0].shape[-2:]
+        return f"{height}x{width}"
+
+    @property
+    def reading(self) -> str:
+        """The layers in words, for the note of a sheet."""
+        return f"{len(self.layers)} text attention layer{'s' * (len(self.layers) != 1)} of {self.grid} pixels"
+
+    def over_steps(self, words: Words) -> Tensor:
+        """Return the maps of some words, (step, height, width): the sum over their tokens."""
+        positions = list(self.positions(words))
+        return torch.stack([maps[positions].sum(dim=0) for maps in self.maps])
+
+    def heat_map(self, words: Words, step: int | None = None) -> HeatMap:
+        """Return the map of some words at a denoising step, or averaged over all recorded steps.
+
+        Raises `PromptError` for words that the prompt does not have or has twice, `OutputError` for a step without maps.
+        """
+        if step is not None and step not in self.steps:
+            raise OutputError(f"no attention was recorded at step {step}; recorded steps: {self.steps[0]} to {self.steps[-1]}")
+        maps = self.over_steps(words)
+        label = words if isinstance(words, str) else str(words) if isinstance(words, Entity) else f"token {words}"
+        return HeatMap(label, maps.mean(dim=0) if step is None else maps[self.steps.index(step)])
+
+    def positions(self, words: Words) -> tuple[int, ...]:
+        """Return the positions of a word, a phrase, an entity, or of what is given as positions already."""
+        if isinstance(words, Entity):
+            for entity, (noun, modifiers) in zip(self.tokens.kept, self.tokens.entities, strict=True):
+                if entity == words:
+                    return tuple(sorted({p for part in (noun, *modifiers) for p in part}))
+            raise PromptError(f'"{words}" is not an entity of this prompt; it has {_listed(map(str, self.tokens.kept))}')
+        if isinstance(words, str):
+            return self._find(words)
+        positions = (words,) if isinstance(words, int) else tuple(words)
+        count = len(self.maps[0])
+        if not positions or not all(isinstance(p, int) and 0 <= p < count for p in positions):
+            raise PromptError(f"token positions {list(positions)}; expected some from 0 to {count - 1}")
+        return positions
+
+    def _find(self, text: str) -> tuple[int, ...]:
+        """Return the positions of words that stand side by side in the prompt, else of an entity that is called so."""
+        wanted = [span.text.lower() for span in split(text)]
+        own = [word.lower() for word, _ in self.tokens.words]
+        starts = [at for at in range(len(own) - len(wanted) + 1) if wanted and own[at : at + len(wanted)] == wanted]
+        found = [tuple(sorted(p for _, places in self.tokens.words[s : s + len(wanted)] for p in places)) for s in starts]
+        found = found or [self.positions(entity) for entity in self.tokens.kept if str(entity).lower() == " ".join(wanted)]
+        if not found:
+            known = _listed(word for word, _ in self.tokens.words)
+            raise PromptError(f'"{text}" is not in the prompt; it has the words {known}')
+        if len(found) > 1:
+            places = " and ".join(str(list(one)) for one in found)
+            raise PromptError(
+                f'"{text}" is in the prompt {len(found)} times, at the token positions {places}; give positions, or a longer phrase'
+            )
+        return found[0]
+
+    def entity_words(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Return (label, positions) of the modifiers and nouns of all entities; of every word where there are no entities.
+
+        A word that several entities have is followed by its noun: "red (cat)".
+        """
+        found = []
+        for entity, (noun, modifiers) in zip(self.tokens.kept, self.tokens.entities, strict=True):
+            read = [self._text(places) for places in modifiers]
+            found += [(word, f"{word} ({entity.noun})", places) for word, places in zip(read, modifiers, strict=True)]
+            found.append((entity.noun, entity.noun, noun))
+        short = [word for word, _, _ in found]
+        labelled = [(longer if short.count(word) > 1 else word, places) for word, longer, places in found]
+        return list(dict.fromkeys(labelled)) or list(self.tokens.words)
+
+    def _text(self, positions: tuple[int, ...]) -> str:
+        """Return the word at these positions."""
+        return " ".join(word for word, places in self.tokens.words if set(places) & set(positions))
+
+    def show(
+        self,
+        picture: Image.Image | None = None,
+        words: Sequence[Words] | None = None,
+        *,
+        per_step: int = 0,
+        side: int = 192,
+        title: str = "",
+        note: str = "",
+    ) -> Image.Image:
+        """Return a sheet of maps, over the picture if there is one: a column for each of `words` (default: every word).
+
+        The first row is the average over the steps, each word on a scale of its own. `per_step` adds rows for that many
+        steps, spread over the run, in which a word keeps one scale.
+        """
+        base = None if picture is None else figures.enlarge(_pillow(picture), side)
+        chosen = list(self.tokens.words) if words is None else [(self.heat_map(one).label, one) for one in words]
+        if not chosen:
+            raise PromptError("no words to show; name some words of the prompt")
+        over = [self.over_steps(one) for _, one in chosen]
+
+        def row(maps: Sequence[Tensor], peaks: Sequence[float]) -> list[Image.Image | None]:
+            drawn = (HeatMap("", values).picture(side, peak=p) if base is None else figures.overlay(base, values, p)
+                     for values, p in zip(maps, peaks, strict=True))  # fmt: skip
+            return [*drawn]
+
+        means = [maps.mean(dim=0) for maps in over]
+        first = [base] if base else []
+        rows = [[*first, *row(means, [float(mean.max()) for mean in means])]]
+        captions = [[*("" for _ in first), *(_peak(mean) for mean in means)]]
+        labels = ["all steps"]
+        count = len(self.maps)
+        for at in sorted({round(k * (count - 1) / max(1, per_step - 1)) for k in range(per_step)}):
+            rows.append([*(None for _ in first), *row([maps[at] for maps in over], [float(maps.max()) for maps in over])])
+            captions.append([*("" for _ in first), *(_peak(maps[at]) for maps in over)])
+            labels.append(f"step {self.steps[at]}")
+        heading = [*("picture" for _ in first), *(label for label, _ in chosen)]
+        told = f"{note} Maps: {self.reading}. max: the word's largest share of a pixel's attention.".strip()
+        return figures.grid(rows, columns=heading, labels=labels, captions=captions, title=title, note=told)
+
+
+def compare(
+    rows: Sequence[tuple[str, Image.Image, ImageAttention]], *, side: int = 192, title: str = "", note: str = ""
+) -> Image.Image:
+    """Return a sheet of pictures of one prompt, a row each (label, picture, attention), with the maps of its entities' words.
+
+    The maps of a word have one scale in all rows. Raises `OutputError` where the rows' maps are of different layers, which
+    cannot be compared.
+    """
+    readings = list(dict.fromkeys((attention.layers, attention.grid) for _, _, attention in rows))
+    if len(readings) > 1:
+        told = " and ".join(dict.fromkeys(attention.reading for _, _, attention in rows))
+        raise OutputError(f"maps of different layers cannot be compared ({told}); record both with the same resolution and layers")
+    words = rows[0][2].entity_words()
+    means = [[attention.over_steps(places).mean(dim=0) for _, places in words] for _, _, attention in rows]
+    peaks = [max(float(maps[k].max()) for maps in means) for k in range(len(words))]
+    pictures = [figures.enlarge(_pillow(picture), side) for _, picture, _ in rows]
+    return figures.grid(
+        [
+            [picture, *(figures.overlay(picture, values, peak) for values, peak in zip(maps, peaks, strict=True))]
+            for picture, maps in zip(pictures, means, strict=True)
+        ],
+        columns=["picture", *(label for label, _ in words)],
+        labels=[label for label, _, _ in rows],
+        captions=[["", *map(_peak, maps)] for maps in means],
+        title=title,
+        note=f"{note} Maps: {rows[0][2].reading}, averaged over the steps, each word on one scale. "
+        "max: the word's largest share of a pixel's attention.".strip(),
+    )
+
+
+def _peak(values: Tensor) -> str:
+    return f"max {float(values.max()):.2f}"
+
+
+def _pillow(image: Any) -> Image.Image:
+    if not isinstance(image, Image.Image):
+        raise OutputError(f"the picture is a {type(image).__name__}; expected a Pillow image, as pipelines return by default")
+    return image
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(f'"{name}"' for name in dict.fromkeys(names)) or "none"

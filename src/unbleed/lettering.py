@@ -1,0 +1,95 @@
+"""Text for pictures: a font that has its characters, names for those that no font here has, lines of a given width."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+
+from PIL import ImageFont
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+# Pillow's own font has the characters of English alone. Pillow finds these by name where the system has them.
+_SYSTEM_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "msyh.ttc")
+_JOINERS = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufe0e\ufe0f"))  # they shape emoji and have no width
+
+
+@cache
+def fonts(size: int) -> tuple[Font, ...]:
+    """Return Pillow's own font and those of the system, at `size` pixels."""
+    found: list[Font] = [ImageFont.load_default(size)]
+    for name in _SYSTEM_FONTS:
+        try:
+            found.append(ImageFont.truetype(name, size))
+        except OSError:  # not on this system
+            continue
+    return tuple(found)
+
+
+@cache
+def _draws(font: Font, character: str) -> bool:
+    """Return whether the font has the character; what it lacks is drawn as the box that stands for a character of no script."""
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        return character.isascii()
+    shape, box = font.getmask(character), font.getmask("\U0010ffff")
+    return (shape.size, bytes(shape)) != (box.size, bytes(box))
+
+
+def _is_emoji(character: str) -> bool:
+    return unicodedata.category(character) in ("So", "Sk") and ord(character) > 0x2190
+
+
+def _named(font: Font, character: str) -> str:
+    """Return what stands for a character that the font lacks: its base letter, else its name or number in brackets."""
+    base = unicodedata.normalize("NFKD", character)[0]
+    if base != character and base.isalnum() and _draws(font, base):
+        return base
+    name = unicodedata.name(character, "")
+    return f"[{name.lower()}]" if _is_emoji(character) and name else f"[U+{ord(character):04X}]"
+
+
+def lettered(text: str, size: int) -> tuple[str, Font]:
+    """Return the text as it can be drawn, and the font for it: no character is drawn as an empty box.
+
+    >>> lettered("a \N{CAT FACE} and a bench", 16)[0]
+    'a [cat face] and a bench'
+
+    The font is the first that has every character but emoji, which are written by name so that a sheet is the same on every
+    system. Where no font has them all, Pillow's own letters stand for accented ones, and code points for other scripts.
+    """
+    spaced = "".join(" " if letter.isspace() else letter for letter in text.translate(_JOINERS))
+    plain = "".join(f"[{unicodedata.name(c).lower()}]" if _is_emoji(c) and unicodedata.name(c, "") else c for c in spaced)
+    letters = set(plain) - {" "}
+    for font in fonts(size):
+        if all(_draws(font, letter) for letter in letters):
+            return plain, font
+    best = max(fonts(size), key=lambda font: sum(_draws(font, letter) for letter in letters))
+    return "".join(c if c == " " or _draws(best, c) else _named(best, c) for c in plain), best
+
+
+def width(text: str, size: int) -> float:
+    """Return how wide the text is drawn, in pixels."""
+    text, font = lettered(text, size)
+    return font.getlength(text)
+
+
+def fit(text: str, size: int, limit: float) -> str:
+    """Return the text as it can be drawn, cut with an ellipsis where it is wider than `limit` pixels."""
+    text, font = lettered(text, size)
+    if font.getlength(text) <= limit:
+        return text
+    while text and font.getlength(text + "…") > limit:
+        text = text[:-1]
+    return text + "…"
+
+
+def wrap(text: str, size: int, limit: float) -> list[str]:
+    """Return the text, as it can be drawn, in lines of at most `limit` pixels."""
+    text, font = lettered(text, size)
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= limit:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return [fit(line, size, limit) for line in lines]
