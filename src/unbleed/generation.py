@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
-from . import figures
+from . import heat_maps
 from .api import guide
 from .attention.families import denoiser_of
 from .errors import OutputError, PrecisionError, PromptError
 from .guidance.run import Step
+from .heat_maps import ImageAttention
 from .methods import method_from
 from .prompt import PromptTokens
 from .recipes import Recipe
@@ -34,7 +34,7 @@ class Picture:
     steps: tuple[Step, ...]
     seconds: float  # of its batch, divided by the batch's pictures
     tokens: PromptTokens
-    maps: Tensor | None = None  # (step, token, height, width) when recorded
+    attention: ImageAttention | None = None  # when recorded
 
 
 def generate(
@@ -84,7 +84,6 @@ def draw(pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False) -> 
         if not np.isfinite(image).all():
             advice = "bfloat16 or float32" if dtype == "float16" else "another method or smaller steps"
             raise PrecisionError(f'"{recipe.prompt}" came out in {dtype} with values that are no numbers; take {advice}')
-    maps = torch.stack([step.maps for step in run.maps]) if run.maps else None  # (step, image, token, height, width)
     return [
         Picture(
             image=image,
@@ -92,7 +91,7 @@ def draw(pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False) -> 
             steps=tuple(step for step in run.steps if step.image == at),
             seconds=seconds,
             tokens=run.tokens[0 if alike else at],
-            maps=None if maps is None else maps[:, at],
+            attention=run.attention(at) if record_maps else None,
         )
         for at, (recipe, image) in enumerate(zip(recipes, pipe.image_processor.numpy_to_pil(images), strict=True))
     ]
@@ -110,70 +109,38 @@ def _check_size(recipe: Recipe, own: int, multiple: int) -> None:
 # ----------------------------------------------------------------------------------------------------- sheets
 
 
-def entity_maps(picture: Picture) -> list[tuple[str, Tensor]]:
-    """Return (entity, map (height, width)) for each entity: the sum of its noun's pieces, averaged over the steps."""
-    if picture.maps is None:
-        return []
-    average = picture.maps.mean(dim=0)  # (token, height, width)
-    return [
-        (str(entity), average[list(noun)].sum(dim=0))
-        for entity, (noun, _) in zip(picture.tokens.kept, picture.tokens.entities, strict=True)
-    ]
+def unguided(recipe: Recipe) -> Recipe:
+    """Return the recipe of the same picture without guidance, whose maps are read as the guided one's are."""
+    parts = method_from(recipe.method, recipe.settings).parts()
+    reading = {"parity": parts.parity, "resolution": parts.resolution, "layers": parts.layers}
+    return replace(recipe, method="none", settings=reading)
 
 
-def comparison(plain: Picture, guided: Picture, side: int = 256) -> Image.Image:
-    """Return both pictures of one prompt and seed side by side, labelled, with each entity's attention beneath.
+def comparison(plain: Picture, guided: Picture) -> Image.Image:
+    """Return a sheet of two pictures of one prompt and seed, with the attention to each entity's words.
 
-    The two heat maps of an entity share one scale, whose end (a share of the attention of a place) is printed.
+    Raises `OutputError` where the maps were not recorded, or were read at different layers.
     """
-    pair = [figures.enlarge(p.image, side) for p in (plain, guided)]
-    rows: list[list[Image.Image | None]] = [list(pair)]
-    labels = ["picture"]
-    for (name, before), (_, after) in zip(entity_maps(plain), entity_maps(guided), strict=True):
-        peak = max(float(before.max()), float(after.max()))
-        rows.append([figures.overlay(image, values, peak) for image, values in zip(pair, (before, after), strict=True)])
-        labels.append(f"{name}\n0 … {peak:.2f}")
-    recipe = guided.recipe
-    return figures.grid(
-        rows,
-        columns=["unguided", recipe.method],
-        labels=labels,
-        title=f"“{recipe.prompt}”",
-        note=(
-            f"seed {recipe.seed}, {recipe.steps} steps, guidance scale {recipe.guidance_scale:g}, model {recipe.model}. "
-            "Heat: the entity's share of each place's attention to the text, averaged over the steps."
-        ),
-    )
+    label = guided.recipe.method.replace(" + ", "\n+ ")
+    rows = [(row, picture.image, _recorded(picture)) for row, picture in (("unguided", plain), (label, guided))]
+    return heat_maps.compare(rows, title=f"“{guided.recipe.prompt}”", note=_note(guided.recipe))
 
 
-def attention_sheet(picture: Picture, *, per_step: int = 0, side: int = 192) -> Image.Image:
-    """Return the attention of every word over the picture; with `per_step`, a row for each of so many moments of the run.
+def attention_sheet(picture: Picture, *, per_step: int = 0) -> Image.Image:
+    """Return the attention to every word over the picture; `per_step` adds a row for each of that many steps.
 
-    Each word has a scale of its own in the averaged row; down a column of moments the scale stays the same.
+    Raises `OutputError` where no maps were recorded.
     """
-    if picture.maps is None:
-        raise OutputError("the picture has no recorded maps; generate it with record_maps=True")
-    image = figures.enlarge(picture.image, side)
-    words = [(word, list(places)) for word, places in picture.tokens.words]
-    by_word = [picture.maps[:, places].sum(dim=1) for _, places in words]  # each (step, height, width)
-    rows: list[list[Image.Image | None]] = [[image, *(figures.overlay(image, maps.mean(dim=0)) for maps in by_word)]]
-    captions = [["", *(f"max {float(maps.mean(dim=0).max()):.2f}" for maps in by_word)]]
-    labels = ["all steps"]
-    if per_step:
-        count = len(picture.maps)
-        for step in sorted({round(k * (count - 1) / max(1, per_step - 1)) for k in range(per_step)}):
-            peaks = [float(maps.max()) for maps in by_word]
-            overlays = [figures.overlay(image, maps[step], peak) for maps, peak in zip(by_word, peaks, strict=True)]
-            rows.append([None, *overlays])
-            captions.append(["", *(f"max {float(maps[step].max()):.2f}" for maps in by_word)])
-            labels.append(f"step {step}")
-    recipe = picture.recipe
-    return figures.grid(
-        rows,
-        columns=["picture", *(word for word, _ in words)],
-        labels=labels,
-        captions=captions,
-        title=f"“{recipe.prompt}”",
-        note=f"method {recipe.method}, seed {recipe.seed}, {recipe.steps} steps, model {recipe.model}. "
-        "max: the word's largest share of a place's attention to the text.",
-    )
+    attention, recipe = _recorded(picture), picture.recipe
+    return attention.show(picture.image, per_step=per_step, title=f"“{recipe.prompt}”", note=_note(recipe))
+
+
+def _recorded(picture: Picture) -> ImageAttention:
+    if picture.attention is None:
+        raise OutputError("the picture has no recorded attention maps; generate it with record_maps=True")
+    return picture.attention
+
+
+def _note(recipe: Recipe) -> str:
+    sampled = f"seed {recipe.seed}, {recipe.steps} steps, guidance scale {recipe.guidance_scale:g}"
+    return f"Method {recipe.method}, {sampled}, model {recipe.model}."

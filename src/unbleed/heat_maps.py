@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ class HeatMap:
     """The attention of an image to some words; `numpy.asarray` and notebooks take it as it is."""
 
     label: str
-    values: Tensor  # (height, width) of the layers' grid: the words' share of each pixel's attention, from 0 to 1
+    values: Tensor = field(repr=False)  # (height, width) of the layers' grid: the share of each pixel's attention, 0 to 1
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.values.numpy(), dtype=dtype)
@@ -51,8 +51,8 @@ class HeatMap:
 class ImageAttention:
     """The attention of one image to its prompt, step by step."""
 
-    tokens: PromptTokens
-    maps: tuple[Tensor, ...]  # of every recorded step, (token, height, width), float32
+    tokens: PromptTokens = field(repr=False)
+    maps: tuple[Tensor, ...] = field(repr=False)  # of every recorded step, (token, height, width), float32
     steps: tuple[int, ...]  # which denoising steps these are
     layers: tuple[str, ...]  # the attention modules over whose heads the maps are averaged
 
@@ -108,9 +108,9 @@ class ImageAttention:
             known = _listed(word for word, _ in self.tokens.words)
             raise PromptError(f'"{text}" is not in the prompt; it has the words {known}')
         if len(found) > 1:
-            places = " and ".join(str(list(one)) for one in found)
+            at = " and ".join(str(list(one)) for one in found)
             raise PromptError(
-                f'"{text}" is in the prompt {len(found)} times, at the token positions {places}; give positions, or a longer phrase'
+                f'"{text}" is in the prompt {len(found)} times, at token positions {at}; give the positions or a longer phrase'
             )
         return found[0]
 
@@ -119,14 +119,15 @@ class ImageAttention:
 
         A word that several entities have is followed by its noun: "red (cat)".
         """
-        found = []
+        found: dict[tuple[int, ...], tuple[str, str]] = {}  # words that entities share count once
         for entity, (noun, modifiers) in zip(self.tokens.kept, self.tokens.entities, strict=True):
-            read = [self._text(places) for places in modifiers]
-            found += [(word, f"{word} ({entity.noun})", places) for word, places in zip(read, modifiers, strict=True)]
-            found.append((entity.noun, entity.noun, noun))
-        short = [word for word, _, _ in found]
-        labelled = [(longer if short.count(word) > 1 else word, places) for word, longer, places in found]
-        return list(dict.fromkeys(labelled)) or list(self.tokens.words)
+            found[noun] = entity.noun, entity.noun
+            for places in modifiers:
+                word = self._text(places)
+                found.setdefault(places, (word, f"{word} ({entity.noun})"))
+        short = [word for word, _ in found.values()]
+        labelled = [(longer if short.count(word) > 1 else word, places) for places, (word, longer) in sorted(found.items())]
+        return labelled or list(self.tokens.words)
 
     def _text(self, positions: tuple[int, ...]) -> str:
         """Return the word at these positions."""
@@ -184,7 +185,9 @@ def compare(
     readings = list(dict.fromkeys((attention.layers, attention.grid) for _, _, attention in rows))
     if len(readings) > 1:
         told = " and ".join(dict.fromkeys(attention.reading for _, _, attention in rows))
-        raise OutputError(f"maps of different layers cannot be compared ({told}); record both with the same resolution and layers")
+        raise OutputError(
+            f"maps of different layers cannot be compared ({told}); record both with the same resolution and layers"
+        )
     words = rows[0][2].entity_words()
     means = [[attention.over_steps(places).mean(dim=0) for _, places in words] for _, _, attention in rows]
     peaks = [max(float(maps[k].max()) for maps in means) for k in range(len(words))]

@@ -10,7 +10,14 @@ from PIL import ImageFont
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 # Pillow's own font has the characters of English alone. Pillow finds these by name where the system has them.
-_SYSTEM_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "msyh.ttc")
+_SYSTEM_FONTS = (
+    "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
+    "Arial.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "Arial Unicode.ttf",
+    "msyh.ttc",
+)
 _JOINERS = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufe0e\ufe0f"))  # they shape emoji and have no width
 
 
@@ -31,8 +38,8 @@ def _draws(font: Font, character: str) -> bool:
     """Return whether the font has the character; what it lacks is drawn as the box that stands for a character of no script."""
     if not isinstance(font, ImageFont.FreeTypeFont):
         return character.isascii()
-    shape, box = font.getmask(character), font.getmask("\U0010ffff")
-    return (shape.size, bytes(shape)) != (box.size, bytes(box))
+    shape, box = (font.getmask(one) for one in (character, "\U0010ffff"))
+    return (shape.size, [*shape]) != (box.size, [*box])
 
 
 def _is_emoji(character: str) -> bool:

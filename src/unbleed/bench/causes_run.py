@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from PIL import Image
 
 from ..emoji.findings import Finding
@@ -89,14 +90,15 @@ def draw(
             pictures = draw_pictures(pipe, [job.recipe for job in batch], record_maps=True)
             found = []
             for job, picture in zip(batch, pictures, strict=True):
-                assert picture.maps is not None
-                of = measure(picture.maps, picture.tokens)
+                assert picture.attention is not None
+                maps = torch.stack(picture.attention.maps)  # (step, token, height, width)
+                of = measure(maps, picture.tokens)
                 if not all(values.isfinite().all() for values in of.values()):
                     raise BenchError(
                         f'the maps of "{job.prompt}" hold values that are no numbers: {model} does not work in {plan.dtype} '
                         "here; take another model or machine"
                     )
-                found.append({"grid": list(picture.maps.shape[-2:])} | {q.name: of[q.name].tolist() for q in QUANTITIES})
+                found.append({"grid": list(maps.shape[-2:])} | {q.name: of[q.name].tolist() for q in QUANTITIES})
             findings = judge.look([picture.image for picture in pictures])
             rows.append(
                 {

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from ..errors import MethodError, OutputError, PromptError
+from ..errors import MethodError, OutputError, PromptError, UnbleedWarning
 from ..model_settings import method_of, read_settings
 from . import app
 from .common import (
@@ -93,7 +93,7 @@ def generate(
             model=model,
             dtype=dtype,
         )
-    _parse_for_errors(recipe.prompt, recipe.entities)
+    _check_prompt(recipe.prompt, recipe.entities, recipe.model)
     if compare and recipe.method == "none":
         raise MethodError("--compare with --method none compares a picture with itself; name another method")
     single = is_file_name(out)
@@ -115,7 +115,7 @@ def generate(
     images: list[dict[str, Any]] = []
     sheets: list[str] = []
     plain = iter(
-        generation.generate(pipe, replace(recipe, method="none", settings={}), numbers, batch_size=batch_size, record_maps=True)
+        generation.generate(pipe, generation.unguided(recipe), numbers, batch_size=batch_size, record_maps=True)
         if compare
         else ()
     )
@@ -142,10 +142,21 @@ def _is_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _parse_for_errors(prompt: str, entities: str | None) -> None:
+def _check_prompt(prompt: str, entities: str | None, model: str) -> None:
+    """Raise `PromptError` for entities that are not in the prompt; warn of words that the embedded model does not know."""
+    from ..emoji.scenes import unknown_words
+    from ..emoji.sprites import COLOURS, NOUNS
     from ..prompt import parse
 
     parse(prompt, entities)
+    if model == "emoji" and (unknown := unknown_words(prompt)):
+        listed = ", ".join(f'"{word}"' for word in unknown[:6]) + (f" and {len(unknown) - 6} more" if len(unknown) > 6 else "")
+        warnings.warn(
+            f"the embedded model does not know {listed} and draws something else there: it was trained on {len(NOUNS)} nouns "
+            f"and {len(COLOURS)} colours (unbleed emoji words lists them); --model takes another model",
+            UnbleedWarning,
+            stacklevel=2,
+        )
 
 
 def _entities(picture: Any) -> list[dict[str, Any]]:
@@ -191,7 +202,10 @@ def attention(
     width: Width = None,
     model: Model = "emoji",
     dtype: Precision = None,
-    per_step: Annotated[int, typer.Option(min=0, max=50, help="Rows for so many moments of the run.")] = 0,
+    resolution: Annotated[
+        int | None, typer.Option(help="Read, and guide, the layers of this grid at the model's own size [the method's].")
+    ] = None,
+    per_step: Annotated[int, typer.Option(min=0, max=50, help="Rows for this many single steps.")] = 0,
     out: Annotated[Path, typer.Option(help="The picture to write, NAME.png.")] = Path("attention.png"),
     json: AsJson = False,
 ) -> None:
@@ -200,7 +214,8 @@ def attention(
     from ..files import check_writable
 
     count, scale = sampling_defaults(model, steps, guidance_scale)
-    chosen = method_of(method, model, read_settings(settings or []))
+    changes = read_settings(settings or []) | ({} if resolution is None else {"resolution": resolution})
+    chosen = method_of(method, model, changes)
     recipe = recipes.Recipe(
         prompt=prompt,
         seed=seed,
@@ -213,23 +228,25 @@ def attention(
         width=width,
         model=model,
     )
-    _parse_for_errors(prompt, entities)
+    _check_prompt(prompt, entities, model)
     if not is_file_name(out):
         raise OutputError(f"{out} is no picture's name; expected one that ends in .png")
     check_writable(out.parent)
     picture = next(generation.generate(load_pipeline(model, dtype), recipe, [seed], record_maps=True))
-    maps: Any = picture.maps
     path = recipes.save(generation.attention_sheet(picture, per_step=per_step), picture.recipe, out)
     if json:
+        assert picture.attention is not None
+        recorded = [(word, places, picture.attention.over_steps(places)) for word, places in picture.tokens.words]
         words = [
             {
                 "word": word,
                 "positions": list(places),
-                "peak_per_step": [round(float(step[list(places)].sum(dim=0).max()), 6) for step in maps],
-                "mean_per_step": [round(float(step[list(places)].sum(dim=0).mean()), 6) for step in maps],
+                "peak_per_step": [round(float(maps.max()), 6) for maps in over_steps],
+                "mean_per_step": [round(float(maps.mean()), 6) for maps in over_steps],
             }
-            for word, places in picture.tokens.words
+            for word, places, over_steps in recorded
         ]
-        print_json({"path": str(path), "prompt": prompt, "seed": seed, "method": method, "words": words})
+        read = {"layers": list(picture.attention.layers), "grid": picture.attention.grid}
+        print_json({"path": str(path), "prompt": prompt, "seed": seed, "method": method, **read, "words": words})
     else:
         typer.echo(str(path))

@@ -114,6 +114,20 @@ def evaluate(
 
 
 @emoji.command()
+def words(json: AsJson = False) -> None:
+    """List the words that the embedded model knows."""
+    from ..emoji.scenes import WORDS
+    from ..emoji.sprites import COLOURS, NOUNS
+
+    others = sorted(WORDS - {*NOUNS, *COLOURS})
+    if json:
+        print_json({"nouns": NOUNS, "colours": COLOURS, "others": others})
+        return
+    for title, listed in ((f"{len(NOUNS)} nouns", NOUNS), (f"{len(COLOURS)} colours", COLOURS), ("others", others)):
+        typer.echo(f"{title}: {', '.join(listed)}")
+
+
+@emoji.command()
 def sheet(
     model: Model = "emoji",
     labels: Annotated[bool, typer.Option(help="Write the prompt under each picture.")] = True,

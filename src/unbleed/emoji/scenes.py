@@ -6,6 +6,7 @@ A scene is a pure function of a seed and an index, so any scene can be made agai
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..prompt.words import split
 from .sprites import COLOURS, NOUNS, sprite
 
 HELD_OUT_SEED = 2301_13826  # the arXiv number of Attend-and-Excite: a fixed and unsuspicious choice
@@ -22,6 +24,19 @@ _SINGLE = ("a {0}",) * 7 + ("{0}", "a photo of a {0}", "an emoji of a {0}")
 _PAIR = ("a {0} and a {1}",) * 6 + ("a {0} with a {1}",) * 2 + ("{0} and {1}", "a {0} next to a {1}", "a {0}, a {1}")
 _TRIPLE = ("a {0}, a {1} and a {2}",) * 2 + ("a {0} and a {1} and a {2}",)
 TEMPLATES = {1: _SINGLE, 2: _PAIR, 3: _TRIPLE}
+_OTHER_WORDS = {word for group in TEMPLATES.values() for template in group for word in re.findall(r"[a-z]+", template)}
+WORDS = frozenset({*NOUNS, *COLOURS, *_OTHER_WORDS, "an", "grey"})
+"""Every word of the captions that the emoji model was trained on."""
+
+
+def unknown_words(prompt: str) -> list[str]:
+    """Return the words of a prompt, each once, that the emoji model was never shown.
+
+    >>> unknown_words("a red castle on a hill with a cat")
+    ['castle', 'on', 'hill']
+    """
+    words = [span.text for span in split(prompt) if any(letter.isalpha() for letter in span.text)]
+    return [word for word in dict.fromkeys(words) if word.lower() not in WORDS]
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,6 @@ class Session:
         refuse_what_cannot_work(pipe, denoiser, self.family, self.method)
         self.layers = self.family.layers(denoiser, self.method.resolution, self.method.layers)
         self.self_names = self.layers.self_names if any(loss.reads_self_attention for loss in losses) else ()
-        run.layers = self.layers.names
         self.probe = AttentionProbe(denoiser, self.layers.names, self.self_names)
         config: Any = denoiser.config
         patch = config.patch_size**2 if self.family.packed else 1
@@ -87,6 +86,7 @@ class Session:
     def take_up(self, reading: Reading) -> None:
         """Take up what a call of the pipeline is to draw."""
         self.call += 1
+        self.run.layers = self.layers.names
         self.run.calls.append((len(self.run.prompts), reading.images_per_prompt))
         self.run.prompts += reading.prompts
         self.run.entities += [tokens.kept for tokens in reading.tokens]
