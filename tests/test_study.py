@@ -35,6 +35,7 @@ from unbleed.emoji.findings import Finding, Sighting
 from unbleed.emoji.sprites import NOUNS
 from unbleed.errors import BenchError
 from unbleed.generation import Picture
+from unbleed.heat_maps import ImageAttention
 from unbleed.losses.groups import group_tokens
 from unbleed.losses.overlap import intensity, overlap_of, spread
 from unbleed.methods.none import NoGuidance
@@ -266,7 +267,8 @@ class Painter:
             self.drawn.append((recipe.prompt, recipe.seed))
             maps = torch.rand(4, 8, 4, 4, generator=torch.Generator().manual_seed(recipe.seed))
             maps = maps * torch.nan if self.broken else maps
-            pictures.append(Picture(Image.new("RGB", (8, 8)), recipe, (), 1.0, tokens, maps))  # type: ignore[arg-type]
+            attention = ImageAttention(tokens, tuple(maps), (0, 1, 2, 3), ("layer",))  # type: ignore[arg-type]
+            pictures.append(Picture(Image.new("RGB", (8, 8)), recipe, (), 1.0, tokens, attention))  # type: ignore[arg-type]
         return pictures
 
 
