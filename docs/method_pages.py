@@ -1,6 +1,7 @@
 """The pages of the methods, made of their docstrings, their settings, and figures that commands have measured.
 
-python docs/method_pages.py measure [NAME...]         # draws the figures and counts operations, of all methods or of these
+python docs/method_pages.py measure [NAME...]         # counts operations and draws the figures, of all methods or of these
+python docs/method_pages.py draw [NAME...]            # draws the figures alone
 python docs/method_pages.py results ROWS.csv          # takes over the scores of a report of `unbleed bench`
 python docs/method_pages.py                           # writes docs/methods/*.md from what is there
 """
@@ -16,15 +17,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from unbleed import generation, guide, load
+from unbleed.generation import unguided
 from unbleed.guidance import PaperMethod, noise
 from unbleed.losses import Loss
 from unbleed.losses.base import SumLoss
 from unbleed.methods import METHODS
 from unbleed.model_settings import method_of, settings_of
+from unbleed.recipes import Recipe
 
 DOCS = Path(__file__).parent
 PAGES = DOCS / "methods"
 MEASURED, SCORES = PAGES / "measured.json", PAGES / "scores.json"
+FIGURES = DOCS / "images/methods"
 PROMPT, SEED = "a frog and a yellow car", 0
 METRICS = ("all_correct", "all_present", "all_bound", "leaked", "extra", "blend")
 
@@ -55,8 +64,8 @@ def page(name: str, measured: dict[str, Any] | None, scores: dict[str, Any]) -> 
     facts = [kind.paper, f"needs {' and '.join(kind().needs)}", *(["**a reconstruction**"] if kind.reconstruction else [])]
     lines = [f"# {name}", "", f"{summary(kind)} {'; '.join(facts)}.", ""]
     if measured:
-        lines += [f"![{PROMPT}: maps without and with {name}](../images/methods/{name}.png)", ""]
-        lines += [f"*The embedded model, seed {SEED}, not picked: what each word attends to, unguided and guided.*", ""]
+        lines += [f"![{PROMPT}: maps without and with {name}](../images/methods/{name}.webp)", ""]
+        lines += [f"*The embedded model, seed {SEED}, not picked: where the words are attended to, unguided and guided.*", ""]
     lines += ["## The method", "", document(sys.modules[kind.__module__].__doc__), ""]
     for title, text in parts(kind):
         lines += [f"## {title}", "", document(text), ""]
@@ -160,30 +169,47 @@ def take_results(path: Path) -> dict[str, Any]:
     return {"suite": suite[1], "prompts": int(prompts[1]), "pictures": pictures, "report": relative, "rows": rows}
 
 
-def measure(names: list[str]) -> dict[str, Any]:
-    """Draw the figures of methods and count the operations of their runs, both on the embedded model."""
-    import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode
+def recipe_of(name: str) -> Recipe:
+    """Return the recipe of a page's guided picture."""
+    own, method = settings_of("emoji"), method_of(name, "emoji")
+    return Recipe(PROMPT, SEED, name, method.settings(), steps=own.steps, guidance_scale=own.guidance_scale)
 
-    import unbleed
-    from unbleed import figures
 
-    pipe, own = unbleed.load("emoji"), settings_of("emoji")
+def pipeline() -> Any:
+    pipe = load("emoji")
     pipe.set_progress_bar_config(disable=True)
+    return pipe
 
-    def draw(method: Any, **options: Any) -> tuple[Any, Any]:
-        with unbleed.guide(pipe, method, record_maps="output_type" not in options) as run:
-            generator = torch.Generator().manual_seed(SEED)
-            drawn = pipe(
-                PROMPT, num_inference_steps=own.steps, guidance_scale=own.guidance_scale, generator=generator, **options
-            )
-        return drawn.images, run
 
-    def operations(method: Any) -> tuple[int, int]:
+def draw(names: list[str]) -> None:
+    """Draw the figures of methods: the unguided picture and the guided one, with maps of the same layers."""
+    pipe, plain = pipeline(), {}
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        recipe = recipe_of(name)
+        alone = unguided(recipe)
+        reading = json.dumps(alone.settings)
+        if reading not in plain:
+            (plain[reading],) = generation.draw(pipe, [alone], record_maps=True)
+        (guided,) = generation.draw(pipe, [recipe], record_maps=True)
+        path = FIGURES / f"{name}.webp"
+        generation.comparison(plain[reading], guided).save(path, "WEBP", quality=90, method=6)
+        print(path.relative_to(DOCS), file=sys.stderr)
+
+
+def measure(names: list[str]) -> dict[str, Any]:
+    """Count the operations of methods' runs on the embedded model."""
+    pipe, own = pipeline(), settings_of("emoji")
+
+    def operations(name: str) -> tuple[int, int]:
         """Return operations of a run, and evaluations of its loss; attention falls apart into products that are counted."""
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            _, run = draw(method, output_type="latent")
+        sampling = {"num_inference_steps": own.steps, "guidance_scale": own.guidance_scale, "output_type": "latent"}
+        with (
+            guide(pipe, method_of(name, "emoji")) as run,
+            sdpa_kernel(SDPBackend.MATH),
+            FlopCounterMode(display=False) as counter,
+        ):
+            pipe(PROMPT, generator=torch.Generator().manual_seed(SEED), **sampling)
         searched = sum(len(noise.outcome.losses) for noise in run.noises)
         return counter.get_total_flops(), searched + sum(len(step.losses) for step in run.steps)
 
@@ -193,40 +219,26 @@ def measure(names: list[str]) -> dict[str, Any]:
     forward, (plain, _) = counter.get_total_flops(), operations("none")
     found: dict[str, Any] = {}
     for name in names:
-        method = method_of(name, "emoji")
-        total, evaluations = operations(method)
+        total, evaluations = operations(name)
         found[name] = {
             "steps": own.steps,
             "forwards": total / forward,
             "unguided_forwards": plain / forward,
             "evaluations": evaluations,
         }
-        reading = {"resolution": method.parts().resolution, "layers": method.parts().layers}
-        rows = []
-        for images, run in (draw(unbleed.NoGuidance(**reading)), draw(method)):
-            maps = torch.stack([step.maps[0] for step in run.maps]).mean(dim=0)  # (token, height, width)
-            image = figures.enlarge(images[0], 128)
-            words = [(word, maps[list(places)].sum(dim=0)) for word, places in run.tokens[0].words]
-            rows.append((image, words))
-        peaks = [max(float(words[k][1].max()) for _, words in rows) for k in range(len(rows[0][1]))]
-        sheet = figures.grid(
-            [[image, *(figures.overlay(image, m, p) for (_, m), p in zip(words, peaks, strict=True))] for image, words in rows],
-            columns=["picture", *(word for word, _ in rows[0][1])],
-            labels=["unguided", "guided"],
-        )
-        path = DOCS / "images/methods" / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.quantize(128).save(path, optimize=True)
         print(f"{name}: {total / plain:.2f} times the unguided operations", file=sys.stderr)
     return found
 
 
 def main() -> None:
     PAGES.mkdir(exist_ok=True)
+    every = [name for name in METHODS if name != "none"]
     match sys.argv[1:]:
+        case ["draw", *names]:
+            draw(names or every)
         case ["measure", *names]:
-            every = [name for name in METHODS if name != "none"]
             found = kept(MEASURED) | measure(names or every)
+            draw(names or every)
             MEASURED.write_text(json.dumps({name: found[name] for name in every if name in found}, indent=1) + "\n")
         case ["results", path]:
             SCORES.write_text(json.dumps(take_results(Path(path)), indent=1) + "\n")

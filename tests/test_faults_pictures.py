@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from unbleed.prompt import Entity
 
 PROMPT = "a red bench and a red horse"
 STEPS = 3
+ROOT = Path(__file__).parents[1]
 LEFT, RIGHT = slice(None, 7), slice(7, None)  # columns of a map of 16
 
 
@@ -155,7 +157,7 @@ def test_S5_the_list_of_its_words_is_one_command_and_one_page_away(command: Any)
     assert out.splitlines()[1] == f"11 colours: {', '.join(COLOURS)}"
     listed = json.loads(command("emoji", "words", "--json")[1])
     assert {word for kind in listed.values() for word in kind} == WORDS
-    page = (Path(__file__).parents[1] / "docs" / "emoji-model.md").read_text()
+    page = (ROOT / "docs" / "emoji-model.md").read_text()
     assert ", ".join(NOUNS) in page
     assert ", ".join(COLOURS) in page
 
@@ -210,14 +212,23 @@ def test_S7_letters_that_no_font_has_keep_their_base_or_tell_their_number(monkey
         lettering.fonts.cache_clear()
 
 
-def test_S7_pictures_of_the_method_pages_are_not_reduced_to_a_palette() -> None:
-    folder = Path(__file__).parents[1] / "docs" / "images" / "methods"
-    pictures = sorted(folder.iterdir())
-    assert {path.suffix for path in pictures} == {".webp"}
-    for path in pictures:
-        with Image.open(path) as image:
-            assert image.mode == "RGB"
-            assert len(image.getcolors(maxcolors=image.width * image.height) or ()) > 1000
+def test_S7_the_readme_of_a_package_index_has_no_relative_pictures_or_links() -> None:
+    tomllib = pytest.importorskip("tomllib")
+    hook = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    text = """Before [a page](docs/page.md#part).
+
+![A sheet](docs/images/sheet.png)
+
+*Its caption, of `two`
+lines.*
+
+[![badge](https://x.org/b.svg)](LICENSE) [there](https://x.org) and [here](#here)
+"""
+    whole = (ROOT / "README.md").read_text()
+    for substitution in hook["substitutions"]:
+        text, whole = (re.sub(substitution["pattern"], substitution["replacement"], old) for old in (text, whole))
+    assert text == "Before a page.\n\n![badge](https://x.org/b.svg) [there](https://x.org) and [here](#here)\n"
+    assert not re.findall(r"\]\((?!https?:|#)", whole)
 
 
 # --------------------------------------------------------------------------------------------------- heat maps
@@ -315,3 +326,11 @@ def test_I6_show_is_a_sheet_of_words_and_steps(recorded: Any, sheets: Any) -> No
     assert sheets[1]["title"] == "“a green apple”"
     large = run.heat_map("apple").values
     assert sheets[1]["captions"][0][2] == f"max {large.max():.2f}"
+
+
+def test_I6_the_example_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "heat-maps.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(example.replace("num_inference_steps=10", "num_inference_steps=4"), "heat-maps.md", "exec"), {})
+    assert {path.name for path in tmp_path.iterdir()} == {"red.png", "map.png", "sheet.png"}

@@ -307,7 +307,7 @@ def test_a_study_that_was_stopped_draws_nothing_twice(painter: Painter, out: Pat
 
 
 @pytest.mark.parametrize(
-    "changes", [{"resolution": 16}, {"steps": 5}, {"guidance_scale": 4.0}, {"judge": Judge("judge-2")}], ids=" ".join
+    "changes", [{"resolution": 8}, {"steps": 5}, {"guidance_scale": 4.0}, {"judge": Judge("judge-2")}], ids=" ".join
 )
 def test_whatever_changes_a_row_asks_for_another(painter: Painter, out: Path, changes: dict[str, Any]) -> None:
     drawn_rows(out, limit=1)
@@ -316,7 +316,7 @@ def test_whatever_changes_a_row_asks_for_another(painter: Painter, out: Path, ch
     drawn_rows(out, limit=1)
     assert len(painter.drawn) == 4  # those of before are still there
     resolutions = [recipe.settings["resolution"] for recipe in painter.recipes]
-    assert resolutions == [None, changes.get("resolution")]
+    assert resolutions == [16, changes.get("resolution", 16)]
 
 
 def test_a_study_leaves_a_benchmark_alone(painter: Painter, out: Path) -> None:

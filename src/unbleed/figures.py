@@ -84,7 +84,7 @@ def grid(
             if image is not None:
                 sheet.paste(image, (x, y))
             if captions and c < len(captions[r]):
-                write((x + wide / 2, y + high + 2), fit(captions[r][c], size, wide), _INK, size, "mt")
+                write((x + wide / 2, y + high + 2), fit(captions[r][c], size, wide), _INK, size, "ma")
     for number, text in enumerate(foot):
         write((_GAP, sheet.height - _GAP - (len(foot) - number) * line), text, _FAINT, size - 1)
     return sheet
