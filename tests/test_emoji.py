@@ -19,7 +19,7 @@ from unbleed.emoji import WEIGHTS, networks
 from unbleed.emoji.scenes import VARIED, Mixture, as_told, caption, draw_scene, held_out_pairs, sample_scene
 from unbleed.emoji.sprites import COLOURS, NOUNS, SHADES, find_font, sprite
 from unbleed.emoji.train import PRESETS, export, train, whiten
-from unbleed.errors import TrainingError
+from unbleed.errors import ModelError, TrainingError
 
 
 @pytest.fixture(scope="session")
@@ -180,7 +180,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         find_font(tmp_path / "none.ttf")
     (tmp_path / "work").mkdir()
     save_file(networks.autoencoder().state_dict(), tmp_path / "work/autoencoder.safetensors")
-    with pytest.raises(TrainingError, match='device "warp" cannot be used'):
+    with pytest.raises(ModelError, match='device "warp" cannot be used'):
         train(tmp_path, PRESETS["smoke"], device="warp")
     with pytest.raises(TrainingError, match="has not been trained yet"):
         export(tmp_path, PRESETS["smoke"])

@@ -1,6 +1,6 @@
 """The public names and the modules that they come from. `__init__.py` reads this file to import them when they are used."""
 
-from .api import attach, detach, guide, load, method
+from .api import attach, detach, guide, method
 from .errors import (
     CaptureError,
     MethodError,
@@ -14,6 +14,7 @@ from .errors import (
 from .estimation import Estimate, estimate
 from .guidance import BaseMethod, Descent, Method, PaperMethod, Refinement, Run, Schedule
 from .guidance.run import Step, StepMaps
+from .loading import load
 from .losses import (
     AnchoringLoss,
     BindingLoss,

@@ -1,4 +1,4 @@
-"""The calls that most users make: `load` a pipeline, `guide` it."""
+"""The calls that most users make: `guide` a pipeline, or `attach` guidance to it and `detach` it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-
-from .emoji import WEIGHTS
-from .errors import MethodError, ModelError
+from .errors import MethodError
 from .guidance.attach import attach as guided
 from .guidance.method import BaseMethod
 from .guidance.reading import Entities
@@ -108,35 +104,3 @@ def method(label: str, *, model: Any = None, **settings: Any) -> BaseMethod:
         raise MethodError(f'{label!r} is not a label; expected a text such as "syngen"')
     source = model if model is None or isinstance(model, str | Path) else getattr(model, "name_or_path", None) or None
     return method_of(label, source, settings)
-
-
-def load(model: str | Path = "emoji", *, dtype: torch.dtype | None = None, device: str | torch.device | None = None) -> Any:
-    """Return a diffusers pipeline: the embedded model ("emoji"), a folder, or a model of the Hugging Face hub.
-
-    Without `dtype` and `device`: float16 on a CUDA device when there is one, float32 on the CPU otherwise. Only
-    safetensors are read.
-
-    Raises `ModelError` when it cannot be loaded.
-    """
-    from diffusers import DiffusionPipeline
-
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
-    source = WEIGHTS if model == "emoji" else Path(model)
-    if source.exists() and not (source / "model_index.json").is_file():
-        raise ModelError(
-            f"{source} is no diffusers pipeline: it has no model_index.json; name the folder that save_pretrained wrote"
-        )
-    try:
-        pipe = DiffusionPipeline.from_pretrained(
-            str(source) if source.exists() else str(model), dtype=dtype, use_safetensors=True
-        )
-    except (OSError, ValueError, TypeError, RuntimeError, ImportError, AttributeError, KeyError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f'"{model}" cannot be loaded ({reason}); give "emoji", a pipeline folder with safetensors, or a hub id '
-            "that can be reached"
-        ) from error
-    if device.type == "cpu" and model == "emoji":
-        pipe.unet.to(memory_format=torch.channels_last)  # faster for it; a UNet of Stable Diffusion 1's size gets slower
-    return pipe.to(device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,10 +13,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin
 
+from . import schema
 from .errors import OutputError, PromptError, UnbleedError, UnbleedWarning
 from .files import atomic_write
+from .methods import method_from
 
 _CHUNK = "unbleed"  # the PNG text chunk that holds the recipe
 
@@ -38,6 +41,8 @@ class Recipe:
     dtype: str | None = None  # as drawn; None before
 
     def __post_init__(self) -> None:
+        for name in ("prompt", "negative_prompt", "entities"):
+            _check_text(name, getattr(self, name))
         if not self.prompt.strip():
             raise PromptError("the prompt is empty; write what the picture should show")
         if not 1 <= self.steps <= 1000:
@@ -51,6 +56,15 @@ class Recipe:
             raise PromptError(f"precision {self.dtype}; expected float32, float16 or bfloat16")
         if not 0 <= self.seed < 2**63:
             raise PromptError(f"seed {self.seed}; expected 0 to {2**63 - 1}")
+
+
+def _check_text(name: str, text: str | None) -> None:
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(
+            f"the {name.replace('_', ' ')} holds half of a character ({error.object[error.start]!a}); expected Unicode text"
+        ) from None
 
 
 @functools.cache
@@ -75,7 +89,7 @@ def save(image: Image.Image, recipe: Recipe, path: Path) -> Path:
 def free_name(path: Path, recipe: Recipe) -> Path:
     """Return `path`, or the first of NAME-2, NAME-3, ... that is free or holds a picture of the very same recipe."""
     candidate, number = path, 1
-    while candidate.exists() and _recipe_inside(candidate) != recipe:
+    while os.path.lexists(candidate) and _recipe_inside(candidate) != recipe:
         number += 1
         candidate = path.with_stem(f"{path.stem}-{number}")
     return candidate
@@ -91,20 +105,22 @@ def _recipe_inside(path: Path) -> Recipe | None:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Return the recipe inside a picture that `save` wrote; raise `OutputError` where there is none."""
-    try:
-        with Image.open(path) as image:
-            text = getattr(image, "text", {}).get(_CHUNK)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise OutputError(f"{path} cannot be read as a picture: {getattr(error, 'strerror', None) or error}") from error
+    """Return the recipe inside a picture that `save` wrote.
+
+    Raises `OutputError` where there is none, and where a field, or the method's settings, cannot be what `save` wrote.
+    """
+    text = texts_in(path).get(_CHUNK)
     if text is None:
         raise OutputError(f"{path} holds no recipe; only pictures that unbleed wrote can be replayed")
     try:
-        values = json.loads(text)
-        versions = values.pop("versions", {})
-        recipe = Recipe(**values)
-    except (ValueError, TypeError, AttributeError, UnbleedError) as error:
-        raise OutputError(f"the recipe in {path} cannot be understood ({error}); was it written by a newer unbleed?") from error
+        values = dict(schema.check(schema.parse(text), Mapping[str, Any]))
+        versions = schema.check({"versions": values.pop("versions", {})}, Mapping[str, Mapping[str, str]])["versions"]
+        recipe = schema.check(values, Recipe)
+        method_from(recipe.method, recipe.settings)
+    except (schema.SchemaError, UnbleedError) as error:
+        raise OutputError(
+            f"the recipe in {path} cannot be understood: {error}; it was changed, or written by another version of unbleed"
+        ) from error
     now = _versions()
     changed = [f"{name} {versions.get(name)} (here {now[name]})" for name in now if versions.get(name) != now[name]]
     if changed:
@@ -114,3 +130,25 @@ def read_recipe(path: Path) -> Recipe:
             stacklevel=2,
         )
     return recipe
+
+
+def texts_in(path: Path) -> dict[str, str]:
+    """Return the texts that a picture carries: a PNG's text chunks, and the comment in a JPEG's or WebP's Exif.
+
+    Raises `OutputError` for a file that is not a picture.
+    """
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")  # large pictures; only their texts are of interest here
+            texts = {str(key): str(value) for key, value in getattr(image, "text", {}).items()}
+            comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
+    except Exception as error:  # Pillow has many kinds for what it cannot read
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise OutputError(f"{path} cannot be read as a picture: {reason}") from error
+    return texts | ({"UserComment": _comment(comment)} if isinstance(comment, bytes) else {})
+
+
+def _comment(data: bytes) -> str:
+    """Return an Exif comment, which begins with eight letters that name its encoding."""
+    encoding = {b"ASCII": "ascii", b"UNICODE": "utf-16-be"}.get(data[:8].rstrip(b"\0"), "utf-8")
+    return data[8:].decode(encoding, errors="replace")

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 import torch
 from PIL import Image
 
-from ..api import load
 from ..errors import PrecisionError
 from ..generation import Picture, draw
+from ..loading import load
 from ..recipes import as_png
 from .jobs import Job
 from .surroundings import NULL_MODEL

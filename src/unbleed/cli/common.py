@@ -25,7 +25,7 @@ def load_pipeline(model: str, dtype: str | None = None) -> Any:
     quiet_libraries()
     import torch
 
-    from ..api import load
+    from ..loading import load
 
     pipe = load(model, dtype=getattr(torch, dtype) if dtype else None)
     pipe.set_progress_bar_config(disable=not sys.stderr.isatty(), leave=False)

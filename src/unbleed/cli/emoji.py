@@ -33,16 +33,16 @@ def train(
     quiet_libraries()
     from ..emoji.train import PRESETS
     from ..emoji.train import train as run
-    from ..emoji.training import check_device
     from ..errors import OutputError, TrainingError
     from ..files import check_writable
+    from ..loading import usable_device
 
     if preset not in PRESETS:
         raise TrainingError(f'there is no preset "{preset}"; known: {", ".join(PRESETS)}')
     if is_file_name(out):
         raise OutputError(f"{out} names a picture; expected a folder for the model")
     check_writable(out)
-    check_device(device)
+    usable_device(device)
     with telling("steps") as tell:
         run(out, PRESETS[preset], device=device, font=font, report=tell)
     if json:
@@ -68,16 +68,16 @@ def train_oracle(
     from ..emoji.oracle_train import ORACLE_PRESETS
     from ..emoji.oracle_train import train_oracle as run
     from ..emoji.sprites import find_font
-    from ..emoji.training import check_device
     from ..errors import OutputError, TrainingError
     from ..files import check_writable
+    from ..loading import usable_device
 
     if preset not in ORACLE_PRESETS:
         raise TrainingError(f'there is no preset "{preset}"; known: {", ".join(ORACLE_PRESETS)}')
     if is_file_name(out):
         raise OutputError(f"{out} names a picture; expected a folder for the oracle")
     check_writable(out)
-    check_device(device)
+    usable_device(device)
     font = find_font(font)
     pipe = _emoji_pipeline(model)
     with telling("steps") as tell:

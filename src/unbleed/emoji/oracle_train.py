@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..loading import usable_device
 from . import networks
 from .findings import Finding
 from .oracle import BLEND, GRID, LOOKS, ORACLE_FILE, SIDE, Answer, OracleNetwork, Thresholds, decode, from_pixels
@@ -33,7 +34,7 @@ from .oracle_redraw import from_latents, outlasted, redraw, round_trip
 from .oracle_scenes import EVERY_PAIR, Blend, Scene, blend_scene, draw_all, learning_scene
 from .scenes import Thing, sample_scene
 from .sprites import NOUNS, find_font
-from .training import Report, State, check_device, check_recipe, optimise, save_tensors
+from .training import Report, State, check_recipe, optimise, save_tensors
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def train_oracle(
 
     Raises `TrainingError` when the font is missing, the device cannot be used, or `out/work` belongs to another recipe.
     """
-    device, font = check_device(device), find_font(font)
+    device, font = usable_device(device), find_font(font)
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
     check_recipe(work / "recipe.json", recipe)

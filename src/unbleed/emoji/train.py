@@ -15,10 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import TrainingError
+from ..loading import usable_device
 from . import networks
 from .scenes import VARIED, Mixture, Thing, as_told, caption, draw_scene, sample_scene
 from .sprites import find_font
-from .training import Report, State, check_device, check_recipe, normal_noise, optimise, save_tensors
+from .training import Report, State, check_recipe, normal_noise, optimise, save_tensors
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def train(
 
     Raises `TrainingError` when the font is missing, the device cannot be used, or `out/work` belongs to another recipe.
     """
-    device, font = check_device(device), find_font(font)
+    device, font = usable_device(device), find_font(font)
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
     check_recipe(work / "recipe.json", recipe)

@@ -25,16 +25,6 @@ from ..errors import TrainingError
 Report = Callable[[str, int, int, float | None], None]  # stage, step, steps, loss if it has one
 
 
-def check_device(device: str | torch.device) -> torch.device:
-    """Return the device; raise `TrainingError` when nothing can be computed on it."""
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise TrainingError(f'the device "{device}" cannot be used ({reason}); take cpu, or cuda where there is one') from None
-    return torch.device(device)
-
-
 def check_recipe(path: Path, recipe: Any) -> None:
     """Keep the recipe in the file `path`; raise `TrainingError` when another one is there."""
     text = json.dumps(asdict(recipe), indent=2)

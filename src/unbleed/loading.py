@@ -1,0 +1,232 @@
+"""Models from where they lie to where they compute: pipeline folders, hub models, single files, schedulers, LoRAs."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from .emoji import WEIGHTS
+from .errors import ModelError
+
+_CANNOT_LOAD = (OSError, ValueError, TypeError, RuntimeError, ImportError, AttributeError, KeyError, SafetensorError)
+
+
+def load(
+    model: str | Path = "emoji",
+    *,
+    dtype: torch.dtype | None = None,
+    device: str | torch.device | None = None,
+    config: str | Path | None = None,
+) -> Any:
+    """Return a diffusers pipeline.
+
+    `model` is "emoji" (the embedded model), a folder that `save_pretrained` wrote, a model of the Hugging Face hub, or a
+    single-file checkpoint (`.safetensors`). Only safetensors are read.
+
+    A single file holds weights alone. Sizes, tokenizer and scheduler come from `config`, the folder or hub model of a pipeline
+    of the same kind; by default the one that diffusers knows for it, from the hub's cache or the hub.
+
+    Without `device`: CUDA where there is one, else Apple's `mps`, else the CPU. Without `dtype`: float16 on CUDA, else float32.
+
+    >>> import unbleed
+    >>> unbleed.load("emoji").unet.dtype
+    torch.float32
+
+    Raises `ModelError` when it cannot be loaded, or the device cannot be used.
+    """
+    place = usable_device(device)
+    dtype = dtype or (torch.float16 if place.type == "cuda" else torch.float32)
+    source = WEIGHTS if model == "emoji" else Path(model)
+    here = is_on_disk(source)
+    if config is not None and not (here and source.is_file()):
+        raise ModelError(f'config "{config}" was given beside "{model}"; it is for single files (.safetensors) alone')
+    if here and source.is_file():
+        pipe = _from_single_file(source, config, dtype)
+    else:
+        if here and not (source / "model_index.json").is_file():
+            raise ModelError(
+                f'"{model}" is not a diffusers pipeline: it has no model_index.json; name the folder that save_pretrained wrote'
+            )
+        pipe = _from_pretrained(str(source) if here else str(model), model, dtype)
+    if place.type == "cpu" and model == "emoji":
+        pipe.unet.to(memory_format=torch.channels_last)  # faster for it; a UNet of Stable Diffusion 1's size gets slower
+    return pipe.to(place)
+
+
+def usable_device(device: str | torch.device | None = None) -> torch.device:
+    """Return the device, by default the fastest that is here; raise `ModelError` when nothing can be computed on it."""
+    here = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    here += ["mps"] if torch.backends.mps.is_available() else []
+    if device is None:
+        return torch.device(here[0].removesuffix(":0") if here else "cpu")
+    try:
+        float(torch.zeros(1, device=device))
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0].split(". ")[0][:160]
+        raise ModelError(
+            f'the device "{device}" cannot be used ({reason}); here there is {", ".join(["cpu", *here])}'
+        ) from None
+    return torch.device(device)
+
+
+def is_on_disk(path: Path) -> bool:
+    """Return whether there is such a file or folder; no where the name is more than the system takes."""
+    try:
+        return str(path) not in ("", ".") and path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_here(model: str) -> bool:
+    """Return whether a model is embedded, on this machine's disk, or in the hub's cache. Nothing is fetched to find out."""
+    if model == "emoji":
+        return True
+    if model.startswith(("//", "\\\\")):  # another machine's disk: merely to look there would tell it who asks
+        return False
+    if is_on_disk(Path(model)):
+        return True
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        snapshot_download(model, local_files_only=True)
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError):
+        return False
+    return True
+
+
+def _from_pretrained(place: str, model: str | Path, dtype: torch.dtype) -> Any:
+    from diffusers import DiffusionPipeline
+
+    with _loading(model, 'give "emoji", a pipeline folder with safetensors, or a hub id that can be reached'):
+        return DiffusionPipeline.from_pretrained(place, dtype=dtype, use_safetensors=True)
+
+
+def _from_single_file(path: Path, config: str | Path | None, dtype: torch.dtype) -> Any:
+    import diffusers
+
+    if path.suffix.lower() != ".safetensors":
+        raise ModelError(
+            f"{path} is not a .safetensors file; single-file checkpoints of other kinds can run code, and are not read"
+        )
+    with _loading(
+        path, "expected the checkpoint of a whole pipeline; --config (in Python `config`) names a pipeline of its kind"
+    ):
+        kind = str(config) if config else _kind_of(path)
+        index: Any = diffusers.DiffusionPipeline.load_config(kind)
+        pipeline: Any = getattr(diffusers, index["_class_name"], None)
+        if not hasattr(pipeline, "from_single_file"):
+            raise ValueError(f"{index['_class_name']} of {kind} is not made from single files")
+        pipe = pipeline.from_single_file(str(path), config=kind, dtype=dtype, safety_checker=None)
+        absent = [name for name, part in pipe.components.items() if part is None and index.get(name, [None])[0]]
+        absent = [name for name in absent if name not in ("safety_checker", "feature_extractor", "image_encoder")]
+        if absent:
+            raise ValueError(f"it has no {', no '.join(absent)}")
+        return pipe
+
+
+def _kind_of(path: Path) -> str:
+    """Return the hub model that diffusers names for a checkpoint with these weights."""
+    from diffusers.loaders.single_file_utils import fetch_diffusers_config, load_single_file_checkpoint
+
+    return fetch_diffusers_config(load_single_file_checkpoint(str(path)))["pretrained_model_name_or_path"]
+
+
+@contextmanager
+def _loading(name: str | Path, remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except _CANNOT_LOAD as error:
+        raise ModelError(f'"{name}" cannot be loaded ({_first_line(error)}); {remedy}') from error
+
+
+# --------------------------------------------------------------------------------------------- schedulers and LoRAs
+
+
+def set_scheduler(pipe: Any, name: str) -> None:
+    """Give the pipeline the scheduler called `name`, with the settings of its own.
+
+    A name is that of a class of diffusers, or what is left of it without "Scheduler", "Discrete", "Multistep" and signs:
+    "euler", "euler-ancestral", "dpm-solver", "uni-pc", "ddim".
+
+    Raises `ModelError` for a scheduler that diffusers does not name as compatible with the pipeline's own.
+    """
+    kinds = {kind.__name__: kind for kind in (type(pipe.scheduler), *pipe.scheduler.compatibles)}
+    kind = next((kind for known, kind in sorted(kinds.items()) if _short(known) == _short(name)), None)
+    if kind is None:
+        known = sorted(_readable(known) for known in kinds)
+        short = {_short(one): one for one in known}
+        told = [short[one] for one in difflib.get_close_matches(_short(name), short, n=2, cutoff=0.5)]
+        hint = f"did you mean {' or '.join(told)}?" if told else f"known: {', '.join(known)}"
+        raise ModelError(f'there is no scheduler "{name}" for {type(pipe).__name__}; {hint}')
+    try:
+        pipe.scheduler = kind.from_config(pipe.scheduler.config)
+    except (ImportError, ValueError, NotImplementedError) as error:
+        raise ModelError(f"{kind.__name__} cannot follow {type(pipe.scheduler).__name__} ({_first_line(error)})") from error
+
+
+def _short(name: str) -> str:
+    return re.sub(r"scheduler|discrete|multistep|[^a-z0-9]", "", name.lower())
+
+
+def _readable(name: str) -> str:
+    """Return a class's name as a user writes it: "euler-ancestral" of EulerAncestralDiscreteScheduler."""
+    parts = re.findall(r"[A-Z]+(?![a-z])\d*|[A-Z][a-z]+\d*", re.sub(r"Scheduler|Discrete|Multistep", "", name))
+    return "-".join(part.lower() for part in parts)
+
+
+def add_loras(pipe: Any, loras: Sequence[str]) -> None:
+    """Load LoRAs, each "PATH" or "HUB-ID", with ":WEIGHT" where that is not 1, and let all of them act.
+
+    Raises `ModelError` for one that cannot be loaded, or that fits none of the pipeline's parts.
+    """
+    if not loras:
+        return
+    if not hasattr(pipe, "load_lora_weights"):
+        raise ModelError(f"{type(pipe).__name__} takes no LoRA")
+    weights: dict[str, float] = {}
+    for number, lora in enumerate(loras):
+        place, weight = lora_of(lora)
+        name = f"lora{number}"
+        with _loading(place, "give a .safetensors file, a folder or a hub id of a LoRA for this model"):
+            path = Path(place)
+            if is_on_disk(path) and path.is_file():
+                pipe.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=name, use_safetensors=True)
+            else:
+                pipe.load_lora_weights(place, adapter_name=name, use_safetensors=True)
+            if not any(name in adapters for adapters in pipe.get_list_adapters().values()):
+                raise ValueError("none of its weights is for a part of this pipeline")
+        weights[name] = weight
+    pipe.set_adapters(list(weights), list(weights.values()))
+
+
+def lora_of(text: str) -> tuple[str, float]:
+    """Return (place, weight) of "PATH", "HUB-ID" or either with ":WEIGHT".
+
+    >>> lora_of("style.safetensors:0.8")
+    ('style.safetensors', 0.8)
+    """
+    place, colon, weight = text.rpartition(":")
+    try:
+        number = float(weight)
+    except ValueError:
+        place, number = text, 1.0
+    if not colon:
+        place, number = text, 1.0
+    if not place or not math.isfinite(number):
+        raise ModelError(
+            f'"{text}" is not a LoRA; expected PATH or HUB-ID, or either with :WEIGHT, as in style.safetensors:0.8'
+        )
+    return place, number
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
