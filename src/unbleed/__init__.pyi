@@ -13,7 +13,7 @@ from .errors import (
 )
 from .estimation import Estimate, estimate
 from .guidance import BaseMethod, Descent, Method, PaperMethod, Refinement, Run, Schedule
-from .guidance.run import Step, StepMaps
+from .guidance.run import RegionStep, Step, StepMaps
 from .loading import load
 from .losses import (
     AnchoringLoss,
@@ -27,6 +27,7 @@ from .losses import (
     ObjectLoss,
     OverlapLoss,
     PredicateLoss,
+    RegionLoss,
     RetentionLoss,
     Seen,
     SegregationLoss,
@@ -51,6 +52,7 @@ from .methods import (
     OverlapIoU,
     OverlapKL,
     Predicated,
+    Regions,
     SelfCross,
     StructureDiffusion,
     Suppress,
@@ -103,6 +105,9 @@ __all__ = [
     "Predicated",
     "PromptError",
     "Refinement",
+    "RegionLoss",
+    "RegionStep",
+    "Regions",
     "RetentionLoss",
     "Run",
     "Schedule",

@@ -56,6 +56,7 @@ class Family:
     layers: Callable[[nn.Module, int | None, Part], TextLayers]
     reason: str  # why these layers by default
     encoders: Callable[[Any, Mapping[str, Any]], tuple[Encoder, ...]]  # of the pipeline, for these arguments of encode_prompt
+    text_modules: Callable[[nn.Module], tuple[str, ...]]  # all modules in which pixels attend to the text
     texts: tuple[str, ...] = ("prompt",)  # arguments of encode_prompt that hold the prompt, the first that is given counts
     sample: str = "sample"  # what the denoiser calls the latents
     packed: bool = False  # latents are a sequence, (image, place, channel)
@@ -115,6 +116,14 @@ def _blocks(*stacks: str, attention: str = "attn", joint: Joint | None = None, s
     return layers
 
 
+def _ending(suffix: str) -> Callable[[nn.Module], tuple[str, ...]]:
+    return lambda denoiser: tuple(name for name, _ in denoiser.named_modules() if name.endswith(suffix))
+
+
+def _of_blocks(*stacks: str) -> Callable[[nn.Module], tuple[str, ...]]:
+    return lambda denoiser: tuple(f"{stack}.{number}.attn" for stack in stacks for number in range(len(getattr(denoiser, stack))))
+
+
 def _clip(pipe: Any, given: Mapping[str, Any]) -> tuple[Encoder, ...]:
     """Of Stable Diffusion XL too: its two encoders have the same words at the same positions."""
     return (Encoder(pipe.tokenizer or pipe.tokenizer_2),)
@@ -161,6 +170,7 @@ FAMILIES = (
             "768, as all the papers read; 32x32 for SDXL at 1024, which has no coarser one; 8x8 for the emoji model"
         ),
         encoders=_clip,
+        text_modules=_ending(".attn2"),
         step_reason="the papers' step sizes were found on Stable Diffusion 1; untested on the weights of SDXL",
     ),
     Family(
@@ -170,6 +180,7 @@ FAMILIES = (
         layers=_blocks("transformer_blocks", joint="picture first", share=(5 / 24, 13 / 24)),
         reason="blocks 5 to 12 of 24, as Self-Cross reads on SD3-medium; the same share of larger ones",
         encoders=_clip_and_t5,
+        text_modules=_of_blocks("transformer_blocks"),
         sample="hidden_states",
         step_reason="untested on real weights: Self-Cross takes those of Stable Diffusion 1 as they are",
     ),
@@ -180,6 +191,7 @@ FAMILIES = (
         layers=_blocks("transformer_blocks", joint="text first"),
         reason="all double blocks, which keep text and picture apart; they come first, so the forward ends a third of the way",
         encoders=_second_t5,
+        text_modules=_of_blocks("transformer_blocks", "single_transformer_blocks"),
         texts=("prompt_2", "prompt"),
         sample="hidden_states",
         packed=True,
@@ -192,6 +204,7 @@ FAMILIES = (
         layers=_blocks("transformer_blocks", attention="attn2", share=(5 / 24, 13 / 24)),
         reason="the second quarter of the blocks, by analogy with SD3; nobody has searched",
         encoders=_t5,
+        text_modules=_ending(".attn2"),
         sample="hidden_states",
     ),
     Family(
@@ -201,6 +214,7 @@ FAMILIES = (
         layers=_blocks("transformer_blocks", attention="attn2", share=(5 / 24, 13 / 24)),
         reason="the second quarter of the blocks, by analogy with SD3; nobody has searched",
         encoders=_gemma,
+        text_modules=_ending(".attn2"),
         sample="hidden_states",
     ),
     Family(
@@ -210,6 +224,7 @@ FAMILIES = (
         layers=_blocks("transformer_blocks", joint="text first", share=(5 / 24, 13 / 24)),
         reason="the second quarter of the blocks, by analogy with SD3; nobody has searched",
         encoders=_qwen,
+        text_modules=_of_blocks("transformer_blocks"),
         sample="hidden_states",
         packed=True,
         times=1000.0,

@@ -7,8 +7,8 @@ sees its call of `scaled_dot_product_attention`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,11 @@ class Capture:
     key: Tensor  # (batch, head, token, channel)
     scale: float
     mask: Tensor | None  # added to the logits, broadcast to (batch, head, place, token)
+
+    def of_rows(self, rows: slice) -> Capture:
+        """Return the capture of some rows of the batch."""
+        mask = self.mask[rows] if self.mask is not None and len(self.mask) == len(self.query) else self.mask
+        return Capture(self.query[rows], self.key[rows], self.scale, mask)
 
 
 class _Enough(BaseException):
@@ -55,17 +60,29 @@ class AttentionProbe:
 
         Raises `CaptureError` when a layer was not reached or did its attention in a way that cannot be read.
         """
-        mode = _CaptureMode(last=list(self.modules)[-1])
+        with self._hooked(_CaptureMode(last=list(self.modules)[-1])) as captures, suppress(_Enough):
+            run()
+        self.check(captures)
+        return captures
+
+    @contextmanager
+    def listen(self) -> Iterator[dict[str, Capture]]:
+        """Fill a dict with the captures of the layers while the denoiser runs to its end, whoever calls it."""
+        with native_processors(self.modules.values()), self._hooked(_CaptureMode(last=None)) as captures:
+            yield captures
+
+    @contextmanager
+    def _hooked(self, mode: _CaptureMode) -> Iterator[dict[str, Capture]]:
         with ExitStack() as stack:
             for name, module in self.modules.items():
                 stack.callback(module.register_forward_pre_hook(mode.entering(name)).remove)
                 stack.callback(module.register_forward_hook(mode.leaving, always_call=True).remove)
-            try:
-                with mode:
-                    run()
-            except _Enough:
-                pass
-        missing = [name for name in self.modules if name not in mode.captures]
+            with mode:
+                yield mode.captures
+
+    def check(self, captures: Mapping[str, Capture]) -> None:
+        """Raise `CaptureError` when a layer is not among the captures."""
+        missing = [name for name in self.modules if name not in captures]
         if missing:
             processors = sorted({type(getattr(self.modules[n], "processor", None)).__name__ for n in missing})
             raise CaptureError(
@@ -73,7 +90,6 @@ class AttentionProbe:
                 f"processor {', '.join(processors)}); it must call torch's scaled_dot_product_attention: "
                 "pipe.unet.set_attn_processor(AttnProcessor2_0()) restores the native one"
             )
-        return mode.captures
 
 
 @contextmanager
@@ -95,7 +111,7 @@ def native_processors(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 
 class _CaptureMode(TorchFunctionMode):
-    def __init__(self, last: str) -> None:
+    def __init__(self, last: str | None) -> None:
         super().__init__()
         self.last = last
         self.running: str | None = None

@@ -19,16 +19,20 @@ class Question:
     """One call of a module's attention to the text."""
 
     module: nn.Module
-    text: Tensor  # the embeddings that the module was given, (row, token, channel)
+    text: Tensor | None  # the embeddings that the module was given, (row, token, channel); None: they are in its one sequence
     query: Tensor  # (row, head, place, channel)
     key: Tensor  # (row, head, token, channel)
     value: Tensor  # (row, head, token, channel)
     scale: float  # of the logits
+    mask: Tensor | None  # added to the logits, or bool, broadcast to (row, head, place, token)
+
+
+Answer = Callable[[str, Question, Callable[[], Tensor]], Tensor]
 
 
 @contextmanager
-def answering(modules: Mapping[str, nn.Module], answer: Callable[[str, Question, Tensor], Tensor]) -> Iterator[None]:
-    """Let `answer(name, question, own)` stand for `own`, what a module's attention to the text gives by itself.
+def answering(modules: Mapping[str, nn.Module], answer: Answer) -> Iterator[None]:
+    """Let `answer(name, question, own)` stand for `own()`, what a module's attention to the text gives by itself.
 
     Modules whose processor hides its attention have the native one meanwhile. The mode that sees the attention is in
     force within the modules alone, so that it is there too when gradient checkpointing runs them again in the backward.
@@ -44,16 +48,17 @@ def answering(modules: Mapping[str, nn.Module], answer: Callable[[str, Question,
 
 
 class _Answering(TorchFunctionMode):
-    def __init__(self, name: str, answer: Callable[[str, Question, Tensor], Tensor]) -> None:
+    def __init__(self, name: str, answer: Answer) -> None:
         super().__init__()
         self.name, self.answer = name, answer
         self.module: nn.Module | None = None  # that is running
-        self.text: Tensor | None = None  # until its attention has been answered
+        self.text: Tensor | None = None
+        self.answered = False
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.leave()
-        self.module = module
-        self.text = kwargs["encoder_hidden_states"] if "encoder_hidden_states" in kwargs else args[1]
+        self.module, self.answered = module, False
+        self.text = kwargs["encoder_hidden_states"] if "encoder_hidden_states" in kwargs else args[1] if len(args) > 1 else None
         self.__enter__()
 
     def leave(self, *_: Any) -> None:
@@ -64,9 +69,11 @@ class _Answering(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is not F.scaled_dot_product_attention or self.module is None or self.text is None:
+        if func is not F.scaled_dot_product_attention or self.module is None or self.answered:
             return func(*args, **kwargs)
-        text, self.text = self.text, None  # the first call of a module is the one on the text
+        self.answered = True  # the first call of a module is the one on the text
         query, key, value = args[:3] if len(args) >= 3 else (kwargs["query"], kwargs["key"], kwargs["value"])
+        mask = args[3] if len(args) > 3 else kwargs.get("attn_mask")
         scale = query.shape[-1] ** -0.5 if kwargs.get("scale") is None else kwargs["scale"]
-        return self.answer(self.name, Question(self.module, text, query, key, value, scale), func(*args, **kwargs))
+        asked = Question(self.module, self.text, query, key, value, scale, mask)
+        return self.answer(self.name, asked, lambda: func(*args, **kwargs))

@@ -10,7 +10,7 @@ has none before it, the best is not mixed (the authors mix it with where the wei
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -96,12 +96,12 @@ class _Regulated(Opened):
             yield
             return
 
-        def answer(name: str, asked: Question, own: Tensor) -> Tensor:
-            out = own.clone()
+        def answer(name: str, asked: Question, own: Callable[[], Tensor]) -> Tensor:
+            out = own().clone()
             for row, image in enumerate(rows.images, start=rows.first):
                 if self.targets[image]:
                     logits = at_least_single(asked.query[row]) @ at_least_single(asked.key[row]).mT * asked.scale
-                    out[row] = self.attention(name, image, rows, logits).to(own.dtype) @ asked.value[row]
+                    out[row] = self.attention(name, image, rows, logits).to(out.dtype) @ asked.value[row]
             return out
 
         with answering(self.modules, answer):

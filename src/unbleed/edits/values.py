@@ -80,7 +80,7 @@ class _Phrases(Opened):
                 to_v: Any = module.to_v
                 stack.callback(to_v.register_forward_pre_hook(self._values_of(wanted)).remove)
             if self.mode == "keys":
-                stack.enter_context(answering(self.modules, lambda _, asked, own: _many_keys(asked, own, wanted)))
+                stack.enter_context(answering(self.modules, lambda _, asked, own: _many_keys(asked, own(), wanted)))
             yield
 
     def _values_of(self, wanted: dict[int, list[Phrase]]) -> Callable[..., tuple[Tensor, ...]]:
@@ -99,6 +99,7 @@ class _Phrases(Opened):
 def _many_keys(asked: Question, own: Tensor, wanted: dict[int, list[Phrase]]) -> Tensor:
     """Return what attention gives, `own`, but for the rows `wanted`: there the mean over several keys."""
     module: Any = asked.module
+    assert asked.text is not None
     out = own.clone()
     for row, phrases in wanted.items():
         others = module.to_k(torch.stack(aligned(asked.text[row], phrases)))  # (phrase, token, head * channel)

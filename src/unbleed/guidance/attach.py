@@ -176,6 +176,7 @@ class _Hooks:
         if output is None or session.groups is None or self.negative:  # the denoiser failed, or it is not the prompts' turn
             return None
         call = self._call(args, kwargs)
+        session.show(call)
         prediction = output[0]
 
         def denoise(embeddings: Tensor, images: Sequence[int]) -> Tensor:

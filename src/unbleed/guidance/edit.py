@@ -14,8 +14,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from ..attention import Family, JointSequence
 from ..losses.groups import TokenGroups
 from ..prompt import Parsed, PromptTokens
+from .run import Run
 from ..settings import check_settings
 
 
@@ -30,6 +32,9 @@ class Scene:
     groups: TokenGroups
     encode: Callable[[Sequence[str]], Tensor]  # texts to embeddings (text, token, channel), as the pipeline makes them
     layers: tuple[str, ...]  # the text layers that the method reads
+    family: Family
+    run: Run
+    call: int  # of the pipeline, from 0
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,9 @@ class Rows:
     images: tuple[int, ...]
     share: float  # of the run that is over, from 0 to 1
     grid: tuple[int, int]  # height and width, of the layers that the method reads
+    step: int = 0  # index of the denoising step
+    evaluating: bool = False  # the denoiser runs for the guidance, not for the picture
+    joint: JointSequence | None = None  # where picture and text stand, if they are one sequence
 
     @property
     def slice(self) -> slice:
@@ -59,6 +67,19 @@ class Opened(ABC):  # noqa: B024 (the hooks are optional)
         del rows
         return nullcontext()
 
+    def reads_maps(self, rows: Rows) -> bool:
+        """Return whether `see` is to get the attention of this run of the denoiser."""
+        del rows
+        return False
+
+    def see(self, maps: Tensor, rows: Rows) -> None:
+        """Take the attention maps (batch, token, height, width) of the pipeline's own run of the denoiser, without gradient."""
+
+    @property
+    def regions(self) -> Tensor | None:
+        """The regions of all entities, bool (entity, height, width), for losses on regions; None while there are none."""
+        return None
+
     def after(self, prediction: Tensor, rows: Rows, denoise: Callable[[Tensor, Sequence[int]], Tensor]) -> Tensor:
         """Return what the denoiser is to have predicted, (row, ...), instead of `prediction`.
 
@@ -69,9 +90,12 @@ class Opened(ABC):  # noqa: B024 (the hooks are optional)
 
 
 class Edit(ABC):
-    """Settings of a change inside the denoiser. `families` names those in which it can be made, see `attention.families`."""
+    """Settings of a change inside the denoiser.
 
-    families: ClassVar[tuple[str, ...]] = ("sd",)
+    `families` names those in which it can be made, see `attention.families`; None is all of them.
+    """
+
+    families: ClassVar[tuple[str, ...] | None] = ("sd",)
 
     def __post_init__(self) -> None:
         if is_dataclass(self):

@@ -34,7 +34,7 @@ def refuse_what_cannot_work(pipe: Any, denoiser: nn.Module, family: Family, meth
             "draw with one device per pipeline"
         )
     for edit in method.edits:
-        if family.name not in edit.families:
+        if edit.families is not None and family.name not in edit.families:
             raise ModelError(
                 f"{method.name} changes what a {family.denoiser_class} does not have in that form; it can be made in "
                 f"{', '.join(edit.families)}; take a method that lowers a loss"

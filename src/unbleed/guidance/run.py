@@ -42,6 +42,16 @@ class StepMaps:
 
 
 @dataclass(frozen=True)
+class RegionStep:
+    """The regions of one image from one denoising step on, until the next such record."""
+
+    call: int  # of the pipeline, inside the `with` block, from 0
+    image: int  # in that call's batch
+    step: int  # index of the denoising step in the run
+    masks: Tensor  # bool (entity, height, width) on the CPU, in the order of `Run.entities`; all True: not limited
+
+
+@dataclass(frozen=True)
 class FirstNoise:
     """The search for better first noise of one image."""
 
@@ -68,6 +78,7 @@ class Run:
     noises: list[FirstNoise] = field(default_factory=list)
     layers: tuple[str, ...] = ()  # the attention modules that are read
     calls: list[tuple[int, int]] = field(default_factory=list)  # of each call: its first prompt, and images per prompt
+    regions: list[RegionStep] = field(default_factory=list)
 
     @property
     def skipped(self) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..attention import AttentionProbe, JointSequence, average_maps, average_self_maps, family_of
+from ..attention import AttentionProbe, Capture, JointSequence, average_maps, average_self_maps, family_of
 from ..attention.families import Grid, grid_of
 from ..attention.probe import native_processors
 from ..errors import ModelError, UnbleedWarning
@@ -79,6 +79,8 @@ class Session:
         self.before: Tensor | None = None  # maps of the last step, for losses that remember
         self.measured: dict[int, Tensor] = {}  # of each image, the maps of its last evaluation
         self.share = 0.0  # of the run that is over
+        self.step = 0  # its index
+        self.heard: dict[str, Capture] | None = None  # attention of the pipeline's own run of the denoiser, for edits
         self.grid: Grid | None = None  # of the maps, the same in all of a run
         self.levels: Levels | None = None  # of noise, that the run walks through
         self.done = 0  # steps of the scheduler
@@ -93,11 +95,24 @@ class Session:
         self.run.tokens += reading.tokens
         self.groups = reading.groups
         self.chosen: dict[tuple[int, ...], TokenGroups] = {}
-        self.concerned = self._rows_of(self.loss)
         self.searched = self._rows_of(self.noise.loss if self.noise else None)
         parsed, tokens = reading.per_image(reading.parsed), reading.per_image(reading.tokens)
-        scene = Scene(self.pipe, self.denoiser, parsed, tokens, reading.groups, reading.encode, self.layers.names)
+        scene = Scene(
+            self.pipe,
+            self.denoiser,
+            parsed,
+            tokens,
+            reading.groups,
+            reading.encode,
+            self.layers.names,
+            self.family,
+            self.run,
+            self.call,
+        )
         self.opened = [edit.open(scene) for edit in self.method.edits]
+        self.concerned = self._rows_of(self.loss)
+        if self.loss and self.loss.reads_regions:  # about the images that have regions
+            self.concerned = [row for row in self.concerned if any(opened.concerns(row) for opened in self.opened)]
         if self.loss or self.noise or self.opened:
             for first in range(0, len(parsed), reading.images_per_prompt):
                 edited = any(opened.concerns(first) for opened in self.opened)
@@ -118,10 +133,10 @@ class Session:
 
     def rows(self, call: DenoiserCall) -> Rows:
         images = tuple(range(call.conditional.stop - call.conditional.start))
-        return Rows(call.conditional.start, images, self.share, self._grid(call))
+        return Rows(call.conditional.start, images, self.share, self._grid(call), self.step, joint=self._joint(call))
 
     def _rows_alone(self, call: DenoiserCall, images: Sequence[int]) -> Rows:
-        return Rows(0, tuple(images), self.share, self._grid(call))
+        return Rows(0, tuple(images), self.share, self._grid(call), self.step, evaluating=True, joint=self._joint(call))
 
     def _grid(self, call: DenoiserCall) -> Grid:
         if self.grid is None:  # asked for once: where the call has it in a tensor, the device is waited for
@@ -136,10 +151,38 @@ class Session:
 
     @contextmanager
     def edited(self, rows: Rows) -> Iterator[None]:
+        """Run the denoiser as the edits want it; `show` then gives them the attention that they asked for."""
         with ExitStack() as around:
+            if not rows.evaluating:
+                listening = any(opened.reads_maps(rows) for opened in self.opened)
+                self.heard = around.enter_context(self.probe.listen()) if listening else None
             for opened in self.opened:
                 around.enter_context(opened.around(rows))
             yield
+
+    def show(self, call: DenoiserCall) -> None:
+        """Give the edits the attention of the run of the denoiser that has just ended, where they asked for it."""
+        if self.heard is None:
+            return
+        self.probe.check(self.heard)
+        rows = self.rows(call)
+        own = [self.heard[name].of_rows(rows.slice) for name in self.layers.names]
+        self.heard = None
+        with torch.no_grad():
+            maps = average_maps(own, rows.grid, rows.joint)
+        for opened in self.opened:
+            if opened.reads_maps(rows):
+                opened.see(maps, rows)
+
+    def _regions(self, images: Sequence[int]) -> Tensor | None:
+        """Return the regions of the entities of `images`, if an edit has some, in the order of their groups."""
+        assert self.groups is not None
+        found = next((opened.regions for opened in self.opened if opened.regions is not None), None)
+        if found is None or len(images) == self.groups.images:
+            return found
+        wanted = torch.zeros(self.groups.images, dtype=torch.bool)
+        wanted[list(images)] = True
+        return found[wanted[self.groups.entity_image].to(found.device)]
 
     def guide(self, call: DenoiserCall, raw: Tensor | None = None) -> None:
         """Guide the step that begins with this call of the denoiser; `raw` are its latents before they were scaled."""
@@ -151,10 +194,11 @@ class Session:
             return
         latents = call.latents(self._channels) if raw is None or len(raw) != len(call.sample) else raw[call.conditional]
         latents = at_least_single(latents.detach())  # refinement adds up small updates: not in half precision
-        self.share = place.index / place.steps
+        self.share, self.step = place.index / place.steps, place.index
         if place.index == 0 and self.noise and self.searched:
             latents = self._search_noise(call, latents)
-        if self.concerned and self.schedule.guides(place.index, place.asked):
+        ready = not (self.loss and self.loss.reads_regions) or self._regions(self.concerned) is not None
+        if self.concerned and ready and self.schedule.guides(place.index, place.asked):
             latents = self._update(call, latents, place)
         look_back = "moved" in self.remembers and self.concerned and self.schedule.guides(place.index + 1, place.asked)
         if self.record_maps or look_back:
@@ -294,18 +338,19 @@ class Session:
             captures = self.probe(denoise)
         finally:
             self.evaluating = False
-        grid, joint = self._grid(call), self._joint(call, latents.device)
+        grid, joint = self._grid(call), self._joint(call)
         return Seen(
             maps=average_maps((captures[name] for name in self.layers.names), grid, joint),
             self_maps=average_self_maps((captures[name] for name in self.self_names), grid, joint) if self.self_names else None,
             before=None if self.before is None else self.before[list(rows)],
             share=self.share,
+            regions=self._regions(rows),
         )
 
-    def _joint(self, call: DenoiserCall, device: torch.device) -> JointSequence | None:
+    def _joint(self, call: DenoiserCall) -> JointSequence | None:
         """Return where picture and text stand where they are one sequence; maps are asked for of all images' own pieces."""
         assert self.groups is not None
         if self.layers.joint is None:
             return None
-        wanted = self.groups.prompt.any(dim=0).nonzero().flatten().to(device)
+        wanted = self.groups.prompt.any(dim=0).nonzero().flatten().to(call.sample.device)
         return JointSequence(self.layers.joint == "text first", call.embeddings.shape[1], wanted, self.groups.tokens)

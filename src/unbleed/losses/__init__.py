@@ -11,6 +11,7 @@ from .localization import AnchoringLoss
 from .objects import ObjectLoss
 from .overlap import OverlapLoss
 from .predicates import PredicateLoss
+from .regions import RegionLoss
 from .segregation import RetentionLoss, SegregationLoss
 from .self_attention import ConflictLoss, SelfCrossLoss, StrayLoss
 from .suppression import SuppressionLoss
@@ -27,6 +28,7 @@ __all__ = [
     "ObjectLoss",
     "OverlapLoss",
     "PredicateLoss",
+    "RegionLoss",
     "RetentionLoss",
     "Seen",
     "SegregationLoss",

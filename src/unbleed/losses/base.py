@@ -27,6 +27,7 @@ class Seen:
     self_maps: Tensor | None = None  # averaged self-attention, (batch, place, place), of the same grid: each row sums to 1
     before: Tensor | None = None  # `maps` of the step before (`Loss.remembers`), without gradient; None at a run's first step
     share: float = 0.0  # of the run that is over, from 0 to 1
+    regions: Tensor | None = None  # bool (entity, height, width) in the order of `TokenGroups.noun`, where a method has regions
 
 
 LossFunction = Callable[[Tensor, TokenGroups], Tensor]
@@ -51,6 +52,11 @@ class Loss(ABC):
 
     @property
     def reads_self_attention(self) -> bool:
+        return False
+
+    @property
+    def reads_regions(self) -> bool:
+        """Whether the loss is about `Seen.regions`. No step is guided before they are there."""
         return False
 
     @property
@@ -175,6 +181,10 @@ class SumLoss(Loss):
     @property
     def reads_self_attention(self) -> bool:
         return any(loss.reads_self_attention for _, loss in self.weighted)
+
+    @property
+    def reads_regions(self) -> bool:
+        return any(loss.reads_regions for _, loss in self.weighted)
 
     @property
     def remembers(self) -> Remembered | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -62,6 +62,18 @@ class TokenGroups:
             modifier_entity=new_entity[self.modifier_entity[keep_modifier]],
             prompt=self.prompt[index],
             padded_with_end=self.padded_with_end[index],
+        )
+
+    def only(self, keep: Tensor) -> TokenGroups:
+        """Return the groups with the entities `keep`, bool (entity,), alone; images and tokens stay."""
+        new_entity = keep.cumsum(0) - 1
+        keep_modifier = keep[self.modifier_entity]
+        return replace(
+            self,
+            noun=self.noun[keep],
+            entity_image=self.entity_image[keep],
+            modifier=self.modifier[keep_modifier],
+            modifier_entity=new_entity[self.modifier_entity[keep_modifier]],
         )
 
     def to(self, device: torch.device) -> TokenGroups:

@@ -1,4 +1,4 @@
-"""Every published method, one file each. The registry is the tuple below."""
+"""Every method, one file each. The registry is the tuple below."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from .initno import InitNO
 from .none import NoGuidance
 from .overlap import OverlapCC, OverlapCoM, OverlapIoU, OverlapKL
 from .predicated import Predicated
+from .regions import Regions
 from .registry import Kind, Registry
 from .self_cross import SelfCross
 from .structure_diffusion import StructureDiffusion
@@ -34,6 +35,7 @@ from .syngen_entropy import SynGenEntropy
 METHODS = Registry(
     (
         NoGuidance,
+        Regions,
         AttendAndExcite,
         SynGen,
         SynGenEntropy,
@@ -74,6 +76,7 @@ __all__ = [
     "OverlapIoU",
     "OverlapKL",
     "Predicated",
+    "Regions",
     "SelfCross",
     "StructureDiffusion",
     "Suppress",

@@ -1,0 +1,211 @@
+"""Text attention limited to regions: inside an entity's region the words of all other entities are hidden.
+
+With v(p, t) the fraction of pixel p from which token t is visible, log v is added to the logits of every text attention, in
+the text-conditioned rows. A token of an entity is visible in its region, and outside of all regions as long as the
+background is open; all other tokens (articles, signs, start, end, padding) are visible everywhere.
+
+Where picture and text are one sequence, the same holds in both directions: a token of an entity attends to its region
+alone, and words of different entities do not attend to each other. Picture attends to picture everywhere: closing that
+draws separate pictures side by side.
+
+Regions are found in the attention of the pipeline's own forward, or given. Nothing here needs a gradient or a further run of
+the denoiser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..attention.maps import JointSequence
+from ..guidance.edit import Edit, Opened, Rows, Scene
+from ..guidance.run import RegionStep
+from ..losses.base import has_entities
+from ..losses.groups import TokenGroups
+from ..regions.layout import grid_of, layout, resize
+from ..regions.settle import settle
+from .answers import Question, answering
+
+_TOLERANCE = 1e-9  # 0.2 * 50 must be 10 whatever the rounding
+
+
+def visibility(regions: Tensor, groups: TokenGroups, *, background: bool = False) -> Tensor:
+    """Return v, (batch, token, height, width) from 0 to 1: from how much of a pixel each token is visible.
+
+    `regions` (entity, height, width) from 0 to 1, in the order of `groups.noun`. `background`: tokens of entities are visible
+    outside of all regions too.
+    """
+    image, whole = groups.entity_image, groups.whole.to(regions.dtype)  # (entity,), (entity, token)
+    seen = regions.new_zeros(groups.images, groups.tokens, *regions.shape[-2:])
+    seen = seen.index_add(0, image, torch.einsum("ehw,et->ethw", regions, whole))
+    if background:
+        covered = regions.new_zeros(groups.images, *regions.shape[-2:]).index_add(0, image, regions)
+        seen = seen + (1 - covered).clamp(min=0)[:, None]
+    limited = whole.new_zeros(groups.images, groups.tokens).index_add(0, image, whole) > 0
+    return torch.where(limited[:, :, None, None], seen.clamp(max=1), seen.new_ones(()))
+
+
+def text_bias(visible: Tensor) -> Tensor:
+    """Return what is added to the logits of pixels on tokens, (batch, pixel, token), for v (batch, token, height, width)."""
+    return visible.flatten(2).transpose(1, 2).log()  # log 0 is minus infinity; no row is all of it, since start is visible
+
+
+def joint_bias(visible: Tensor, groups: TokenGroups, joint: JointSequence, total: int) -> Tensor:
+    """Return what is added to the logits of a joint sequence of pixels and tokens, (batch, total, total).
+
+    `visible` is v, (batch, token, height, width). Pixels attend to visible tokens, tokens to the pixels that they are visible
+    from, and words of different entities not to each other. All else is 0, pixel to pixel too.
+    """
+    to_text = text_bias(visible)[:, :, : joint.texts]  # (batch, pixel, token)
+    pixels = joint.places(to_text.shape[1], total)
+    first = 0 if joint.text_first else total - joint.texts
+    tokens = slice(first, first + to_text.shape[2])
+    whole = groups.whole.to(visible.dtype)
+    owners = visible.new_zeros(groups.images, len(whole), groups.tokens)
+    owners[groups.entity_image, torch.arange(len(whole), device=owners.device)] = whole
+    together = owners.mT @ owners > 0  # (batch, token, token): some entity has both words
+    owned = owners.any(dim=1)
+    strangers = owned[:, :, None] & owned[:, None, :] & ~together
+    bias = visible.new_zeros(groups.images, total, total)
+    bias[:, pixels, tokens] = to_text
+    bias[:, tokens, pixels] = to_text.mT
+    bias[:, tokens, tokens].masked_fill_(strangers[:, : joint.texts, : joint.texts], -torch.inf)
+    return bias
+
+
+@dataclass(frozen=True)
+class RegionEdit(Edit):
+    """See the module. Times are fractions of the run, lengths fractions of the grid's size (see `unbleed.regions.layout`).
+
+    `locate`: regions are laid out from the attention of the first step at or after it; later steps are masked, until `stop`.
+    `settle_at`: from here on, regions are what has grown in them (None: they stay as planned). `background`: entities' words
+    are visible outside of all regions until then. `memory`: how much of the maps of earlier steps the running mean keeps, for settling.
+    """
+
+    locate: float = 0.0
+    settle_at: float | None = 0.3
+    stop: float = 1.0
+    background: bool = False
+    sigma: float = 0.125
+    distance: float = 0.45
+    margin: float = 0.16
+    radius: float = 0.36
+    tau: float = 0.4
+    grow: float = 0.125
+    memory: float = 0.5
+
+    families: ClassVar[tuple[str, ...] | None] = None
+
+    @property
+    def replaces_attention(self) -> bool:
+        return True
+
+    def open(self, scene: Scene) -> Opened:
+        return _Regions(self, scene)
+
+
+class _Regions(Opened):
+    def __init__(self, edit: RegionEdit, scene: Scene) -> None:
+        self.edit, self.scene = edit, scene
+        self.modules = {name: scene.denoiser.get_submodule(name) for name in scene.family.text_modules(scene.denoiser)}
+        groups = scene.groups
+        self.together = has_entities(groups, 2)  # bool (batch,): there is something to keep apart
+        self.limited = self.together[groups.entity_image]  # bool (entity,): has a region
+        self.groups = groups.only(self.limited)
+        self.found: Tensor | None = None  # bool (entity, height, width), of the limited ones
+        self.settled = False
+        self.maps: Tensor | None = None  # their running mean, (batch, token, height, width)
+        self.seen = -1  # the last step whose maps were seen
+        self.biases: dict[tuple[int, torch.dtype, tuple[int, ...]], Tensor] = {}
+
+    def concerns(self, image: int) -> bool:
+        return bool(self.together[image])
+
+    @property
+    def regions(self) -> Tensor | None:
+        if self.found is None:
+            return None
+        every = self.found.new_ones(len(self.limited), *self.found.shape[-2:])
+        every[self.limited.to(every.device)] = self.found
+        return every
+
+    def reads_maps(self, rows: Rows) -> bool:
+        waiting = self.found is None or (self.edit.settle_at is not None and not self.settled)
+        return waiting and bool(self.limited.any())
+
+    def see(self, maps: Tensor, rows: Rows) -> None:
+        if rows.step == self.seen:  # an inner evaluation of the same step
+            return
+        self.seen = rows.step
+        keep = self.edit.memory
+        self.maps = maps if self.maps is None else keep * self.maps + (1 - keep) * maps
+        if self.found is None and rows.share >= self.edit.locate - _TOLERANCE:
+            edit = self.edit
+            groups = self.groups.to(maps.device)
+            lengths = {"sigma": edit.sigma, "distance": edit.distance, "margin": edit.margin, "radius": edit.radius}
+            self._take(layout(maps, groups, **lengths), rows)
+
+    def _take(self, found: Tensor, rows: Rows) -> None:
+        self.found, self.biases = found, {}
+        regions = self.regions
+        assert regions is not None
+        for image in self.together.nonzero().flatten().tolist():
+            masks = regions[self.scene.groups.entity_image.to(regions.device) == image].cpu()
+            self.scene.run.regions.append(RegionStep(self.scene.call, image, rows.step, masks))
+
+    @contextmanager
+    def around(self, rows: Rows) -> Iterator[None]:
+        edit = self.edit
+        due = edit.settle_at is not None and rows.share >= edit.settle_at - _TOLERANCE
+        if due and not self.settled and self.found is not None and self.maps is not None:
+            self.settled = True
+            groups = self.groups.to(self.maps.device)
+            self._take(settle(self.maps, groups, self.found, tau=edit.tau, grow=edit.grow), rows)
+        if rows.evaluating or self.found is None or rows.share >= edit.stop - _TOLERANCE:
+            yield
+            return
+
+        def answer(name: str, asked: Question, own: Callable[[], Tensor]) -> Tensor:
+            del name, own
+            return masked_attention(asked, self._bias(asked, rows), rows.slice)
+
+        with answering(self.modules, answer):
+            yield
+
+    def _bias(self, asked: Question, rows: Rows) -> Tensor:
+        """Return the bias of the images `rows`, (image, 1, query, key), in the precision of the query."""
+        queries = asked.query.shape[2]
+        key = (queries, asked.query.dtype, rows.images)
+        if key not in self.biases:
+            assert self.found is not None
+            device = asked.query.device
+            groups = self.groups.to(device)
+            regions = resize(self.found.to(device), rows.grid if rows.joint else grid_of(queries, rows.grid))
+            visible = visibility(regions, groups, background=self.edit.background and not self.settled)
+            bias = joint_bias(visible, groups, rows.joint, queries) if rows.joint else text_bias(visible)
+            index = torch.tensor(rows.images, device=device)
+            self.biases[key] = bias[index, None].to(asked.query.dtype)
+        return self.biases[key]
+
+
+def masked_attention(asked: Question, bias: Tensor, rows: slice) -> Tensor:
+    """Return the attention with `bias` (row, 1, query, key) added to the logits of the rows `rows`, and to those alone.
+
+    A bias for fewer keys than there are leaves the last keys as they were.
+    """
+    keys = asked.key.shape[2]
+    bias = F.pad(bias, (0, keys - bias.shape[-1])) if bias.shape[-1] < keys else bias[..., :keys]
+    behind = len(asked.query) - rows.start - len(bias)
+    every = F.pad(bias, (0, 0, 0, 0, 0, 0, rows.start, behind)) if len(bias) < len(asked.query) else bias
+    mask = every if asked.mask is None else _added(every, asked.mask)
+    return F.scaled_dot_product_attention(asked.query, asked.key, asked.value, attn_mask=mask, scale=asked.scale)
+
+
+def _added(bias: Tensor, mask: Tensor) -> Tensor:
+    return bias.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else bias + mask

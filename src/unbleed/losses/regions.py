@@ -1,0 +1,60 @@
+"""The pull: every entity attends from inside its region.
+
+With A_e the raw map of entity e's noun and R_e its region,
+
+    L = sum over e of (1 - sum of A_e over R_e / sum of A_e)^2
+
+the energy of layout guidance (Chen et al. 2023, arXiv 2304.03373), for regions that were found or given. Regions are constants
+for the gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import MethodError
+from .base import Loss, Seen, has_entities, sum_per_image
+from .groups import TokenGroups
+from .maps import word_maps
+
+
+def pull(maps: Tensor, groups: TokenGroups, regions: Tensor, *, floor: float = 1e-8) -> Tensor:
+    """Return L, (batch,), for raw maps (batch, token, height, width) and regions (entity, height, width) of the same grid.
+
+    An entity whose region is everywhere adds 0.
+
+    >>> import torch
+    >>> from unbleed.losses.groups import TokenGroups
+    >>> groups = TokenGroups(
+    ...     images=1, noun=torch.tensor([[False, True]]), entity_image=torch.tensor([0]),
+    ...     modifier=torch.zeros(0, 2, dtype=torch.bool), modifier_entity=torch.zeros(0, dtype=torch.long),
+    ...     prompt=torch.tensor([[False, True]]), padded_with_end=torch.tensor([True]))
+    >>> left = torch.tensor([[[True, False], [True, False]]])
+    >>> round(pull(torch.full((1, 2, 2, 2), 0.5), groups, left).item(), 4)  # half of the attention is outside
+    0.25
+    """
+    entities = word_maps(maps.float(), groups.noun, groups.entity_image)
+    inside = (entities * regions).sum(dim=(-2, -1)) / (entities.sum(dim=(-2, -1)) + floor)
+    everywhere = regions.flatten(1).all(dim=1)
+    lost = torch.where(everywhere, torch.zeros_like(inside), (1 - inside) ** 2)
+    return sum_per_image(lost, groups.entity_image, groups.images).to(maps.dtype)
+
+
+@dataclass(frozen=True)
+class RegionLoss(Loss):
+    """See `pull`. It stands in a method whose edits have regions, such as `unbleed.Regions`; alone there is nothing to read."""
+
+    @property
+    def reads_regions(self) -> bool:
+        return True
+
+    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        if seen.regions is None:
+            raise MethodError("RegionLoss has no regions to read; it needs a method that finds them, such as unbleed.Regions")
+        return {"pull": pull(seen.maps, groups, seen.regions)}
+
+    def concerns(self, groups: TokenGroups) -> Tensor:
+        return has_entities(groups, 2)

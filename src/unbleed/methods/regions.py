@@ -1,0 +1,70 @@
+"""Regions: each entity is given its own part of the picture, found in the model's attention, and words stay where they belong.
+
+This project, 2026. Five parts, each usable alone:
+
+1. **Locate** (`unbleed.regions.layout`): the nouns' maps of the pipeline's own first forward.
+2. **Lay out**: centers are chosen together, where each entity is ahead of the others, and a region around each.
+3. **Mask** (`unbleed.edits.regions`): from the next step on, text attention inside a region does not see the words of other entities.
+4. **Pull** (`unbleed.losses.regions`, with `unbleed.losses.binding`): a few small gradient steps, on attention that is not masked,
+   so that the noun attends from inside its region. `step_size=0` leaves them out: no backward, no further memory.
+5. **Settle** (`unbleed.regions.settle`): the planned region is replaced by what has grown in it.
+
+It owes the layout by differentiation and connected parts to the idea of ELA (Zhang et al., ICML 2024), the energy of the pull to layout
+guidance (Chen et al., arXiv 2304.03373), the binding term to SynGen (Rassin et al., arXiv 2306.08877), and masked text attention
+to paint-with-words (eDiff-I, arXiv 2211.01324), regional prompting (arXiv 2411.02395) and FreeFuse (arXiv 2510.23515). New are the joint choice of centers
+from one forward that the pipeline makes anyway, the gradient through unmasked attention beside masks, and settling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..edits.regions import RegionEdit
+from ..guidance.method import Method, PaperMethod, setting
+from ..guidance.schedule import Schedule
+from ..losses.binding import BindingLoss
+from ..losses.regions import RegionLoss
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regions(PaperMethod):
+    """Find a region for each entity, keep its words there, and pull it there."""
+
+    name: ClassVar[str] = "regions"
+    paper: ClassVar[str] = "this project, 2026"
+    year: ClassVar[int] = 2026
+
+    step_size: float = setting(2.0, "ours; 0: no gradient at all")
+    pull_stop: float = setting(0.3, "ours: the last fraction of the run that is pulled")
+    binding: float = setting(1.0, "ours: weight of SynGen's loss beside the pull")
+    locate: float = setting(0.0, "ours: the first step")
+    settle: float | None = setting(0.3, "ours")
+    stop: float = setting(1.0, "ours: masked to the end")
+    background: bool = setting(False, "ours: entities' words are seen in regions alone")
+    distance: float = setting(0.45, "ours: of centers, as a fraction of the grid's size")
+    margin: float = setting(0.16, "ours: of a center from the edge")
+    radius: float = setting(0.36, "ours: of a planned region")
+    sigma: float = setting(0.125, "ours: blur of the maps that centers are chosen from")
+    tau: float = setting(0.4, "ours: threshold of a settled region, of its maximum")
+    grow: float = setting(0.125, "ours: what is added around a settled region")
+
+    def _parts(self) -> Method:
+        loss = RegionLoss() + self.binding * BindingLoss(include_entities=True) if self.binding else RegionLoss()
+        edit = RegionEdit(
+            locate=self.locate,
+            settle_at=self.settle,
+            stop=self.stop,
+            background=self.background,
+            sigma=self.sigma,
+            distance=self.distance,
+            margin=self.margin,
+            radius=self.radius,
+            tau=self.tau,
+            grow=self.grow,
+        )
+        return Method(
+            loss=loss if self.step_size else None,
+            schedule=Schedule(stop=self.pull_stop, step_size=self.step_size),
+            edits=(edit,),
+        )
