@@ -61,6 +61,7 @@ from .methods import (
     register,
 )
 from .prompt import Entity, Parsed, parse
+from .regions import Region
 
 __version__: str
 
@@ -105,6 +106,7 @@ __all__ = [
     "Predicated",
     "PromptError",
     "Refinement",
+    "Region",
     "RegionLoss",
     "RegionStep",
     "Regions",

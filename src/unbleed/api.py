@@ -14,6 +14,7 @@ from .guidance.reading import Entities
 from .guidance.run import Run
 from .methods import MethodLike
 from .model_settings import method_for, method_of
+from .regions.given import Given
 
 
 @contextmanager
@@ -26,6 +27,7 @@ def guide(
     prompts: Sequence[str] | None = None,
     record_maps: bool = False,
     checkpointing: bool = False,
+    regions: Given = None,
 ) -> Iterator[Run]:
     """Guide every call of a diffusers pipeline inside the `with` block.
 
@@ -42,7 +44,9 @@ def guide(
     ("red cat; blue bench", or one such text per prompt); `parser`, a spaCy pipeline or its name ("en_core_web_trf"), takes
     the place of the embedded one. `prompts` gives the words when the pipeline is called with
     embeddings. `record_maps` keeps the attention of every step in `run.maps`, at the price of one more part of a forward
-    per step. `checkpointing` trades time for memory in the gradient.
+    per step. `checkpointing` trades time for memory in the gradient. `regions` gives entities their places, for methods
+    that have regions: `{"red cat": "left", "blue bench": (0.5, 0.2, 1.0, 1.0)}`, or one such table per prompt, see
+    `unbleed.Region`.
 
     On leaving the block, also by an exception, the pipeline is as it was. Raises `MethodError`, `ModelError`,
     `PromptError` or `CaptureError` when something cannot work.
@@ -55,6 +59,7 @@ def guide(
         prompts=prompts,
         record_maps=record_maps,
         checkpointing=checkpointing,
+        regions=regions,
     ) as run:
         yield run
 

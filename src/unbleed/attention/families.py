@@ -121,7 +121,9 @@ def _ending(suffix: str) -> Callable[[nn.Module], tuple[str, ...]]:
 
 
 def _of_blocks(*stacks: str) -> Callable[[nn.Module], tuple[str, ...]]:
-    return lambda denoiser: tuple(f"{stack}.{number}.attn" for stack in stacks for number in range(len(getattr(denoiser, stack))))
+    return lambda denoiser: tuple(
+        f"{stack}.{number}.attn" for stack in stacks for number in range(len(getattr(denoiser, stack)))
+    )
 
 
 def _clip(pipe: Any, given: Mapping[str, Any]) -> tuple[Encoder, ...]:

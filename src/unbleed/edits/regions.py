@@ -28,11 +28,13 @@ from ..guidance.edit import Edit, Opened, Rows, Scene
 from ..guidance.run import RegionStep
 from ..losses.base import has_entities
 from ..losses.groups import TokenGroups
+from ..regions.given import masks_of
 from ..regions.layout import grid_of, layout, resize
 from ..regions.settle import settle
 from .answers import Question, answering
 
 _TOLERANCE = 1e-9  # 0.2 * 50 must be 10 whatever the rounding
+_FINER = 4  # pixels of a given region per pixel of the maps
 
 
 def visibility(regions: Tensor, groups: TokenGroups, *, background: bool = False) -> Tensor:
@@ -106,38 +108,54 @@ class RegionEdit(Edit):
     def replaces_attention(self) -> bool:
         return True
 
+    @property
+    def takes_regions(self) -> bool:
+        return True
+
     def open(self, scene: Scene) -> Opened:
         return _Regions(self, scene)
 
 
 class _Regions(Opened):
     def __init__(self, edit: RegionEdit, scene: Scene) -> None:
-        self.edit, self.scene = edit, scene
+        self.edit, self.scene, self.groups = edit, scene, scene.groups
         self.modules = {name: scene.denoiser.get_submodule(name) for name in scene.family.text_modules(scene.denoiser)}
-        groups = scene.groups
-        self.together = has_entities(groups, 2)  # bool (batch,): there is something to keep apart
-        self.limited = self.together[groups.entity_image]  # bool (entity,): has a region
-        self.groups = groups.only(self.limited)
-        self.found: Tensor | None = None  # bool (entity, height, width), of the limited ones
+        image = self.groups.entity_image
+        entities = [(at, entity) for at, tokens in enumerate(scene.tokens) for entity in tokens.kept]
+        self.given = [scene.regions[at].get(entity) for at, entity in entities]  # per entity
+        given = torch.tensor([region is not None for region in self.given], dtype=torch.bool)
+        anywhere = torch.tensor([region is not None and region.where is None for region in self.given], dtype=torch.bool)
+        self.finding = has_entities(self.groups, 2)[image] & ~given  # bool (entity,): gets a region from attention
+        self.fixed = given & ~anywhere  # bool (entity,): has one from the user
+        self.masks: Tensor | None = None  # bool (entity, height, width); True where there is no region yet
+        self.limited = torch.zeros_like(given)  # bool (entity,): has a region by now
         self.settled = False
         self.maps: Tensor | None = None  # their running mean, (batch, token, height, width)
         self.seen = -1  # the last step whose maps were seen
         self.biases: dict[tuple[int, torch.dtype, tuple[int, ...]], Tensor] = {}
 
     def concerns(self, image: int) -> bool:
-        return bool(self.together[image])
+        return bool((self.finding | self.fixed)[self.groups.entity_image == image].any())
 
     @property
     def regions(self) -> Tensor | None:
-        if self.found is None:
+        """On the grid of the maps. None until every entity that gets a region has one."""
+        if self.masks is None or self.maps is None or not bool(self.limited[self.finding].all()):
             return None
-        every = self.found.new_ones(len(self.limited), *self.found.shape[-2:])
-        every[self.limited.to(every.device)] = self.found
-        return every
+        return self._on(tuple(self.maps.shape[-2:])).to(self.maps.device)
+
+    def _on(self, grid: tuple[int, int]) -> Tensor:
+        """Return the regions as bool on another grid; one that is too small for it keeps its largest pixel."""
+        assert self.masks is not None
+        cover = resize(self.masks, grid)
+        return cover >= torch.minimum(cover.amax(dim=(-2, -1), keepdim=True), cover.new_tensor(0.5))
+
+    # ---------------------------------------------------------------------------------------------- finding them
 
     def reads_maps(self, rows: Rows) -> bool:
-        waiting = self.found is None or (self.edit.settle_at is not None and not self.settled)
-        return waiting and bool(self.limited.any())
+        waiting = not bool(self.limited[self.finding].all())
+        settling = self.edit.settle_at is not None and not self.settled and bool(self.finding.any())
+        return waiting or settling or (self.maps is None and bool(self.fixed.any()))
 
     def see(self, maps: Tensor, rows: Rows) -> None:
         if rows.step == self.seen:  # an inner evaluation of the same step
@@ -145,29 +163,65 @@ class _Regions(Opened):
         self.seen = rows.step
         keep = self.edit.memory
         self.maps = maps if self.maps is None else keep * self.maps + (1 - keep) * maps
-        if self.found is None and rows.share >= self.edit.locate - _TOLERANCE:
-            edit = self.edit
-            groups = self.groups.to(maps.device)
+        if self.finding.any() and not self.limited[self.finding].any() and rows.share >= self.edit.locate - _TOLERANCE:
+            edit, groups = self.edit, self.groups.only(self.finding).to(maps.device)
             lengths = {"sigma": edit.sigma, "distance": edit.distance, "margin": edit.margin, "radius": edit.radius}
-            self._take(layout(maps, groups, **lengths), rows)
+            taken = self._taken(rows.grid).to(maps.device)
+            self._take(layout(maps, groups, taken=taken if taken.any() else None, **lengths), rows)
+
+    def _taken(self, grid: tuple[int, int]) -> Tensor:
+        """Return bool (batch, height, width): the pixels of the regions that the user gave."""
+        taken = torch.zeros(self.groups.images, *grid, dtype=torch.bool)
+        if self.masks is not None and self.fixed.any():
+            fixed = self._on(grid)[self.fixed]
+            for mask, image in zip(fixed, self.groups.entity_image[self.fixed].tolist(), strict=True):
+                taken[image] |= mask
+        return taken
+
+    def _begin(self, rows: Rows) -> None:
+        """Draw the regions that the user gave, on a grid fine enough for their edges."""
+        fine = _FINER if self.fixed.any() else 1
+        grid = (rows.grid[0] * fine, rows.grid[1] * fine)
+        image = self.groups.entity_image
+        parts = [
+            masks_of([self.given[at] for at in (image == number).nonzero().flatten().tolist()], grid)
+            for number in image.unique().tolist()
+        ]
+        self.masks = torch.cat(parts) if parts else torch.zeros(0, *grid, dtype=torch.bool)
+        self._limit(self.fixed, rows)
 
     def _take(self, found: Tensor, rows: Rows) -> None:
-        self.found, self.biases = found, {}
-        regions = self.regions
-        assert regions is not None
-        for image in self.together.nonzero().flatten().tolist():
-            masks = regions[self.scene.groups.entity_image.to(regions.device) == image].cpu()
+        assert self.masks is not None
+        self.masks[self.finding] = resize(found.cpu(), tuple(self.masks.shape[-2:])) >= 0.5
+        self._limit(self.finding, rows)
+
+    def _limit(self, which: Tensor, rows: Rows) -> None:
+        """Let the regions of some entities count from here on, and note them."""
+        assert self.masks is not None
+        self.limited, self.biases = self.limited | which, {}
+        for image in self.groups.entity_image[which].unique().tolist():
+            masks = self.masks[self.groups.entity_image == image].clone()
             self.scene.run.regions.append(RegionStep(self.scene.call, image, rows.step, masks))
+
+    def _settle(self, rows: Rows) -> None:
+        assert self.maps is not None
+        self.settled = True
+        groups, planned = self.groups.only(self.finding), self._on(rows.grid)[self.finding]
+        settled = settle(self.maps.cpu(), groups, planned, tau=self.edit.tau, grow=self.edit.grow)
+        free = ~self._taken(rows.grid)[groups.entity_image]
+        self._take(torch.where((settled & free).flatten(1).any(dim=1)[:, None, None], settled & free, planned), rows)
+
+    # ------------------------------------------------------------------------------------------------ masking
 
     @contextmanager
     def around(self, rows: Rows) -> Iterator[None]:
         edit = self.edit
+        if self.masks is None:
+            self._begin(rows)
         due = edit.settle_at is not None and rows.share >= edit.settle_at - _TOLERANCE
-        if due and not self.settled and self.found is not None and self.maps is not None:
-            self.settled = True
-            groups = self.groups.to(self.maps.device)
-            self._take(settle(self.maps, groups, self.found, tau=edit.tau, grow=edit.grow), rows)
-        if rows.evaluating or self.found is None or rows.share >= edit.stop - _TOLERANCE:
+        if due and not self.settled and self.limited[self.finding].any() and self.maps is not None:
+            self._settle(rows)
+        if rows.evaluating or not self.limited.any() or rows.share >= edit.stop - _TOLERANCE:
             yield
             return
 
@@ -180,13 +234,12 @@ class _Regions(Opened):
 
     def _bias(self, asked: Question, rows: Rows) -> Tensor:
         """Return the bias of the images `rows`, (image, 1, query, key), in the precision of the query."""
-        queries = asked.query.shape[2]
+        queries, device = asked.query.shape[2], asked.query.device
         key = (queries, asked.query.dtype, rows.images)
         if key not in self.biases:
-            assert self.found is not None
-            device = asked.query.device
-            groups = self.groups.to(device)
-            regions = resize(self.found.to(device), rows.grid if rows.joint else grid_of(queries, rows.grid))
+            assert self.masks is not None
+            groups = self.groups.only(self.limited).to(device)
+            regions = resize(self.masks[self.limited], rows.grid if rows.joint else grid_of(queries, rows.grid)).to(device)
             visible = visibility(regions, groups, background=self.edit.background and not self.settled)
             bias = joint_bias(visible, groups, rows.joint, queries) if rows.joint else text_bias(visible)
             index = torch.tensor(rows.images, device=device)

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from ..attention.families import called_denoiser_of, denoiser_of
 from ..errors import ModelError, PromptError
+from ..prompt import Parsed
+from ..regions.given import Given, assign_all
 from .call import DenoiserCall
 from .instance import replace_attribute
 from .method import BaseMethod
@@ -38,6 +40,7 @@ def attach(
     prompts: Sequence[str] | None = None,
     record_maps: bool = False,
     checkpointing: bool = False,
+    regions: Given = None,
 ) -> Iterator[Run]:
     """Guide every call of `pipe` inside the `with` block by `method`; see `unbleed.guide`."""
     called: Any = called_denoiser_of(pipe)
@@ -48,7 +51,7 @@ def attach(
             f"{type(pipe).__name__} has no encode_prompt, so its prompts cannot be read; modular pipelines take a block, see "
             "unbleed.modular.add_guidance"
         )
-    session = Session(pipe, denoiser, method, run, record_maps)
+    session = Session(pipe, denoiser, method, run, record_maps, regions)
     warn_of_what_is_slow(denoiser, session.method, checkpointing)
     hooks = _Hooks(session)
     with ExitStack() as undo:
@@ -56,7 +59,11 @@ def attach(
         hooks.hold_scheduler()
         for owner in (pipe, denoiser):
             replace_attribute(undo, owner, "_unbleed_session", session)
-        read = functools.partial(parse_for, entities=entities, parser=parser)
+
+        def read(prompts: Sequence[str]) -> list[Parsed]:
+            parsed = parse_for(prompts, entities=entities, parser=parser)
+            return [one for one, _ in assign_all(parsed, regions)]
+
         encode_prompt = watched(pipe, pipe.encode_prompt, session.family, read, prompts, hooks.hear)
         replace_attribute(undo, pipe, "encode_prompt", encode_prompt)
         undo.callback(called.register_forward_pre_hook(hooks.on_denoise, with_kwargs=True).remove)

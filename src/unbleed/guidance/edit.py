@@ -7,7 +7,7 @@ run of the denoiser, in the guidance's own evaluations too.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, is_dataclass
 from typing import Any, ClassVar
@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from ..attention import Family, JointSequence
 from ..losses.groups import TokenGroups
-from ..prompt import Parsed, PromptTokens
-from .run import Run
+from ..prompt import Entity, Parsed, PromptTokens
+from ..regions.given import Region
 from ..settings import check_settings
+from .run import Run
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Scene:
     encode: Callable[[Sequence[str]], Tensor]  # texts to embeddings (text, token, channel), as the pipeline makes them
     layers: tuple[str, ...]  # the text layers that the method reads
     family: Family
+    regions: list[Mapping[Entity, Region]]  # that the user gave
     run: Run
     call: int  # of the pipeline, from 0
 
@@ -104,6 +106,11 @@ class Edit(ABC):
     @property
     def replaces_attention(self) -> bool:
         """Whether the text attention itself is another, so that no second edit can make it another too."""
+        return False
+
+    @property
+    def takes_regions(self) -> bool:
+        """Whether regions that a user gives are of use to it."""
         return False
 
     @abstractmethod

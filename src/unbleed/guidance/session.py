@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from ..attention import AttentionProbe, Capture, JointSequence, average_maps, average_self_maps, family_of
 from ..attention.families import Grid, grid_of
 from ..attention.probe import native_processors
-from ..errors import ModelError, UnbleedWarning
+from ..errors import MethodError, ModelError, UnbleedWarning
 from ..losses import Loss, Seen
 from ..losses.base import concerned_by, terms_of
 from ..losses.groups import TokenGroups
 from ..precision import at_least_single, gradient_through
+from ..regions.given import Given, assign_all
 from .call import DenoiserCall
 from .edit import Opened, Rows, Scene
 from .levels import Levels, Place
@@ -53,7 +54,10 @@ class Session:
 
     scale: Callable[..., Tensor]
 
-    def __init__(self, pipe: Any, denoiser: nn.Module, method: BaseMethod, run: Run, record_maps: bool) -> None:
+    def __init__(
+        self, pipe: Any, denoiser: nn.Module, method: BaseMethod, run: Run, record_maps: bool, regions: Given = None
+    ) -> None:
+        self.given = regions
         self.pipe, self.denoiser, self.method, self.run = pipe, denoiser, method.parts(), run
         self.record_maps = record_maps
         self.loss, self.schedule, self.noise = self.method.loss, self.method.schedule, self.method.noise
@@ -61,6 +65,8 @@ class Session:
         self.remembers = {loss.remembers for loss in losses} - {None}
         self.family = family_of(denoiser)
         refuse_what_cannot_work(pipe, denoiser, self.family, self.method)
+        if regions and not any(edit.takes_regions for edit in self.method.edits):
+            raise MethodError(f'regions were given, but {self.method.name} does not use them; take the method "regions"')
         self.layers = self.family.layers(denoiser, self.method.resolution, self.method.layers)
         self.self_names = self.layers.self_names if any(loss.reads_self_attention for loss in losses) else ()
         self.probe = AttentionProbe(denoiser, self.layers.names, self.self_names)
@@ -106,6 +112,7 @@ class Session:
             reading.encode,
             self.layers.names,
             self.family,
+            reading.per_image([own for _, own in assign_all(reading.parsed, self.given)]),
             self.run,
             self.call,
         )

@@ -56,7 +56,9 @@ def leads(entities: Tensor, entity_image: Tensor) -> Tensor:
     return entities - others.amax(dim=1) if len(entities) else entities
 
 
-def choose_centers(scores: Tensor, entity_image: Tensor, *, distance: float, margin: float, taken: Tensor | None = None) -> Tensor:
+def choose_centers(
+    scores: Tensor, entity_image: Tensor, *, distance: float, margin: float, taken: Tensor | None = None
+) -> Tensor:
     """Return the centers, (entity, 2) as row and column in pixels, that have the largest sum of scores.
 
     `scores` (entity, height, width); `entity_image` long (entity,). `taken` bool (entity, height, width) are pixels that an
@@ -143,7 +145,9 @@ def _distances(centers: Tensor, grid: tuple[int, int]) -> Tensor:
     """Return the distance of every pixel's middle to each center, (entity, height, width), in pixels."""
     rows = torch.arange(grid[0], device=centers.device) + 0.5
     columns = torch.arange(grid[1], device=centers.device) + 0.5
-    return ((rows[None, :, None] - centers[:, 0, None, None]) ** 2 + (columns[None, None, :] - centers[:, 1, None, None]) ** 2).sqrt()
+    return (
+        (rows[None, :, None] - centers[:, 0, None, None]) ** 2 + (columns[None, None, :] - centers[:, 1, None, None]) ** 2
+    ).sqrt()
 
 
 def layout(
