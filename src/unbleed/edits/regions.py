@@ -87,7 +87,8 @@ class RegionEdit(Edit):
 
     `locate`: regions are laid out from the attention of the first step at or after it; later steps are masked, until `stop`.
     `settle_at`: from here on, regions are what has grown in them (None: they stay as planned). `background`: entities' words
-    are visible outside of all regions until then. `memory`: how much of the maps of earlier steps the running mean keeps, for settling.
+    are visible outside of all regions until then. `memory`: how much of the maps of earlier steps the running mean keeps, for
+    settling.
     """
 
     locate: float = 0.0
@@ -142,7 +143,7 @@ class _Regions(Opened):
         """On the grid of the maps. None until every entity that gets a region has one."""
         if self.masks is None or self.maps is None or not bool(self.limited[self.finding].all()):
             return None
-        return self._on(tuple(self.maps.shape[-2:])).to(self.maps.device)
+        return self._on((self.maps.shape[-2], self.maps.shape[-1])).to(self.maps.device)
 
     def _on(self, grid: tuple[int, int]) -> Tensor:
         """Return the regions as bool on another grid; one that is too small for it keeps its largest pixel."""
@@ -192,7 +193,7 @@ class _Regions(Opened):
 
     def _take(self, found: Tensor, rows: Rows) -> None:
         assert self.masks is not None
-        self.masks[self.finding] = resize(found.cpu(), tuple(self.masks.shape[-2:])) >= 0.5
+        self.masks[self.finding] = resize(found.cpu(), (self.masks.shape[-2], self.masks.shape[-1])) >= 0.5
         self._limit(self.finding, rows)
 
     def _limit(self, which: Tensor, rows: Rows) -> None:

@@ -76,6 +76,7 @@ class Opened(ABC):  # noqa: B024 (the hooks are optional)
 
     def see(self, maps: Tensor, rows: Rows) -> None:
         """Take the attention maps (batch, token, height, width) of the pipeline's own run of the denoiser, without gradient."""
+        del maps, rows
 
     @property
     def regions(self) -> Tensor | None:

@@ -4,15 +4,17 @@ This project, 2026. Five parts, each usable alone:
 
 1. **Locate** (`unbleed.regions.layout`): the nouns' maps of the pipeline's own first forward.
 2. **Lay out**: centers are chosen together, where each entity is ahead of the others, and a region around each.
-3. **Mask** (`unbleed.edits.regions`): from the next step on, text attention inside a region does not see the words of other entities.
-4. **Pull** (`unbleed.losses.regions`, with `unbleed.losses.binding`): a few small gradient steps, on attention that is not masked,
-   so that the noun attends from inside its region. `step_size=0` leaves them out: no backward, no further memory.
+3. **Mask** (`unbleed.edits.regions`): from the next step on, text attention inside a region does not see the words of other
+   entities.
+4. **Pull** (`unbleed.losses.regions`, with `unbleed.losses.binding`): a few small gradient steps, on attention that is not
+   masked, so that the noun attends from inside its region. `step_size=0` leaves them out: no backward, no further memory.
 5. **Settle** (`unbleed.regions.settle`): the planned region is replaced by what has grown in it.
 
-It owes the layout by differentiation and connected parts to the idea of ELA (Zhang et al., ICML 2024), the energy of the pull to layout
-guidance (Chen et al., arXiv 2304.03373), the binding term to SynGen (Rassin et al., arXiv 2306.08877), and masked text attention
-to paint-with-words (eDiff-I, arXiv 2211.01324), regional prompting (arXiv 2411.02395) and FreeFuse (arXiv 2510.23515). New are the joint choice of centers
-from one forward that the pipeline makes anyway, the gradient through unmasked attention beside masks, and settling.
+It owes the layout by differentiation and connected parts to the idea of ELA (Zhang et al., ICML 2024), the energy of the pull
+to layout guidance (Chen et al., arXiv 2304.03373), the binding term to SynGen (Rassin et al., arXiv 2306.08877), and masked text
+attention to paint-with-words (eDiff-I, arXiv 2211.01324), regional prompting (arXiv 2411.02395) and FreeFuse
+(arXiv 2510.23515). New are the joint choice of centers from one forward that the pipeline makes anyway, the gradient
+through unmasked attention beside masks, and settling.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ def _opened(path: Path) -> Image.Image:
 def _mask_of(where: Any) -> Tensor:
     if isinstance(where, Image.Image):
         # a mask that is drawn on a transparent ground has its shape in the transparency
-        transparent = where.mode in ("RGBA", "LA") and where.getchannel("A").getextrema()[0] < 255
+        transparent = where.mode in ("RGBA", "LA") and np.array(where.getchannel("A")).min() < 255
         where = np.array(where.getchannel("A") if transparent else where.convert("L"))
     mask = torch.as_tensor(where).detach().float().cpu()
     if mask.ndim != 2 or not mask.numel():

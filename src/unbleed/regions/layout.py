@@ -62,7 +62,8 @@ def choose_centers(
     """Return the centers, (entity, 2) as row and column in pixels, that have the largest sum of scores.
 
     `scores` (entity, height, width); `entity_image` long (entity,). `taken` bool (entity, height, width) are pixels that an
-    entity's center may not be on. Of more than two entities in an image the distance shrinks with the square root of their number.
+    entity's center may not be on. Of more than two entities in an image the distance shrinks with the square root of
+    their number.
     """
     height, width = scores.shape[-2:]
     size = math.sqrt(height * width)
@@ -181,7 +182,7 @@ def layout(
     centers = choose_centers(
         leads(entities, groups.entity_image), groups.entity_image, distance=distance, margin=margin, taken=of_entity
     )
-    regions = around_centers(centers, groups.entity_image, tuple(maps.shape[-2:]), radius=radius)
+    regions = around_centers(centers, groups.entity_image, (maps.shape[-2], maps.shape[-1]), radius=radius)
     return regions if of_entity is None else regions & ~of_entity
 
 
