@@ -19,6 +19,7 @@ from ..losses.base import LossFunction, as_loss, called
 from ..settings import AtLeastOne, Positive, check_settings
 from .edit import Edit
 from .noise import NoiseSearch
+from .noise_choice import NoiseChoice
 from .schedule import Schedule
 from .update import Descent, Direction
 
@@ -56,8 +57,9 @@ class BaseMethod(ABC):
         """What it asks of a model and a prompt, of gradient, parser and self-attention."""
         parts = self.parts()
         losses = [loss for loss in (parts.loss, parts.refinement, parts.noise and parts.noise.loss) if loss]
+        descending = parts.loss or isinstance(parts.noise, NoiseSearch)
         return (
-            *(["gradient"] if losses else []),
+            *(["gradient"] if descending else []),
             *(["parser"] if losses or parts.edits else []),
             *(["self-attention"] if any(loss.reads_self_attention for loss in losses) else []),
         )
@@ -127,7 +129,7 @@ class Method(BaseMethod):
     schedule: Schedule = field(default_factory=Schedule)
     descent: Descent = field(default_factory=Descent)
     refinement: _LossField = _LossField()  # in steps that are refined, where it is another than `loss`
-    noise: NoiseSearch | None = None  # what becomes of the noise before the first step
+    noise: NoiseSearch | NoiseChoice | None = None  # what becomes of the noise before the first step
     edits: tuple[Edit, ...] = ()  # what is changed inside the denoiser, without a gradient
     parity: Parity = "ours"
     resolution: AtLeastOne | None = None

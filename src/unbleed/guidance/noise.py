@@ -61,8 +61,8 @@ class NoiseOutcome:
     """What the search did to one image."""
 
     losses: list[float]  # at every evaluation, in order
-    rounds: int  # that were begun: 1 if the image's own noise was kept to
-    reached: bool  # the targets
+    rounds: int  # that were begun: 1 if the image's own noise was kept to; of a choice, the candidates
+    reached: bool  # the targets; of a choice, whether some candidate could be scored
     terms: dict[str, float]  # of the noise that was taken; none where something was not finite
 
 
@@ -134,14 +134,14 @@ def search_noise(noise: Tensor, evaluate: Evaluate, search: NoiseSearch) -> tupl
         open_ = [row for row in range(count) if not (reached[row] or failed[row])]
         for row in open_:
             rounds[row] += 1
-        walk({row: _Normal(noise[row] if number == 0 else _fresh(noise[row], number)) for row in open_}, search.steps)
+        walk({row: _Normal(noise[row] if number == 0 else fresh_noise(noise[row], number)) for row in open_}, search.steps)
     walk({row: good[row] for row in range(count)}, search.last_steps)
     taken = [(noise[row], {}) if failed[row] else best[row][1:] for row in range(count)]
     outcomes = [NoiseOutcome(losses[row], rounds[row], reached[row], taken[row][1]) for row in range(count)]
     return torch.stack([value for value, _ in taken]), outcomes
 
 
-def _fresh(noise: Tensor, number: int) -> Tensor:
+def fresh_noise(noise: Tensor, number: int) -> Tensor:
     """Return other noise of the same shape, a function of the image's own noise and the round's number."""
     digest = hashlib.sha256(noise.float().cpu().contiguous().numpy().tobytes() + bytes([number])).digest()
     generator = torch.Generator("cpu").manual_seed(int.from_bytes(digest[:7], "big"))

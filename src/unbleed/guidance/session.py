@@ -26,6 +26,7 @@ from .edit import Opened, Rows, Scene
 from .levels import Levels, Place
 from .method import BaseMethod
 from .noise import search_noise
+from .noise_choice import NoiseChoice, choose_noise
 from .reading import Reading, warn_about
 from .refusals import refuse_what_cannot_work
 from .run import FirstNoise, Run, Step, StepMaps
@@ -220,6 +221,8 @@ class Session:
         assert self.noise is not None
         assert self.groups is not None
         if self.levels is not None and not self.levels.from_noise:
+            if isinstance(self.noise, NoiseChoice):  # the picture that the run begins with is the user's choice
+                return latents
             raise ModelError(
                 f"{self.method.name} looks for better first noise, but this run begins in the middle of the scheduler's "
                 "levels, as image-to-image does; take a method without noise search"
@@ -230,7 +233,13 @@ class Session:
             found = self._evaluate(call, part * sigma, [rows[i] for i in of], loss)
             return Evaluation(found.loss, found.terms, found.gradient * sigma)
 
-        noise, outcomes = search_noise(latents[rows] / sigma, evaluate, self.noise)
+        def score(part: Tensor, of: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
+            return self._score(call, part * sigma, [rows[i] for i in of], loss)
+
+        if isinstance(self.noise, NoiseChoice):
+            noise, outcomes = choose_noise(latents[rows] / sigma, score, self.noise)
+        else:
+            noise, outcomes = search_noise(latents[rows] / sigma, evaluate, self.noise)
         own = latents
         latents = latents.clone()
         latents[rows] = noise * sigma
@@ -320,6 +329,14 @@ class Session:
                 half = self.denoiser.dtype == torch.float16
                 gradient = gradient_through(through, loss, z, half=half) if loss.requires_grad else torch.zeros_like(z)
         return Evaluation(loss.detach(), {name: term.detach() for name, term in terms.items()}, gradient)
+
+    def _score(
+        self, call: DenoiserCall, latents: Tensor, rows: Sequence[int], of: Loss
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss `of` and its parts at `latents` of the images `rows`, without a gradient."""
+        with torch.no_grad(), native_processors(self.probe.modules.values()):
+            terms = terms_of(of, self._see(call, latents, rows), self._groups_of(tuple(rows), latents.device))
+        return torch.stack(list(terms.values())).sum(dim=0), terms
 
     def _scaling(self, call: DenoiserCall) -> float:
         """Return by how much the scheduler scales latents for the denoiser at this step: not at all but for Euler and its kin.
