@@ -53,18 +53,30 @@ def visibility(regions: Tensor, groups: TokenGroups, *, background: bool = False
     return torch.where(limited[:, :, None, None], seen.clamp(max=1), seen.new_ones(()))
 
 
-def text_bias(visible: Tensor) -> Tensor:
-    """Return what is added to the logits of pixels on tokens, (batch, pixel, token), for v (batch, token, height, width)."""
-    return visible.flatten(2).transpose(1, 2).log()  # log 0 is minus infinity; no row is all of it, since start is visible
+def emphasis(regions: Tensor, groups: TokenGroups) -> Tensor:
+    """Return how much of a pixel lies in the region that a modifier belongs to, (batch, token, height, width)."""
+    own = torch.einsum("mhw,mt->mthw", regions[groups.modifier_entity], groups.modifier.to(regions.dtype))
+    inside = regions.new_zeros(groups.images, groups.tokens, *regions.shape[-2:])
+    return inside.index_add(0, groups.entity_image[groups.modifier_entity], own).clamp(max=1)
 
 
-def joint_bias(visible: Tensor, groups: TokenGroups, joint: JointSequence, total: int) -> Tensor:
+def text_bias(visible: Tensor, added: Tensor | float = 0.0) -> Tensor:
+    """Return what is added to the logits of pixels on tokens, (batch, pixel, token).
+
+    `visible` is v, (batch, token, height, width), and `added` what is added to log v. log 0 is minus infinity; no row is all of
+    it, since the start token is always visible.
+    """
+    return (visible.log() + added).flatten(2).transpose(1, 2)
+
+
+def joint_bias(visible: Tensor, groups: TokenGroups, joint: JointSequence, total: int, added: Tensor | float = 0.0) -> Tensor:
     """Return what is added to the logits of a joint sequence of pixels and tokens, (batch, total, total).
 
-    `visible` is v, (batch, token, height, width). Pixels attend to visible tokens, tokens to the pixels that they are visible
-    from, and words of different entities not to each other. All else is 0, pixel to pixel too.
+    `visible` and `added` are those of `text_bias`, `added` for pixels that attend to tokens. Pixels attend to visible tokens,
+    tokens to the pixels that they are visible from, and words of different entities not to each other. All else is 0, pixel to
+    pixel too.
     """
-    to_text = text_bias(visible)[:, :, : joint.texts]  # (batch, pixel, token)
+    to_text, from_text = (text_bias(visible, own)[:, :, : joint.texts] for own in (added, 0.0))  # (batch, pixel, token)
     pixels = joint.places(to_text.shape[1], total)
     first = 0 if joint.text_first else total - joint.texts
     tokens = slice(first, first + to_text.shape[2])
@@ -76,7 +88,7 @@ def joint_bias(visible: Tensor, groups: TokenGroups, joint: JointSequence, total
     strangers = owned[:, :, None] & owned[:, None, :] & ~together
     bias = visible.new_zeros(groups.images, total, total)
     bias[:, pixels, tokens] = to_text
-    bias[:, tokens, pixels] = to_text.mT
+    bias[:, tokens, pixels] = from_text.mT
     bias[:, tokens, tokens].masked_fill_(strangers[:, : joint.texts, : joint.texts], -torch.inf)
     return bias
 
@@ -87,14 +99,15 @@ class RegionEdit(Edit):
 
     `locate`: regions are laid out from the attention of the first step at or after it; later steps are masked, until `stop`.
     `settle_at`: from here on, regions are what has grown in them (None: they stay as planned). `background`: entities' words
-    are visible outside of all regions until then. `memory`: how much of the maps of earlier steps the running mean keeps, for
-    settling.
+    are visible outside of all regions until then. `emphasis`: added to the logits of an entity's modifiers inside its region.
+    `memory`: how much of the maps of earlier steps the running mean keeps, for settling.
     """
 
     locate: float = 0.0
     settle_at: float | None = 0.3
     stop: float = 1.0
     background: bool = False
+    emphasis: float = 0.0
     sigma: float = 0.125
     distance: float = 0.45
     margin: float = 0.16
@@ -242,7 +255,8 @@ class _Regions(Opened):
             groups = self.groups.only(self.limited).to(device)
             regions = resize(self.masks[self.limited], rows.grid if rows.joint else grid_of(queries, rows.grid)).to(device)
             visible = visibility(regions, groups, background=self.edit.background and not self.settled)
-            bias = joint_bias(visible, groups, rows.joint, queries) if rows.joint else text_bias(visible)
+            added = self.edit.emphasis * emphasis(regions, groups) if self.edit.emphasis else 0.0
+            bias = joint_bias(visible, groups, rows.joint, queries, added) if rows.joint else text_bias(visible, added)
             index = torch.tensor(rows.images, device=device)
             self.biases[key] = bias[index, None].to(asked.query.dtype)
         return self.biases[key]

@@ -163,6 +163,8 @@ class _Hooks:
             raise ModelError("perturbed attention splits each batch in three, which guidance cannot follow; set pag_scale=0")
         call = self._call(args, kwargs)
         self.negative = not self.fresh and session.family.packed and call.copies == 1
+        if not self.negative:
+            call = session.with_own_text(call)
         if self.fresh:
             self.fresh = False
             with torch.inference_mode(False):  # whatever the user wrapped the pipeline in
@@ -171,7 +173,7 @@ class _Hooks:
         if not self.negative:
             self.around.enter_context(session.edited(session.rows(call)))
         if session.corrected is None:
-            return None
+            return None if call.args is args and call.kwargs is kwargs else (call.args, call.kwargs)
         return call.with_latents(session.scale(session.corrected, call.timestep))
 
     def on_denoised(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,6 +65,15 @@ class DenoiserCall:
         """Return the whole call on other latents, the same for every copy of an image."""
         sample = self._with_other_channels(torch.cat([latents] * self.copies), self.sample)
         return self._replace_sample(self.args, self.kwargs, sample)
+
+    def with_text(self, embeddings: Tensor) -> DenoiserCall:
+        """Return the call on other text embeddings, for all of its rows."""
+        other = copy.copy(self)
+        if len(self.args) > _EMBEDDINGS:
+            other.args = (*self.args[:_EMBEDDINGS], embeddings, *self.args[_EMBEDDINGS + 1 :])
+        else:
+            other.kwargs = {**self.kwargs, "encoder_hidden_states": embeddings}
+        return other
 
     def with_embeddings(self, embeddings: Tensor, rows: Sequence[int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the call cut to the conditional rows of the images `rows`, on other embeddings of text, one per image."""

@@ -64,6 +64,11 @@ class Opened(ABC):  # noqa: B024 (the hooks are optional)
         del image
         return True
 
+    def text(self, embeddings: Tensor, rows: Rows) -> Tensor:
+        """Return what the denoiser is to get as text embeddings, (row, token, channel)."""
+        del rows
+        return embeddings
+
     def around(self, rows: Rows) -> AbstractContextManager[Any]:
         """Return the context in which the denoiser runs."""
         del rows

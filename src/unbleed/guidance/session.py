@@ -157,6 +157,13 @@ class Session:
             self.grid = height, width
         return self.grid
 
+    def with_own_text(self, call: DenoiserCall) -> DenoiserCall:
+        """Return the call on the text embeddings that the edits make of its own."""
+        own = embeddings = call.embeddings
+        for opened in self.opened:
+            embeddings = opened.text(embeddings, self.rows(call))
+        return call if embeddings is own else call.with_text(embeddings)
+
     @contextmanager
     def edited(self, rows: Rows) -> Iterator[None]:
         """Run the denoiser as the edits want it; `show` then gives them the attention that they asked for."""
@@ -330,9 +337,7 @@ class Session:
                 gradient = gradient_through(through, loss, z, half=half) if loss.requires_grad else torch.zeros_like(z)
         return Evaluation(loss.detach(), {name: term.detach() for name, term in terms.items()}, gradient)
 
-    def _score(
-        self, call: DenoiserCall, latents: Tensor, rows: Sequence[int], of: Loss
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _score(self, call: DenoiserCall, latents: Tensor, rows: Sequence[int], of: Loss) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss `of` and its parts at `latents` of the images `rows`, without a gradient."""
         with torch.no_grad(), native_processors(self.probe.modules.values()):
             terms = terms_of(of, self._see(call, latents, rows), self._groups_of(tuple(rows), latents.device))

@@ -70,6 +70,26 @@ def word_maps(maps: Tensor, words: Tensor, image: Tensor) -> Tensor:
     return torch.einsum("wthv,wt->whv", maps[image], words.to(maps.dtype))
 
 
+def entity_maps(maps: Tensor, groups: TokenGroups) -> Tensor:
+    """Return the maps of the nouns, (entity, height, width), of maps (batch, token, height, width)."""
+    return word_maps(maps, groups.noun, groups.entity_image)
+
+
+def blur(maps: Tensor, sigma: float) -> Tensor:
+    """Return maps (..., height, width) under a Gaussian; `sigma` is a fraction of the grid's size. Edges are repeated."""
+    pixels = sigma * math.sqrt(maps.shape[-2] * maps.shape[-1])
+    reach = math.ceil(3 * pixels)
+    if reach == 0:
+        return maps
+    offset = torch.arange(-reach, reach + 1, dtype=maps.dtype, device=maps.device)
+    taps = torch.exp(-((offset / pixels) ** 2) / 2)
+    taps = taps / taps.sum()
+    flat = maps.reshape(-1, 1, *maps.shape[-2:])
+    flat = F.conv2d(F.pad(flat, (0, 0, reach, reach), mode="replicate"), taps[None, None, :, None])
+    flat = F.conv2d(F.pad(flat, (reach, reach, 0, 0), mode="replicate"), taps[None, None, None, :])
+    return flat.reshape(maps.shape)
+
+
 def distributions(maps: Tensor, floor: float = 1e-8) -> Tensor:
     """Return maps (..., height, width) as distributions over places: 0 or more, and 1 in all.
 

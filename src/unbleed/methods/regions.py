@@ -11,10 +11,10 @@ This project, 2026. Five parts, each usable alone:
 5. **Settle** (`unbleed.regions.settle`): the planned region is replaced by what has grown in it.
 
 It owes the layout by differentiation and connected parts to the idea of ELA (Zhang et al., ICML 2024), the energy of the pull
-to layout guidance (Chen et al., arXiv 2304.03373), the binding term to SynGen (Rassin et al., arXiv 2306.08877), and masked text
-attention to paint-with-words (eDiff-I, arXiv 2211.01324), regional prompting (arXiv 2411.02395) and FreeFuse
-(arXiv 2510.23515). New are the joint choice of centers from one forward that the pipeline makes anyway, the gradient
-through unmasked attention beside masks, and settling.
+to layout guidance (Chen et al., arXiv 2304.03373), the binding term to SynGen (Rassin et al., arXiv 2306.08877), and masked
+text attention to paint-with-words (eDiff-I, arXiv 2211.01324), regional prompting (arXiv 2411.02395) and FreeFuse (arXiv
+2510.23515). New are the joint choice of centers from one forward that the pipeline makes anyway, the gradient through
+unmasked attention beside masks, and settling.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..edits.apart import ApartEdit
 from ..edits.regions import RegionEdit
 from ..guidance.method import Method, PaperMethod, setting
+from ..guidance.noise_choice import NoiseChoice
 from ..guidance.schedule import Schedule
 from ..losses.binding import BindingLoss
-from ..losses.regions import RegionLoss
+from ..losses.regions import NeglectLoss, RegionLoss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,9 @@ class Regions(PaperMethod):
     radius: float = setting(0.36, "ours: of a planned region")
     sigma: float = setting(0.125, "ours: blur of the maps that centers are chosen from")
     tau: float = setting(0.4, "ours: threshold of a settled region, of its maximum")
+    candidates: int = setting(4, "ours: first noises that are looked at; 1: the pipeline's own")
+    emphasis: float = setting(0.0, "ours: added to the logits of modifiers in their region")
+    apart: float = setting(0.0, "ours: fraction of an entity's embeddings that comes from its phrase alone")
     grow: float = setting(0.125, "ours: what is added around a settled region")
 
     def _parts(self) -> Method:
@@ -58,6 +63,7 @@ class Regions(PaperMethod):
             settle_at=self.settle,
             stop=self.stop,
             background=self.background,
+            emphasis=self.emphasis,
             sigma=self.sigma,
             distance=self.distance,
             margin=self.margin,
@@ -68,5 +74,6 @@ class Regions(PaperMethod):
         return Method(
             loss=loss if self.step_size else None,
             schedule=Schedule(stop=self.pull_stop, step_size=self.step_size),
-            edits=(edit,),
+            noise=NoiseChoice(NeglectLoss(), self.candidates) if self.candidates > 1 else None,
+            edits=(edit, ApartEdit(self.apart)) if self.apart else (edit,),
         )

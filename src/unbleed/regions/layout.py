@@ -20,30 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..losses.groups import TokenGroups
-from ..losses.maps import min_max, word_maps
+from ..losses.maps import blur, entity_maps, min_max
 
 _SIDE = 24  # pixels of the longer side of the grid on which centers are searched
 _PENALTY = 1e3  # for each pixel by which two centers are too near: more than any score can win
-
-
-def entity_maps(maps: Tensor, groups: TokenGroups) -> Tensor:
-    """Return the maps of the nouns, (entity, height, width), of maps (batch, token, height, width)."""
-    return word_maps(maps, groups.noun, groups.entity_image)
-
-
-def blur(maps: Tensor, sigma: float) -> Tensor:
-    """Return maps (..., height, width) under a Gaussian; `sigma` is a fraction of the grid's size. Edges are repeated."""
-    pixels = sigma * math.sqrt(maps.shape[-2] * maps.shape[-1])
-    reach = math.ceil(3 * pixels)
-    if reach == 0:
-        return maps
-    offset = torch.arange(-reach, reach + 1, dtype=maps.dtype, device=maps.device)
-    taps = torch.exp(-((offset / pixels) ** 2) / 2)
-    taps = taps / taps.sum()
-    flat = maps.reshape(-1, 1, *maps.shape[-2:])
-    flat = F.conv2d(F.pad(flat, (0, 0, reach, reach), mode="replicate"), taps[None, None, :, None])
-    flat = F.conv2d(F.pad(flat, (reach, reach, 0, 0), mode="replicate"), taps[None, None, None, :])
-    return flat.reshape(maps.shape)
 
 
 def leads(entities: Tensor, entity_image: Tensor) -> Tensor:

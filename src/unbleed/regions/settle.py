@@ -8,8 +8,7 @@ from torch import Tensor
 
 from ..losses.components import component
 from ..losses.groups import TokenGroups
-from ..losses.maps import min_max
-from .layout import entity_maps
+from ..losses.maps import entity_maps, min_max
 
 
 def settle(maps: Tensor, groups: TokenGroups, regions: Tensor, *, tau: float = 0.4, grow: float = 0.125) -> Tensor:
