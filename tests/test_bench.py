@@ -35,6 +35,7 @@ SIZES = {
     "emoji-bind": 96,
     "emoji-similar": 48,
     "emoji-validation": 96,
+    "emoji-validation-orders": 96,
 }
 
 
@@ -53,11 +54,12 @@ def test_pairs_hold_every_pair_and_half_were_never_seen_together() -> None:
     assert all(frozenset(e.noun for e in case.entities) in held_out_pairs() for case in held_out)
 
 
-def test_validation_shares_neither_prompts_nor_seeds_with_the_others() -> None:
-    validation = suite("emoji-validation")
-    for name in SIZES:
-        other = suite(name)
-        if name != validation.name:
+@pytest.mark.parametrize("name", ["emoji-validation", "emoji-validation-orders"])
+def test_validation_shares_neither_prompts_nor_seeds_with_the_test_suites(name: str) -> None:
+    validation = suite(name)
+    for tested in SIZES:
+        other = suite(tested)
+        if not tested.startswith("emoji-validation"):
             assert not {c.prompt for c in validation.cases} & {c.prompt for c in other.cases}
             assert other.first_seed + 99 * 1000 + 1000 <= validation.first_seed
 

@@ -58,6 +58,7 @@ MADE = {  # prompts, the first and the last, and the beginning of the sha256 of 
     "emoji-bind": (96, "a gray horse and a blue bench", "a green suitcase and a brown chair", "f5fd33c93ce6"),
     "emoji-similar": (48, "a bear and a monkey", "a pink cat and a yellow dog", "e53c54675a48"),
     "emoji-validation": (96, "a frog and a dog", "a brown car and a green bow", "753e6b205d2d"),
+    "emoji-validation-orders": (96, "a red chair and a elephant", "a horse and a green bow", "4b8b62a6c213"),
     "attend-and-excite": (276, "a cat and a dog", "a purple clock and a brown apple", "203e5ff1da5f"),
     "dvmp": (
         200,

@@ -56,6 +56,20 @@ def _validation() -> Iterator[Case]:
         yield _pattern(second, first, rng)
 
 
+def _both_orders() -> Iterator[Case]:
+    """96 pairs in the same patterns, half of them with the later noun of the word lists first, none of them a test prompt.
+
+    Two plain animals in the order of the word lists would be a test prompt; they always stand in the other order.
+    """
+    rng = random.Random(5)
+    tested = {case.prompt for cases in (_pairs(), _bind(), _similar()) for case in cases}
+    pairs = rng.sample([pair for pair in combinations(NOUNS, 2) if set(pair) not in map(set, LOOK_ALIKES)], 96)
+    for number, (first, second) in enumerate(pairs):
+        turned = number % 2 == 0 or (first in ANIMALS and second in ANIMALS)
+        order = (second, first) if turned else (first, second)
+        yield next(case for _ in iter(int, 1) if (case := _pattern(*order, rng)).prompt not in tested)
+
+
 def _triples() -> Iterator[Case]:
     rng = random.Random(3)
     for _ in range(96):
@@ -91,5 +105,8 @@ SUITES = {
     "emoji-similar": Made("look-alikes: bear and monkey, rabbit and mouse, dog and cat", _similar),
     "emoji-validation": Made(
         "96 pairs in the other order, for choosing settings, with seeds of its own", _validation, first_seed=100_000
+    ),
+    "emoji-validation-orders": Made(
+        "96 pairs in both orders, for choosing settings, with seeds of its own", _both_orders, first_seed=200_000
     ),
 }
