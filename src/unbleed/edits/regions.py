@@ -143,6 +143,7 @@ class _Regions(Opened):
         self.fixed = given & ~anywhere  # bool (entity,): has one from the user
         self.masks: Tensor | None = None  # bool (entity, height, width); True where there is no region yet
         self.limited = torch.zeros_like(given)  # bool (entity,): has a region by now
+        self.grid = (0, 0)  # of the maps
         self.settled = False
         self.maps: Tensor | None = None  # their running mean, (batch, token, height, width)
         self.seen = -1  # the last step whose maps were seen
@@ -153,10 +154,9 @@ class _Regions(Opened):
 
     @property
     def regions(self) -> Tensor | None:
-        """On the grid of the maps. None until every entity that gets a region has one."""
-        if self.masks is None or self.maps is None or not bool(self.limited[self.finding].all()):
-            return None
-        return self._on((self.maps.shape[-2], self.maps.shape[-1])).to(self.maps.device)
+        """On the grid of the maps, on the CPU. None until every entity that gets a region has one."""
+        known = self.masks is not None and bool(self.limited.any()) and bool(self.limited[self.finding].all())
+        return self._on(self.grid) if known else None
 
     def _on(self, grid: tuple[int, int]) -> Tensor:
         """Return the regions as bool on another grid; one that is too small for it keeps its largest pixel."""
@@ -169,7 +169,7 @@ class _Regions(Opened):
     def reads_maps(self, rows: Rows) -> bool:
         waiting = not bool(self.limited[self.finding].all())
         settling = self.edit.settle_at is not None and not self.settled and bool(self.finding.any())
-        return waiting or settling or (self.maps is None and bool(self.fixed.any()))
+        return waiting or settling
 
     def see(self, maps: Tensor, rows: Rows) -> None:
         if rows.step == self.seen:  # an inner evaluation of the same step
@@ -196,7 +196,7 @@ class _Regions(Opened):
         """Draw the regions that the user gave, on a grid fine enough for their edges."""
         fine = _FINER if self.fixed.any() else 1
         grid = (rows.grid[0] * fine, rows.grid[1] * fine)
-        image = self.groups.entity_image
+        self.grid, image = rows.grid, self.groups.entity_image
         parts = [
             masks_of([self.given[at] for at in (image == number).nonzero().flatten().tolist()], grid)
             for number in image.unique().tolist()

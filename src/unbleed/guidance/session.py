@@ -193,7 +193,10 @@ class Session:
         """Return the regions of the entities of `images`, if an edit has some, in the order of their groups."""
         assert self.groups is not None
         found = next((opened.regions for opened in self.opened if opened.regions is not None), None)
-        if found is None or len(images) == self.groups.images:
+        if found is None:
+            return None
+        found = found.to(self.groups.noun.device)
+        if len(images) == self.groups.images:
             return found
         wanted = torch.zeros(self.groups.images, dtype=torch.bool)
         wanted[list(images)] = True
@@ -373,7 +376,7 @@ class Session:
             self_maps=average_self_maps((captures[name] for name in self.self_names), grid, joint) if self.self_names else None,
             before=None if self.before is None else self.before[list(rows)],
             share=self.share,
-            regions=self._regions(rows),
+            regions=None if (found := self._regions(rows)) is None else found.to(latents.device),
         )
 
     def _joint(self, call: DenoiserCall) -> JointSequence | None:

@@ -17,9 +17,8 @@ from torch import Tensor
 
 from ..errors import MethodError
 from .base import Loss, Seen, has_entities, sum_per_image
-from .excite import neglect
 from .groups import TokenGroups
-from .maps import blur, entity_maps
+from .maps import entity_maps
 
 
 def pull(maps: Tensor, groups: TokenGroups, regions: Tensor, *, floor: float = 1e-8) -> Tensor:
@@ -42,28 +41,6 @@ def pull(maps: Tensor, groups: TokenGroups, regions: Tensor, *, floor: float = 1
     everywhere = regions.flatten(1).all(dim=1)
     lost = torch.where(everywhere, torch.zeros_like(inside), (1 - inside) ** 2)
     return sum_per_image(lost, groups.entity_image, groups.images).to(maps.dtype)
-
-
-def neglected(maps: Tensor, groups: TokenGroups, *, sigma: float = 0.0625) -> Tensor:
-    """Return (batch,), for raw maps (batch, token, height, width): 1 minus the peak of the noun that has the lowest one.
-
-    Maps are blurred by a Gaussian, `sigma` as a fraction of the grid's size. It is Attend-and-Excite's loss on raw attention:
-    low where every noun has a pixel of its own in the first noise.
-    """
-    return neglect(blur(entity_maps(maps.float(), groups), sigma), groups, 1)
-
-
-@dataclass(frozen=True)
-class NeglectLoss(Loss):
-    """See `neglected`."""
-
-    sigma: float = 0.0625
-
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
-        return {"neglected": neglected(seen.maps, groups, sigma=self.sigma)}
-
-    def concerns(self, groups: TokenGroups) -> Tensor:
-        return has_entities(groups, 2)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 This project, 2026. Five parts, each usable alone:
 
+0. **Choose** (`unbleed.guidance.noise_choice`, `unbleed.regions.score`): of a few first noises, the one in which every noun has
+   a place. `candidates=1` keeps the pipeline's own.
 1. **Locate** (`unbleed.regions.layout`): the nouns' maps of the pipeline's own first forward.
 2. **Lay out**: centers are chosen together, where each entity is ahead of the others, and a region around each.
 3. **Mask** (`unbleed.edits.regions`): from the next step on, text attention inside a region does not see the words of other
@@ -28,7 +30,8 @@ from ..guidance.method import Method, PaperMethod, setting
 from ..guidance.noise_choice import NoiseChoice
 from ..guidance.schedule import Schedule
 from ..losses.binding import BindingLoss
-from ..losses.regions import NeglectLoss, RegionLoss
+from ..losses.regions import RegionLoss
+from ..regions.score import LayoutLoss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +43,8 @@ class Regions(PaperMethod):
     year: ClassVar[int] = 2026
 
     step_size: float = setting(2.0, "ours; 0: no gradient at all")
-    pull_stop: float = setting(0.3, "ours: the last fraction of the run that is pulled")
-    binding: float = setting(1.0, "ours: weight of SynGen's loss beside the pull")
+    pull_stop: float = setting(0.13, "ours: the last fraction of the run that is pulled")
+    binding: float = setting(4.0, "ours: weight of SynGen's loss beside the pull")
     locate: float = setting(0.0, "ours: the first step")
     settle: float | None = setting(0.3, "ours")
     stop: float = setting(1.0, "ours: masked to the end")
@@ -52,12 +55,13 @@ class Regions(PaperMethod):
     sigma: float = setting(0.125, "ours: blur of the maps that centers are chosen from")
     tau: float = setting(0.4, "ours: threshold of a settled region, of its maximum")
     candidates: int = setting(4, "ours: first noises that are looked at; 1: the pipeline's own")
-    emphasis: float = setting(0.0, "ours: added to the logits of modifiers in their region")
-    apart: float = setting(0.0, "ours: fraction of an entity's embeddings that comes from its phrase alone")
+    emphasis: float = setting(1.0, "ours: added to the logits of modifiers in their region")
+    apart: float = setting(0.5, "ours: fraction of an entity's embeddings that comes from its phrase alone")
     grow: float = setting(0.125, "ours: what is added around a settled region")
 
     def _parts(self) -> Method:
         loss = RegionLoss() + self.binding * BindingLoss(include_entities=True) if self.binding else RegionLoss()
+        score = LayoutLoss(sigma=self.sigma, distance=self.distance, margin=self.margin, radius=self.radius)
         edit = RegionEdit(
             locate=self.locate,
             settle_at=self.settle,
@@ -74,6 +78,6 @@ class Regions(PaperMethod):
         return Method(
             loss=loss if self.step_size else None,
             schedule=Schedule(stop=self.pull_stop, step_size=self.step_size),
-            noise=NoiseChoice(NeglectLoss(), self.candidates) if self.candidates > 1 else None,
+            noise=NoiseChoice(score, self.candidates) if self.candidates > 1 else None,
             edits=(edit, ApartEdit(self.apart)) if self.apart else (edit,),
         )
