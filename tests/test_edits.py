@@ -21,9 +21,11 @@ from transformers import CLIPTokenizer
 
 import unbleed
 from test_guidance import CURVE, PROMPTS, draw, guided, noise, traces
+from unbleed.attention.families import FAMILIES
 from unbleed.edits import RegulateEdit, regulation
 from unbleed.edits.regulation import regulated
 from unbleed.guidance.edit import Rows, Scene
+from unbleed.guidance.run import Run
 from unbleed.losses.groups import group_tokens
 from unbleed.losses.regulation import patterns
 from unbleed.losses.regulation import regulation as objective
@@ -208,7 +210,9 @@ class Bench:
         self.tokens = [locate(parsed, tokenizer) for parsed in self.parsed]
         self.length = tokenizer.model_max_length
         groups = group_tokens(self.tokens)
-        self.opened = edit.open(Scene(None, self.layers, self.parsed, self.tokens, groups, lambda texts: noise(), ("attn2",)))
+        given: Any = (FAMILIES[0], [{} for _ in self.tokens], Run("regulation"), 0)
+        scene = Scene(None, self.layers, self.parsed, self.tokens, groups, lambda texts: noise(), ("attn2",), *given)
+        self.opened = edit.open(scene)
 
     def inputs(self, rows: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
         query = drawn(rows, 2, 60, 4, seed=seed).float()

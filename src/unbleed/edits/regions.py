@@ -97,19 +97,18 @@ def joint_bias(visible: Tensor, groups: TokenGroups, joint: JointSequence, total
 class RegionEdit(Edit):
     """See the module. Times are fractions of the run, lengths fractions of the grid's size (see `unbleed.regions.layout`).
 
-    `locate`: regions are laid out from the attention of the first step at or after it; later steps are masked, until `stop`.
-    `settle_at`: from here on, regions are what has grown in them (None: they stay as planned). `background`: entities' words
-    are visible outside of all regions until then. `emphasis`: added to the logits of an entity's modifiers inside its region.
-    `memory`: how much of the maps of earlier steps the running mean keeps, for settling.
+    Regions are laid out from the attention of the first step; later steps are masked, until `stop`. `settle_at`: from here on,
+    regions are what has grown in them (None: they stay as planned). `background`: entities' words are visible outside of all
+    regions until then. `emphasis`: added to the logits of an entity's modifiers inside its region. `memory`: how much of the
+    maps of earlier steps the running mean keeps, for settling.
     """
 
-    locate: float = 0.0
     settle_at: float | None = 0.3
     stop: float = 1.0
     background: bool = False
     emphasis: float = 0.0
     sigma: float = 0.125
-    distance: float = 0.45
+    spacing: float = 0.45
     margin: float = 0.16
     radius: float = 0.36
     tau: float = 0.4
@@ -177,9 +176,9 @@ class _Regions(Opened):
         self.seen = rows.step
         keep = self.edit.memory
         self.maps = maps if self.maps is None else keep * self.maps + (1 - keep) * maps
-        if self.finding.any() and not self.limited[self.finding].any() and rows.share >= self.edit.locate - _TOLERANCE:
+        if self.finding.any() and not self.limited[self.finding].any():
             edit, groups = self.edit, self.groups.only(self.finding).to(maps.device)
-            lengths = {"sigma": edit.sigma, "distance": edit.distance, "margin": edit.margin, "radius": edit.radius}
+            lengths = {"sigma": edit.sigma, "spacing": edit.spacing, "margin": edit.margin, "radius": edit.radius}
             taken = self._taken(rows.grid).to(maps.device)
             self._take(layout(maps, groups, taken=taken if taken.any() else None, **lengths), rows)
 

@@ -45,11 +45,10 @@ class Regions(PaperMethod):
     step_size: float = setting(2.0, "ours; 0: no gradient at all")
     pull_stop: float = setting(0.13, "ours: the last fraction of the run that is pulled")
     binding: float = setting(4.0, "ours: weight of SynGen's loss beside the pull")
-    locate: float = setting(0.0, "ours: the first step")
     settle: float | None = setting(0.3, "ours")
     stop: float = setting(1.0, "ours: masked to the end")
     background: bool = setting(False, "ours: entities' words are seen in regions alone")
-    distance: float = setting(0.45, "ours: of centers, as a fraction of the grid's size")
+    spacing: float = setting(0.45, "ours: of centers, as a fraction of the grid's size")
     margin: float = setting(0.16, "ours: of a center from the edge")
     radius: float = setting(0.36, "ours: of a planned region")
     sigma: float = setting(0.125, "ours: blur of the maps that centers are chosen from")
@@ -61,15 +60,14 @@ class Regions(PaperMethod):
 
     def _parts(self) -> Method:
         loss = RegionLoss() + self.binding * BindingLoss(include_entities=True) if self.binding else RegionLoss()
-        score = LayoutLoss(sigma=self.sigma, distance=self.distance, margin=self.margin, radius=self.radius)
+        score = LayoutLoss(sigma=self.sigma, spacing=self.spacing, margin=self.margin, radius=self.radius)
         edit = RegionEdit(
-            locate=self.locate,
             settle_at=self.settle,
             stop=self.stop,
             background=self.background,
             emphasis=self.emphasis,
             sigma=self.sigma,
-            distance=self.distance,
+            spacing=self.spacing,
             margin=self.margin,
             radius=self.radius,
             tau=self.tau,

@@ -2,7 +2,7 @@
 
     X_e = G * A_e, stretched to [0, 1]        A_e the map of entity e's noun, G a Gaussian
     D_e = X_e - max of X_f over the other entities f of the image
-    c   = argmax of the sum over e of D_e(c_e)    with all centers at least `distance` apart and `margin` from the edges
+    c   = argmax of the sum over e of D_e(c_e)    with all centers at least `spacing` apart and `margin` from the edges
     R_e = pixels that are nearer to c_e than to any other center, and at most `radius` away
 
 Lengths are fractions of the square root of the grid's area, so that they mean the same on every grid and aspect ratio.
@@ -37,12 +37,12 @@ def leads(entities: Tensor, entity_image: Tensor) -> Tensor:
 
 
 def choose_centers(
-    scores: Tensor, entity_image: Tensor, *, distance: float, margin: float, taken: Tensor | None = None
+    scores: Tensor, entity_image: Tensor, *, spacing: float, margin: float, taken: Tensor | None = None
 ) -> Tensor:
     """Return the centers, (entity, 2) as row and column in pixels, that have the largest sum of scores.
 
     `scores` (entity, height, width); `entity_image` long (entity,). `taken` bool (entity, height, width) are pixels that an
-    entity's center may not be on. Of more than two entities in an image the distance shrinks with the square root of
+    entity's center may not be on. Of more than two entities in an image the spacing shrinks with the square root of
     their number.
     """
     height, width = scores.shape[-2:]
@@ -62,7 +62,7 @@ def choose_centers(
     centers = scores.new_zeros(len(scores), 2)
     for image in entity_image.unique().tolist():
         of_image = (entity_image.cpu() == image).nonzero().flatten()
-        least = distance * size * min(1.0, math.sqrt(2 / len(of_image)))
+        least = spacing * size * min(1.0, math.sqrt(2 / len(of_image)))
         penalty = _PENALTY * (apart - least).clamp(max=0)
         centers[of_image] = points[_best(values[of_image], penalty)]
     return centers.to(entity_image.device)
@@ -136,7 +136,7 @@ def layout(
     groups: TokenGroups,
     *,
     sigma: float = 0.125,
-    distance: float = 0.45,
+    spacing: float = 0.45,
     margin: float = 0.16,
     radius: float = 0.36,
     taken: Tensor | None = None,
@@ -160,7 +160,7 @@ def layout(
     entities = min_max(blur(entity_maps(maps.float(), groups), sigma))
     of_entity = None if taken is None else taken[groups.entity_image]
     centers = choose_centers(
-        leads(entities, groups.entity_image), groups.entity_image, distance=distance, margin=margin, taken=of_entity
+        leads(entities, groups.entity_image), groups.entity_image, spacing=spacing, margin=margin, taken=of_entity
     )
     regions = around_centers(centers, groups.entity_image, (maps.shape[-2], maps.shape[-1]), radius=radius)
     return regions if of_entity is None else regions & ~of_entity

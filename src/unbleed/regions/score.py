@@ -42,14 +42,14 @@ class LayoutLoss(Loss):
     """
 
     sigma: float = 0.125
-    distance: float = 0.45
+    spacing: float = 0.45
     margin: float = 0.16
     radius: float = 0.36
 
     def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
         maps, regions = seen.maps.detach(), seen.regions
         if regions is None:
-            lengths = {"sigma": self.sigma, "distance": self.distance, "margin": self.margin, "radius": self.radius}
+            lengths = {"sigma": self.sigma, "spacing": self.spacing, "margin": self.margin, "radius": self.radius}
             regions = layout(maps, groups, **lengths)
         return {"layout": layout_score(maps, groups, regions)}
 
