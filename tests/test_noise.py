@@ -16,7 +16,7 @@ from torch import Tensor
 import unbleed
 from test_guidance import CURVE, PROMPTS, draw, guided, noise
 from unbleed.guidance import Method, NoiseSearch
-from unbleed.guidance.noise import _fresh, _Normal, search_noise
+from unbleed.guidance.noise import _Normal, fresh_noise, search_noise
 from unbleed.guidance.update import Evaluation
 
 SHAPE = (2, 3, 4)
@@ -117,7 +117,7 @@ def slow_search(own: Tensor, steepness: float, search: NoiseSearch) -> tuple[Ten
         return False
 
     for number in range(search.rounds):
-        if descend(SlowNormal(own if number == 0 else _fresh(own, number)), search.steps):
+        if descend(SlowNormal(own if number == 0 else fresh_noise(own, number)), search.steps):
             return best_value, losses, number + 1, True
     done = descend(best_normal, search.last_steps)
     return best_value, losses, search.rounds, done
@@ -247,14 +247,14 @@ def test_an_image_that_has_reached_its_targets_is_left_alone() -> None:
 
 def test_fresh_noise_is_a_function_of_the_own_noise_and_the_round() -> None:
     own = start()
-    made = {(image, number): _fresh(own[image], number) for image in range(3) for number in (1, 2, 100)}
+    made = {(image, number): fresh_noise(own[image], number) for image in range(3) for number in (1, 2, 100)}
     for (image, number), fresh in made.items():
-        assert torch.equal(fresh, _fresh(own[image].clone(), number))
+        assert torch.equal(fresh, fresh_noise(own[image].clone(), number))
         assert fresh.dtype == own.dtype
         assert fresh.shape == SHAPE
         others = [own[image], *(other for key, other in made.items() if key != (image, number))]
         assert all((fresh - other).abs().max() > 0.5 for other in others)
-    large = _fresh(torch.zeros(4, 64, 64), 1)
+    large = fresh_noise(torch.zeros(4, 64, 64), 1)
     assert abs(float(large.mean())) < 0.03
     assert float(large.std()) == pytest.approx(1, abs=0.03)
     state = torch.random.get_rng_state()
@@ -267,7 +267,7 @@ def test_rounds_begin_at_fresh_noise() -> None:
     search_noise(start(), toy, replace(SEARCH, targets=HARD))
     for image, own in enumerate(start()):
         begun = toy.places[image][0:12:4]
-        for place, expected in zip(begun, [own, _fresh(own, 1), _fresh(own, 2)], strict=True):
+        for place, expected in zip(begun, [own, fresh_noise(own, 1), fresh_noise(own, 2)], strict=True):
             assert torch.equal(place, expected)
 
 

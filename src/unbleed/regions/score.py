@@ -49,8 +49,7 @@ class LayoutLoss(Loss):
     def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
         maps, regions = seen.maps.detach(), seen.regions
         if regions is None:
-            lengths = {"sigma": self.sigma, "spacing": self.spacing, "margin": self.margin, "radius": self.radius}
-            regions = layout(maps, groups, **lengths)
+            regions = layout(maps, groups, sigma=self.sigma, spacing=self.spacing, margin=self.margin, radius=self.radius)
         return {"layout": layout_score(maps, groups, regions)}
 
     def concerns(self, groups: TokenGroups) -> Tensor:
