@@ -136,7 +136,7 @@ class _Regions(Opened):
         image = self.groups.entity_image
         entities = [(at, entity) for at, tokens in enumerate(scene.tokens) for entity in tokens.kept]
         self.given = [scene.regions[at].get(entity) for at, entity in entities]  # per entity
-        given = torch.tensor([region is not None for region in self.given], dtype=torch.bool)
+        self.named = given = torch.tensor([region is not None for region in self.given], dtype=torch.bool)
         anywhere = torch.tensor([region is not None and region.where is None for region in self.given], dtype=torch.bool)
         self.finding = has_entities(self.groups, 2)[image] & ~given  # bool (entity,): gets a region from attention
         self.fixed = given & ~anywhere  # bool (entity,): has one from the user
@@ -149,7 +149,7 @@ class _Regions(Opened):
         self.biases: dict[tuple[int, torch.dtype, tuple[int, ...]], Tensor] = {}
 
     def concerns(self, image: int) -> bool:
-        return bool((self.finding | self.fixed)[self.groups.entity_image == image].any())
+        return bool((self.finding | self.named)[self.groups.entity_image == image].any())
 
     @property
     def regions(self) -> Tensor | None:
