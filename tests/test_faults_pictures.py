@@ -212,6 +212,16 @@ def test_S7_letters_that_no_font_has_keep_their_base_or_tell_their_number(monkey
         lettering.fonts.cache_clear()
 
 
+def test_S7_pictures_of_the_method_pages_are_not_reduced_to_a_palette() -> None:
+    folder = ROOT / "docs" / "images" / "methods"
+    pictures = sorted(folder.iterdir())
+    assert {path.suffix for path in pictures} == {".webp"}
+    for path in pictures:
+        with Image.open(path) as image:
+            assert image.mode == "RGB"
+            assert len(image.getcolors(maxcolors=image.width * image.height) or ()) > 1000
+
+
 def test_S7_the_readme_of_a_package_index_has_no_relative_pictures_or_links() -> None:
     tomllib = pytest.importorskip("tomllib")
     hook = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
