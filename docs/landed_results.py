@@ -1,6 +1,7 @@
 """A report of `unbleed bench` as it is kept in these docs: Markdown, CSV, figures and one small contact sheet.
 
 python docs/landed_results.py RUN DIR                 # RUN: the folder of a finished run; DIR: docs/results/NAME
+python docs/merged_results.py RUN DIR NAME            # one method alone
 
 Writes report.md, rows.csv, differences.svg, cost.svg and sheet.webp. What was learned stands in README.md beside them, by hand.
 """
@@ -13,6 +14,7 @@ import math
 import random
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,18 +88,21 @@ def over_cost(built: Report) -> str:
     return svg_on_paper("Pictures all-correct and their price", 760, 620, draw)
 
 
-def sheet(built: Report) -> Image.Image:
-    """Return a row of pictures for every method: prompts by lot, and for each the first seed."""
+def sheet(built: Report, labels: Sequence[str] = ()) -> Image.Image:
+    """Return a row of pictures for every method: prompts by lot, and for each the first seed.
+
+    `labels` are the methods that have a row, by default those of the run; the row of another is blank.
+    """
     cases = sorted({picture.case for picture in built.pictures})
     chosen = random.Random(0).sample(cases, min(PROMPTS, len(cases)))
     seed = min(picture.seed for picture in built.pictures)
-    labels = [contender.label for contender in built.contenders]
-    rows = []
-    for label in labels:
-        pictures = [built.by_place[label, case, seed] for case in chosen]
+    own = [contender.label for contender in built.contenders]
+    rows: list[list[Image.Image | None]] = []
+    for label in labels or own:
+        pictures = [built.by_place[label, case, seed] for case in chosen] if label in own else []
         rows.append([figures.enlarge(Image.open(picture.image).convert("RGB"), SIDE) for picture in pictures])
     prompts = "; ".join(f"“{built.cases[case].prompt}”" for case in chosen)
-    return figures.grid(rows, labels=labels, note=f"Seed {seed}, prompts by lot, from left to right: {prompts}.")
+    return figures.grid(rows, labels=labels or own, note=f"Seed {seed}, prompts by lot, from left to right: {prompts}.")
 
 
 def main() -> None:

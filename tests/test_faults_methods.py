@@ -508,3 +508,14 @@ def test_F4_the_weight_of_intensity_is_a_setting_of_suppress() -> None:
 )
 def test_F3_F4_the_page_of_a_method_says_where_it_departs(module: str, said: str) -> None:
     assert said in " ".join((importlib.import_module(f"unbleed.{module}").__doc__ or "").split())
+
+
+def test_I1_I5_I14_the_page_of_own_methods_runs(registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[1] / "docs/own-methods.md").read_text()
+    names: dict[str, Any] = {"__name__": __name__}
+    for block in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        exec(block, names)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("{'apart': 0.")
+    assert second == "syngen + 0.5*apart"
+    assert [step.step for step in names["run"].steps] == [0, 1]

@@ -1,0 +1,170 @@
+"""One method of a report in these docs, drawn anew or added, without drawing the others.
+
+python docs/merged_results.py RUN DIR NAME            # RUN: a finished run of the baseline and NAME; DIR: docs/results/NAME
+
+Prompts, seeds and the bootstrap's draws are the same in every run of a suite, so the rows of a method do not depend on what it
+is drawn beside, but for Holm's correction, which is made anew. That holds where the baseline's figures are the same to the last
+digit, which is checked. Seconds are left out: they are those of another day. Writes the files of `landed_results.py`; README.md
+beside them is written by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, fields, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import landed_results as landed
+from unbleed import figures
+from unbleed.bench import comparison
+from unbleed.bench.comparison import Report, Row
+from unbleed.bench.contenders import Contender
+from unbleed.bench.folders import open_folder
+from unbleed.bench.markdown import markdown
+from unbleed.bench.report import csv_text
+from unbleed.bench.statistics import holm
+from unbleed.bench.wording import notes, result
+
+Groups = Mapping[str, Sequence[Row]]
+TOP, GAP = 12, 8  # of the sheet: above the first row of pictures, and below each
+
+
+def read(path: Path) -> dict[str, list[Row]]:
+    """Return the rows of a report by their group; intervals of values without spread are left out, as in new reports."""
+    groups: dict[str, list[Row]] = {}
+    for line in csv.DictReader(path.read_text().splitlines()):
+        values = {f.name: line[f.name] if f.name in ("method", "metric") else _number(line[f.name]) for f in fields(Row)}
+        row = Row(**{**values, "pictures": int(line["pictures"])})  # type: ignore[arg-type]
+        row = replace(row, low=None, high=None) if row.low == row.high else row
+        flat = row.difference_low == row.difference_high
+        row = replace(row, difference_low=None, difference_high=None, p=None, p_holm=None) if flat else row
+        groups.setdefault(line["group"], []).append(row)
+    return groups
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def merge(old: Groups, new: Groups, name: str, baseline: str) -> dict[str, list[Row]]:
+    """Return the rows of `old` with those of the method `name` from `new`, before best-of-N where it was not there."""
+    merged = {}
+    for group, rows in old.items():
+        base = {row.metric: row for row in rows if row.method == baseline}
+        for row in new[group]:
+            if row.method == baseline and not _same(row, base[row.metric]):
+                sys.exit(f"{baseline} has another {row.metric} in {group} than in the docs: draw all methods")
+        own = [replace(row, seconds_per_picture=None, relative_seconds=None) for row in new[group] if row.method == name]
+        order = list(dict.fromkeys(row.method for row in rows))
+        if name not in order:
+            order.insert(next((at for at, label in enumerate(order) if label.startswith("best-of-")), len(order)), name)
+        by_method = {label: [row for row in rows if row.method == label] for label in order} | {name: own}
+        merged[group] = _adjusted([row for label in order for row in by_method[label]])
+    return merged
+
+
+def _same(one: Row, other: Row) -> bool:
+    def near(a: float | None, b: float | None) -> bool:
+        return a == b or (a is not None and b is not None and math.isclose(a, b, abs_tol=1e-9))
+
+    return one.pictures == other.pictures and all(near(getattr(one, k), getattr(other, k)) for k in ("mean", "low", "high"))
+
+
+def _adjusted(rows: Sequence[Row]) -> list[Row]:
+    """Return rows with Holm's correction over all methods of each metric."""
+    adjusted: dict[tuple[str, str], float] = {}
+    for metric in {row.metric for row in rows}:
+        tested = [row for row in rows if row.metric == metric and row.p is not None]
+        found = holm(np.array([row.p for row in tested], dtype=float)).tolist() if tested else []
+        adjusted |= {(row.method, metric): p for row, p in zip(tested, found, strict=True)}
+    return [replace(row, p_holm=adjusted.get((row.method, row.metric))) for row in rows]
+
+
+def merged_markdown(old: str, own: Report, whole: Report, name: str) -> str:
+    """Return the Markdown of all methods: tables and notes made anew, what only pictures can tell taken over line by line."""
+    apart = replace(whole, contenders=own.contenders)  # of the others there are no pictures
+    new = markdown(apart)
+    mended, measured = old.split("\n## Mended and spoilt\n")[1].split("\n## How this was measured\n")
+    tables = new.split("\n## Mended and spoilt\n")[0].replace(result(apart), result(whole))
+    exchanges = _with_line(mended.strip().splitlines(), new, f"- {name} ")
+    scores = [f"- {score.title}: {score.about}" for score in whole.scores]
+    how = "\n".join([*scores, "", *(f"- {note}" for note in notes(whole))])
+    facts = ("- suite: " + measured.split("\n- suite: ")[1]).splitlines()
+    drawn = f"- {name}: drawn apart on {own.run['date']}, with {own.baseline} beside it; its seconds are not comparable"
+    facts = [line for line in _with_line(facts, new, f"- settings of {name}: ") if not line.startswith(f"- {name}: ")]
+    facts = [_counted(line, whole) for line in facts]
+    facts.insert(next(at for at, line in enumerate(facts) if line.startswith("- settings of ")), drawn)
+    sections = [tables.rstrip(), "## Mended and spoilt", "\n".join(exchanges), "## How this was measured", how]
+    return "\n\n".join([*sections, "\n".join(facts)]) + "\n"
+
+
+def _counted(line: str, whole: Report) -> str:
+    pictures = sum(row.pictures for row in whole.rows if row.metric == whole.scores[0].name)
+    return f"- pictures: {pictures} of {len(whole.contenders)} methods" if line.startswith("- pictures: ") else line
+
+
+def _with_line(lines: Sequence[str], new: str, start: str) -> list[str]:
+    """Return `lines` with the line of `new` that begins by `start` in place of their own, or before best-of-N."""
+    line = next(line for line in new.splitlines() if line.startswith(start))
+    if any(own.startswith(start) for own in lines):
+        return [line if own.startswith(start) else own for own in lines]
+    before = "- settings of best-of-" if start.startswith("- settings of ") else "- best-of-"
+    at = next((at for at, own in enumerate(lines) if own.startswith(before)), len(lines))
+    return [*lines[:at], line, *lines[at:]]
+
+
+def merged_sheet(old: Image.Image, own: Report, labels: Sequence[str], name: str, *, added: bool) -> Image.Image:
+    """Return the contact sheet with the method's row of pictures; a row that is `added` moves those below it down."""
+    sheet = landed.sheet(own, labels=labels)
+    if sheet.width != old.width:
+        sys.exit(f"{name} needs a sheet {sheet.width} pixels wide, and that of the docs has {old.width}: draw all methods")
+    band = figures.enlarge(Image.open(own.pictures[0].image), landed.SIDE).height + GAP
+    top = TOP + band * labels.index(name)
+    merged = Image.new("RGB", (old.width, old.height + band * added), "white")
+    merged.paste(old.crop((0, 0, old.width, top)), (0, 0))
+    merged.paste(sheet.crop((0, top, old.width, top + band)), (0, top))
+    below = top + band * (not added)
+    merged.paste(old.crop((0, below, old.width, old.height)), (0, top + band))
+    return merged
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("name")
+    given = parser.parse_args()
+    run = open_folder(given.run)
+    own = comparison.build(run.plan, run.results, metrics=run.metrics, date=run.date, cautions=run.cautions)
+    old, new = read(given.folder / "rows.csv"), {"all": own.rows, **own.subsets}
+    groups = merge(old, new, given.name, own.baseline)
+    labels = list(dict.fromkeys(row.method for row in groups["all"]))
+    known = {contender.label: contender for contender in own.contenders}
+    contenders = tuple(known.get(label) or _stand_in(label) for label in labels)
+    every, subsets = tuple(groups["all"]), {group: tuple(rows) for group, rows in groups.items() if group != "all"}
+    whole = replace(own, rows=every, subsets=subsets, contenders=contenders)
+    text = merged_markdown((given.folder / "report.md").read_text(), own, whole, given.name)
+    rows = [[group, *astuple(row)] for group, rows in groups.items() for row in rows]
+    added = given.name not in {row.method for row in old["all"]}
+    picture = merged_sheet(Image.open(given.folder / "sheet.webp").convert("RGB"), own, labels, given.name, added=added)
+    (given.folder / "report.md").write_text(text, encoding="utf-8")
+    (given.folder / "rows.csv").write_text(csv_text(["group", *(f.name for f in fields(Row))], rows), encoding="utf-8")
+    (given.folder / "differences.svg").write_text(landed.differences(whole), encoding="utf-8")
+    (given.folder / "cost.svg").write_text(landed.over_cost(whole), encoding="utf-8")
+    picture.save(given.folder / "sheet.webp", "WEBP", quality=80, method=6)
+
+
+def _stand_in(label: str) -> Contender:
+    """Return a contender of which only the report is left."""
+    return Contender(label, label, {}, draws=2 if label.startswith("best-of-") else 1)
+
+
+if __name__ == "__main__":
+    main()
