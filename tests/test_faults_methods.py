@@ -19,7 +19,7 @@ from torch import Tensor
 import unbleed
 from unbleed.edits import ComposeEdit, PhraseEdit, RegulateEdit
 from unbleed.emoji import WEIGHTS
-from unbleed.errors import MethodError, UnbleedWarning
+from unbleed.errors import MethodError, ModelError, UnbleedWarning
 from unbleed.guidance import Descent, Method, NoiseSearch, PaperMethod, Refinement, Schedule
 from unbleed.losses import BindingLoss, DivisionLoss, ExciteLoss, Loss, OverlapLoss, Seen, TokenGroups
 from unbleed.losses.base import FunctionLoss
@@ -199,7 +199,7 @@ def test_I1_a_loss_of_nothing_may_be_without_a_gradient(pipe: Any) -> None:
         ),  # type: ignore[dict-item]
         (lambda: Method(loss=5), "loss is 5; expected a loss such as ExciteLoss(), or a function f(maps, groups) -> (batch,)"),  # type: ignore[arg-type]
         (lambda: Method(schedule=5), "schedule of a method is 5; expected a Schedule"),  # type: ignore[arg-type]
-        (lambda: Method(noise=5), "noise of a method is 5; expected a NoiseSearch, or none"),  # type: ignore[arg-type]
+        (lambda: Method(noise=5), "noise of a method is 5; expected a NoiseSearch, or a NoiseChoice, or none"),  # type: ignore[arg-type]
         (lambda: Method(edits=(5,)), "edits of a method has 5; expected a tuple of edits, as in (PhraseEdit(),)"),  # type: ignore[arg-type]
         (lambda: Method(resolution=-3), "resolution of a method is -3; expected a whole number from 1 on, or none"),
         (lambda: SynGen(resolution=-3), "resolution of syngen is -3; expected a whole number from 1 on, or none"),
@@ -417,6 +417,8 @@ def test_I14_a_method_is_attached_until_it_is_detached(pipe: Any) -> None:
     assert len(run.steps) == 2
     assert len(other.steps) == 1
     assert len(other.maps) == 2
+    with pytest.raises(ModelError, match=re.escape("or call unbleed.detach(pipe)")), unbleed.guide(pipe, "syngen"):
+        pass
     unbleed.detach(pipe)
     unbleed.detach(pipe)
     assert torch.equal(draw(pipe), plain)

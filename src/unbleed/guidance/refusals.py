@@ -16,8 +16,8 @@ def refuse_what_cannot_work(pipe: Any, denoiser: nn.Module, family: Family, meth
     """Raise `ModelError` where guidance of this pipeline by this method would fail or be wrong."""
     if getattr(pipe, "_unbleed_session", None) or getattr(denoiser, "_unbleed_session", None):
         raise ModelError(
-            "this pipeline, or another one with the same denoiser, is being guided already; leave that `with` block first, "
-            "or add the two losses into one"
+            "this pipeline, or another one with the same denoiser, is being guided already; leave that `with` block, or call "
+            "unbleed.detach(pipe), or add the two losses into one"
         )
     if getattr(denoiser, "is_cache_enabled", False):
         raise ModelError(
