@@ -11,17 +11,18 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from unbleed import cli
+from unbleed import cli, files
 from unbleed.bench import painting, results
 from unbleed.bench import run as runner
 from unbleed.bench.cases import Case, Expected, Suite
@@ -304,14 +305,14 @@ def test_pictures_that_are_gone_are_drawn_again_and_damaged_ones_named(painter: 
         assert bench(out, painter).drawn == 1
     assert len(found(out, Eyes())) == 12
     rows[1].image.write_bytes(b"no picture")
-    with pytest.raises(BenchError, match=r"\.png is damaged .* remove it and run again"):
+    with pytest.raises(BenchError, match=r"\.png is not the picture that its row means: .* again: it is made anew"):
         found(out, Eyes("eyes-3"))
 
 
 def test_what_was_half_written_is_cleared_away(painter: Painter, out: Path) -> None:
     bench(out, painter)
     read = next(out.glob("images/*/*.png"))
-    left = read.with_name(f".{read.name}.tmp")
+    left = read.with_name(".unbleed-0a.tmp")
     left.write_bytes(b"half")
     bench(out, painter)
     assert not left.exists()
@@ -409,16 +410,17 @@ def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_keeps_what_was_drawn(painter: Painter, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, written = Path.write_bytes, []
+    write, written = files.atomic_file, []
 
-    def full(path: Path, data: bytes) -> int:
+    @contextmanager
+    def full(path: Path, remedy: str) -> Iterator[BinaryIO]:
         written.append(path)
-        if len(written) == 6:
-            write(path, data[:10])
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write(path, data)
+        with write(path, remedy) as file:
+            yield file
+            if len(written) == 10:  # eight pictures of two batches, after the plan and its setups
+                raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(files, "atomic_file", full)
     with pytest.raises(OutputError, match="No space left on device; make room"):
         bench(out, painter, batch_size=4)
     monkeypatch.undo()

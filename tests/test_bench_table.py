@@ -65,7 +65,7 @@ def test_who_dies_between_shard_and_journal_leaves_no_harm(tmp_path: Path, small
     journal = table.journal.read_bytes()
     table.compact()
     table.journal.write_bytes(journal)  # as if it had not been emptied
-    (tmp_path / ".000002.parquet.tmp").write_bytes(b"half")
+    (tmp_path / ".unbleed-0a.tmp").write_bytes(b"half")
     again = Table(tmp_path, COLUMNS)
     assert again.read("number", "words") == expected(4)
     again.append(rows(4, 8))
@@ -91,10 +91,10 @@ def test_a_line_that_is_no_row_is_named(tmp_path: Path) -> None:
     table.append(rows(0, 3))
     lines = table.journal.read_text().splitlines()
     table.journal.write_text("\n".join([lines[0], "{", lines[2]]) + "\n")
-    with pytest.raises(BenchError, match=r"line 2 of .* is no row"):
+    with pytest.raises(BenchError, match=r"journal\.jsonl, line 2: it is not JSON .*; remove that line"):
         Table(tmp_path, COLUMNS).read()
     table.journal.write_text(json.dumps({"number": 1}) + "\n")
-    with pytest.raises(BenchError, match=r"line 1 of .* is no row"):
+    with pytest.raises(BenchError, match=r"journal\.jsonl, line 1: key is missing; remove that line"):
         Table(tmp_path, COLUMNS).read()
 
 

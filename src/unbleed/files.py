@@ -115,7 +115,14 @@ def read_json(path: Path, kind: type[T], *, error: type[UnbleedError], remedy: s
     Raises `error` with the file, the field, what is there and what was expected, and `FileNotFoundError`.
     """
     data = read_bytes(path, error=error, remedy=remedy)
-    try:
+    with understanding(path, error=error, remedy=remedy):
         return schema.check(schema.parse(data), kind)
+
+
+@contextmanager
+def understanding(place: object, *, error: type[UnbleedError], remedy: str) -> Iterator[None]:
+    """Turn the `SchemaError` of a block that reads a document into `error`, with the place of the document."""
+    try:
+        yield
     except schema.SchemaError as reason:
-        raise error(f"{path} cannot be understood: {reason}; {remedy}") from reason
+        raise error(f"{place} cannot be understood: {reason}; {remedy}") from reason

@@ -11,15 +11,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ..errors import BenchError
+from ..files import atomic_write, read_json
 from .metrics.base import Metric
-from .store import replace_text
+from .table import MAKE_ROOM
 
 FILE_NAME = "metric.json"
 _MODELS = ("model", "clip", "backbone", "tokenizer")  # settings that a path may be
 _WHERE = ("device", "fingerprint")  # that of a metric of one's own may be a field, and is kept beside the settings
+
+
+class Definition(TypedDict):
+    settings: Mapping[str, Any]
 
 
 def keep_definition(folder: Path, metric: Metric) -> None:
@@ -29,8 +34,12 @@ def keep_definition(folder: Path, metric: Metric) -> None:
     # a metric of one's own may hold what is no JSON; no report makes one of it
     text = json.dumps(kept, ensure_ascii=False, indent=1, default=repr) + "\n"
     path = folder / FILE_NAME
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        replace_text(path, text)
+    try:
+        if path.read_bytes() == text.encode():
+            return
+    except OSError:
+        pass  # written anew
+    atomic_write(path, text, MAKE_ROOM)
 
 
 def settings_of(metric: Metric) -> dict[str, Any]:
@@ -49,10 +58,8 @@ def kept_settings(folder: Path) -> Mapping[str, Any]:
 
     Raises `BenchError` where what is said cannot be understood.
     """
-    path = folder / FILE_NAME
+    path, remedy = folder / FILE_NAME, "let the metric look again: unbleed bench score"
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["settings"])
+        return read_json(path, Definition, error=BenchError, remedy=remedy)["settings"]
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BenchError(f"{path} cannot be understood ({error!r}); let the metric look again: unbleed bench score") from error

@@ -14,7 +14,7 @@ from PIL import Image
 from ..errors import BenchError
 from .cases import Case
 from .definitions import kept_settings, settings_of
-from .metrics.base import Metric, Score
+from .metrics.base import Metric, Score, sees
 from .plan import Plan
 from .results import Results, results
 from .store import Store
@@ -34,6 +34,10 @@ class KeptMetric:
     @property
     def scores(self) -> Sequence[Score]:
         return self.metric.scores
+
+    @property
+    def sees(self) -> Any:
+        return sees(self.metric)
 
     def look(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
         return self.metric.look(images, cases)
@@ -124,7 +128,7 @@ def kept_fingerprints(store: Store, plan: Plan) -> dict[str, list[str]]:
     for folder in (store.folder / "metrics").glob("*-*"):
         name, _, fingerprint = folder.name.rpartition("-")
         if any(key.partition(".")[0] in pictures for key in store.seen(name, fingerprint).read()):
-            latest = max(file.stat().st_mtime for file in folder.iterdir())
+            latest = max(file.lstat().st_mtime for file in folder.iterdir())
             found.setdefault(name, []).append((latest, fingerprint))
     return {name: [fingerprint for _, fingerprint in sorted(of, reverse=True)] for name, of in sorted(found.items())}
 

@@ -71,6 +71,7 @@ def import_pictures(table: Path, out: Path, *, report: Callable[[int, int], None
     with store.writing():
         store.pictures.mend()
         there, new = store.drawn()[0], 0
+        there -= store.damaged(there & {job.key for job in plan.jobs()})
         for done, job in enumerate(plan.jobs()):
             report(done, len(pictures))
             if job.key in there:

@@ -35,7 +35,7 @@ def judge(store: Store, plan: Plan, metric: Metric, *, report: Callable[[int, in
     with store.writing():
         table.mend()
         keep_definition(table.folder, metric)
-        known = table.read().keys()
+        known, hashes = table.read().keys(), store.hashes()
         pictures = [(job, case, asked) for job, case, asked in _pictures(plan) if job.key in there]
         total = len(pictures)
         work = [picture for picture in pictures if row_key(picture[0], picture[2]) not in known]
@@ -43,7 +43,7 @@ def judge(store: Store, plan: Plan, metric: Metric, *, report: Callable[[int, in
         report(total - len(work), total)
         rest = iter(work)
         while part := list(islice(rest, AT_ONCE)):
-            images = [read_image(store.image(job.key)) for job, _, _ in part]
+            images = [read_image(store.image(job.key), hashes[job.key]) for job, _, _ in part]
             seen = metric.look(images, [case for _, case, _ in part])
             table.append(
                 {"key": row_key(job, asked), "case": asked, "seen": json.dumps(one, ensure_ascii=False)}

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 from ..errors import BenchError
-from .cases import Case, Expected, Suite
-from .contenders import Contender
+from ..schema import SchemaError, check, shown
+from .cases import Case, Suite
+from .contenders import MAX_DRAWS, Contender
 from .jobs import Batch, Job, Setup, in_batches
 
 MAX_SEEDS = 1000
 """Draw j of seed k is k + 1000 j, so that no two draws of a prompt share a seed."""
+
+
+class Device(TypedDict):
+    device: str  # cpu or cuda; "" where pictures were imported
+
+
+class Machine(Device, total=False):
+    """What the seconds of a picture depend on."""
+
+    processor: str
+    cores: int | None
+    threads: int  # of a process
+    accelerator: str | None
 
 
 @dataclass(frozen=True)
@@ -31,7 +46,7 @@ class Plan:
     dtype: str
     batch_size: int
     versions: Mapping[str, str]
-    machine: Mapping[str, Any]  # processor, cores, threads, device (cpu or cuda), accelerator
+    machine: Machine
     imported: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     """{contender: {prompt: {seed: sha256 of the file}}} of pictures that came from elsewhere; empty where they are drawn."""
 
@@ -107,17 +122,38 @@ class Plan:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Plan:
-        cases = tuple(
-            Case(
-                case["prompt"],
-                tuple(Expected(e["noun"], tuple(e["modifiers"])) for e in case["entities"]),
-                tuple(case["groups"]),
-                case["annotations"],
-            )
-            for case in values["suite"]["cases"]
-        )
-        suite = Suite(**{**values["suite"], "cases": cases})
-        return cls(**{**values, "suite": suite, "contenders": tuple(Contender(**c) for c in values["contenders"])})
+        """Return the plan of `to_json`; raise `SchemaError` naming the field that cannot be."""
+        plan = check(values, cls)
+        plan.check()
+        return plan
+
+    def check(self) -> None:
+        """Raise `SchemaError` for values that no run could have."""
+        for name, value, most in (
+            ("seeds", self.seeds, 2**62 if self.imported else MAX_SEEDS),
+            ("batch_size", self.batch_size, 2**31),
+            ("suite.first_seed", self.suite.first_seed + 1, 2**62),
+            ("suite.cases", len(self.suite.cases), 2**62),
+            ("contenders", len(self.contenders), 2**62),
+        ):
+            if not 1 <= value <= most:
+                raise SchemaError(f"is {value}; expected 1 to {most}").inside(f".{name}")
+        labels = [contender.label for contender in self.contenders]
+        for number, contender in enumerate(self.contenders):
+            if not 1 <= contender.draws <= MAX_DRAWS:
+                raise SchemaError(f"is {contender.draws}; expected 1 to {MAX_DRAWS}").inside(f".contenders[{number}].draws")
+            if contender.label in labels[:number]:
+                raise SchemaError(f"is {shown(contender.label)} once more").inside(f".contenders[{number}].label")
+        seeds: set[str] = set()
+        for label in labels if self.imported else ():
+            for case in self.suite.cases:
+                files = self.imported.get(label, {}).get(case.prompt, {})
+                seeds = seeds or set(files)
+                if len(files) != self.seeds or set(files) != seeds or not all(re.fullmatch("[0-9]{1,18}", s) for s in files):
+                    raise SchemaError(
+                        f"has the seeds {shown(', '.join(files))} of {shown(case.prompt)} by {shown(label)}; expected the "
+                        f"same {self.seeds} of every prompt and method"
+                    ).inside(".imported")
 
 
 def check_counts(seeds: int, batch_size: int | None) -> None:

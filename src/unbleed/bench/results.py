@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import BenchError
+from ..files import understanding
+from ..schema import SchemaError, check, parse
 from .cases import Case
 from .contenders import Contender
 from .jobs import Job
-from .metrics.base import Metric, Score
+from .metrics.base import Metric, Score, sees
 from .plan import Plan
 from .store import Store, case_digest, row_key
+from .table import Table
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class PictureRow:
     image: Path
     scores: Mapping[str, float]
     seen: Mapping[str, Mapping[str, Any]]  # {metric: what it saw}
+    sha256: str | None = None  # of the file; None where its row is of an older version
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def results(store: Store, plan: Plan, metrics: Sequence[Metric], *, allow_partia
     if twice := {name for name in names if names.count(name) > 1}:
         raise BenchError(f"two metrics give {', '.join(sorted(twice))}; name one of them")
     drawn, failures, _ = store.drawn()
-    seconds = {key: value for key, (value,) in store.pictures.read("seconds").items() if key in drawn}
+    facts = {key: row for key, row in store.pictures.read("seconds", "sha256").items() if key in drawn}
     seen = {metric.name: store.seen(metric.name, metric.fingerprint).read("seen") for metric in metrics}
     rows: list[PictureRow] = []
     missing = left_out = failed = 0
@@ -65,7 +68,7 @@ def results(store: Store, plan: Plan, metrics: Sequence[Metric], *, allow_partia
         left_out += bool(lacking)
         if not lacking:
             for contender in plan.contenders:
-                rows += _of(store, plan, index, case, contender, metrics, scores, seconds, seen, asked)
+                rows += _of(store, plan, index, case, contender, metrics, scores, facts, seen, asked)
     if missing and not allow_partial:
         of_failed = f", of which {failed} could not be drawn" if failed else ""
         again = "unbleed bench import and score" if plan.imported else "unbleed bench run"
@@ -84,17 +87,22 @@ def _of(
     contender: Contender,
     metrics: Sequence[Metric],
     scores: Sequence[Score],
-    seconds: Mapping[str, float | None],
-    seen: Mapping[str, Mapping[str, tuple[str]]],
+    facts: Mapping[str, tuple[float | None, str | None]],
+    seen: Mapping[str, Mapping[str, tuple[str | None]]],
     asked: str,
 ) -> Iterator[PictureRow]:
     for draws in plan.jobs_of(case, contender):
         drawn: list[tuple[Job, dict[str, float], dict[str, Any]]] = []
         for job in draws:
-            what = {metric.name: json.loads(seen[metric.name][row_key(job, asked)][0]) for metric in metrics}
-            values = {name: value for m in metrics for name, value in m.score(case, what[m.name]).items()}
+            what, values = {}, {}
+            for metric in metrics:
+                key = row_key(job, asked)
+                what[metric.name], own = scored(
+                    store.seen(metric.name, metric.fingerprint), metric, case, key, *seen[metric.name][key]
+                )
+                values |= own
             drawn.append((job, values, what))
-        times = [seconds[job.key] for job in draws]
+        times = [facts[job.key][0] for job in draws]
         best, values, what = max(drawn, key=lambda one: merit(scores, one[1]))  # of equals the first
         yield PictureRow(
             contender=contender.label,
@@ -105,7 +113,29 @@ def _of(
             image=store.image(best.key),
             scores=values,
             seen=what,
+            sha256=facts[best.key][1],
         )
+
+
+def scored(
+    table: Table, metric: Metric, case: Case, key: str, text: str | None
+) -> tuple[Mapping[str, Any], Mapping[str, float]]:
+    """Return what a metric saw, of its JSON text in the row of a key, and the scores that follow.
+
+    Raises `BenchError` naming the field that the metric did not write so.
+    """
+    again = "remove that folder, and let it look again: unbleed bench score"
+    with understanding(f"{table.folder}, row {key}, seen", error=BenchError, remedy=again):
+        if text is None:
+            raise SchemaError("is empty")
+        found = parse(text)
+        check(found, sees(metric))
+        try:
+            return found, check(metric.score(case, found), Mapping[str, float])
+        except (TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
+            if isinstance(error, SchemaError):
+                raise
+            raise SchemaError(f"cannot be scored ({error!r})") from error
 
 
 def merit(scores: Sequence[Score], values: Mapping[str, float]) -> tuple[float, ...]:

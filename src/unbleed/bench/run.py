@@ -76,12 +76,15 @@ def run(
         store.pictures.mend()
         store.keep_plan(plan)
         done, failures, gone = store.drawn()
-        if gone:
-            warnings.warn(
-                f"{len(gone)} pictures of {out} are gone and are drawn again where they are asked for",
-                UnbleedWarning,
-                stacklevel=2,
-            )
+        damaged = store.damaged(done & {job.key for job in plan.jobs()})
+        done -= damaged
+        for keys, what in ((gone, "gone"), (damaged, "damaged, or were replaced by others,")):
+            if keys:
+                warnings.warn(
+                    f"{len(keys)} pictures of {out} are {what} and are drawn again where they are asked for",
+                    UnbleedWarning,
+                    stacklevel=2,
+                )
         total, there, failed, work = Counter[str](), Counter[str](), Counter[str](), 0
         for job in plan.jobs():
             label = labels[job.setup.digest]

@@ -7,11 +7,11 @@ import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from ..emoji import WEIGHTS
 from ..errors import ModelError
 from . import fingerprints
+from .plan import Machine
 
 NULL_MODEL = "null"
 """Grey pictures of 64x64 pixels and no network: what the runner itself costs."""
@@ -21,7 +21,7 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("unbleed", "torch", "diffusers", "transformers")}
 
 
-def machine(threads: int | None = None) -> dict[str, Any]:
+def machine(threads: int | None = None) -> Machine:
     """Return what the seconds of a picture depend on; `threads` are those of a process, by default torch's own choice."""
     import torch
 

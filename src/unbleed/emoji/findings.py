@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..schema import check
+
 Box = tuple[float, float, float, float]  # left, top, right, bottom, as shares of the picture's side
 
 
@@ -31,5 +33,4 @@ class Finding:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Finding:
-        things = (Sighting(t["noun"], t["colour"], tuple(t["box"]), t["confidence"]) for t in values["things"])
-        return cls(tuple(things), tuple(tuple(box) for box in values["blends"]))
+        return check(values, cls)

@@ -37,7 +37,7 @@ class Metric(Protocol):
     def scores(self) -> Sequence[Score]: ...
 
     def look(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
-        """Return what is seen in each picture, as JSON can hold it."""
+        """Return what is seen in each picture, as JSON can hold it. Its type may be told as `sees` (see `unbleed.schema`)."""
         ...
 
     def score(self, case: Case, seen: Mapping[str, Any]) -> dict[str, float]:
@@ -46,3 +46,8 @@ class Metric(Protocol):
         A score for which the case gives no ground, as the least of its entities where it has none, is left out.
         """
         ...
+
+
+def sees(metric: Metric) -> Any:
+    """Return the type of what a metric sees in a picture: its `sees`, or any JSON object."""
+    return getattr(metric, "sees", Mapping[str, Any])

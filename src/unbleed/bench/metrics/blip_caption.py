@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from PIL import Image
@@ -29,6 +29,11 @@ BEGINNING = "a picture of"
 BATCH = 16  # pictures captioned at once
 
 
+class Sees(TypedDict):
+    caption: str
+    similarity: float
+
+
 @dataclass(frozen=True)
 class BlipCaption:
     model: str = "Salesforce/blip-image-captioning-base"
@@ -39,6 +44,7 @@ class BlipCaption:
     templates: bool = True
 
     name = "blip-caption"
+    sees = Sees
     scores = (Score("caption", "BLIP caption", "cosine of the prompt and BLIP's caption of the picture", share=False),)
 
     @cached_property

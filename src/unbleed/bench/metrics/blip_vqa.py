@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 from PIL import Image
 
@@ -37,6 +37,10 @@ def questions_of(prompt: str) -> list[str]:
     return [f"{phrase.lower()}?" for phrase in phrases_of(parse(prompt))[:MOST_PHRASES]]
 
 
+class Sees(TypedDict):
+    questions: list[tuple[str, float]]
+
+
 @dataclass(frozen=True)
 class BlipVqa:
     model: str = "Salesforce/blip-vqa-capfilt-large"
@@ -45,6 +49,7 @@ class BlipVqa:
     dtype: str = "float32"
 
     name = "blip-vqa"
+    sees = Sees
     scores = (Score("blip_vqa", "BLIP-VQA", "product over the noun phrases of the probability that BLIP sees them"),)
 
     @cached_property

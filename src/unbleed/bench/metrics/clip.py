@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 from PIL import Image
 from torch import Tensor
@@ -38,6 +38,11 @@ def halves(prompt: str) -> list[str]:
     return prompt.split(joint)[:2] if joint else []
 
 
+class Sees(TypedDict):
+    prompt: float
+    entities: list[tuple[str, float]]
+
+
 @dataclass(frozen=True)
 class ClipSimilarity:
     model: str = "openai/clip-vit-base-patch16"
@@ -48,6 +53,7 @@ class ClipSimilarity:
     _embedded: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     name = "clip"
+    sees = Sees
     scores = (
         Score("clip_full", "CLIP, full prompt", "cosine of picture and prompt", share=False),
         Score("clip_min", "CLIP, least entity", "cosine of the picture and the entity that it shows least", share=False),

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,10 @@ class Distance:
         return Distance(self.value - other.value, self.left_out - other.left_out)
 
 
+class Sees(TypedDict):
+    features: list[float]
+
+
 @dataclass(frozen=True)
 class Cmmd:
     model: str = "openai/clip-vit-large-patch14-336"
@@ -67,6 +71,7 @@ class Cmmd:
     dtype: str = "float32"
 
     name = "cmmd"
+    sees = Sees
     scores = ()
 
     @cached_property
@@ -101,6 +106,9 @@ class Cmmd:
 
 
 def features_of(seen: Sequence[Mapping[str, Any]]) -> Features:
+    lengths = {len(one["features"]) for one in seen}
+    if len(lengths) > 1:
+        raise BenchError(f"cmmd saw features of {len(lengths)} lengths; let it look again: unbleed bench score")
     return np.array([one["features"] for one in seen])
 
 

@@ -14,11 +14,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 from PIL import Image
 
 from ...errors import BenchError
+from ...files import understanding
+from ...schema import check
 from .. import fingerprints
 from ..cases import Case
 from .answers import Answers, answers
@@ -35,11 +37,22 @@ def scene_graph_score(yes: Mapping[Any, bool], parents: Mapping[Any, Sequence[An
     return sum(held) / len(held)
 
 
-def questions_of(case: Case) -> list[Mapping[str, Any]]:
+class Question(TypedDict):
+    id: int | str
+    text: str
+    parents: list[int | str]
+
+
+class Asked(TypedDict):
+    questions: list[Question]
+
+
+def questions_of(case: Case) -> list[Question]:
     """Return the questions of a case; raise `BenchError` where it has none, or one names a parent that is not there."""
-    questions = case.annotations.get("questions")
-    if not questions:
+    if not case.annotations.get("questions"):
         raise BenchError(f'"{case.prompt}" has no questions; expected annotations["questions"], as the suite dsg1k brings them')
+    with understanding(f'annotations of "{case.prompt}"', error=BenchError, remedy="correct the suite's file"):
+        questions = check(case.annotations, Asked)["questions"]
     known = {question["id"] for question in questions} | {0}
     for question in questions:
         if strange := [parent for parent in question["parents"] if parent not in known]:
@@ -50,6 +63,10 @@ def questions_of(case: Case) -> list[Mapping[str, Any]]:
     return questions
 
 
+class Sees(TypedDict):
+    yes: list[float]
+
+
 @dataclass(frozen=True)
 class SceneGraph:
     model: str = "Qwen/Qwen2.5-VL-7B-Instruct"
@@ -58,6 +75,7 @@ class SceneGraph:
     dtype: str = "float32"
 
     name = "dsg"
+    sees = Sees
     scores = (Score("dsg", "DSG", "share of the questions answered with yes, with those that they depend on"),)
 
     @cached_property

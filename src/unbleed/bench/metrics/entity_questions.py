@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 from PIL import Image
 
@@ -23,6 +23,10 @@ from .asked import entities_of
 from .base import Score
 
 
+class Sees(TypedDict):
+    entities: list[tuple[str, float]]
+
+
 @dataclass(frozen=True)
 class EntityQuestions:
     model: str = "Salesforce/blip-vqa-base"  # or dandelin/vilt-b32-finetuned-vqa
@@ -31,6 +35,7 @@ class EntityQuestions:
     dtype: str = "float32"
 
     name = "entity-questions"
+    sees = Sees
     scores = (
         Score("entities_soft", "entities, soft", "share of the entities that the answers say are there"),
         Score("entities_harsh", "entities, harsh", "the answers say that every entity is there"),

@@ -21,13 +21,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from ...errors import BenchError
+from ...files import understanding
+from ...schema import SchemaError, check
 from .. import fingerprints
 from ..cases import Case
 from .base import Score
@@ -43,8 +45,51 @@ COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown"
 NAMES = {"mouse": "computer mouse", "remote": "tv remote", "keyboard": "computer keyboard"}
 """Classes of COCO that GenEval calls otherwise."""
 
+Counted = TypedDict("Counted", {"class": str, "count": int})
+
+
+class Entry(Counted, total=False):
+    """A thing that is asked for. The position is a relation, and the number of an earlier entry."""
+
+    color: str
+    position: tuple[str, int]
+
+
+class Tagged(TypedDict):
+    tag: str
+    include: list[Entry]
+
+
+class Asked(Tagged, total=False):
+    """A line of GenEval's file."""
+
+    exclude: list[Counted]
+
+
+class SeenThing(TypedDict):
+    box: tuple[float, float, float, float]
+    confidence: float
+    colour: str | None
+
+
 Seen = Mapping[str, Sequence[Mapping[str, Any]]]
 """The things of each class, the surest first: box, confidence, and a colour where one was asked for."""
+
+
+def asked_in(case: Case) -> Asked:
+    """Return what a case asks for; raise `BenchError` where it does not say so."""
+    if not {"tag", "include"} <= case.annotations.keys():
+        raise BenchError(
+            f'"{case.prompt}" does not say which things its picture shows; expected annotations "tag" and "include", '
+            "as the suite geneval brings them"
+        )
+    with understanding(f'annotations of "{case.prompt}"', error=BenchError, remedy="correct the suite's file"):
+        asked = check(case.annotations, Asked)
+        for number, entry in enumerate(asked["include"]):
+            if "position" in entry and not 0 <= entry["position"][1] < number:
+                said = f"is {entry['position'][1]}; expected the number of an earlier entry, from 0"
+                raise SchemaError(said).inside(f".include[{number}].position[1]")
+    return asked
 
 
 def relations(a: Sequence[float], b: Sequence[float]) -> set[str]:
@@ -87,6 +132,10 @@ def _fulfilled(entry: Mapping[str, Any], things: Sequence[Mapping[str, Any]], ma
     return others is not None and all(relation in relations(a["box"], b["box"]) for a in things for b in others)
 
 
+class Sees(TypedDict):
+    objects: Mapping[str, list[SeenThing]]
+
+
 @dataclass(frozen=True)
 class GenEval:
     model: str = "facebook/mask2former-swin-small-coco-instance"
@@ -97,6 +146,7 @@ class GenEval:
     _colours: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     name = "geneval"
+    sees = Sees
     scores = (Score("correct", "correct (GenEval)", "things, their number, colours and places are as asked for"),)
 
     @cached_property
@@ -122,17 +172,12 @@ class GenEval:
         ]
 
     def score(self, case: Case, seen: Mapping[str, Any]) -> dict[str, float]:
-        return {"correct": float(is_correct(case.annotations, seen["objects"]))}
+        return {"correct": float(is_correct(asked_in(case), seen["objects"]))}
 
     def _asked(self, case: Case) -> Sequence[Mapping[str, Any]]:
         """Return what a case asks for; raise `BenchError` where it does not say so or the detector cannot know it."""
-        if not {"tag", "include"} <= case.annotations.keys():
-            raise BenchError(
-                f'"{case.prompt}" does not say which things its picture shows; expected annotations "tag" and "include", '
-                "as the suite geneval brings them"
-            )
+        include = asked_in(case)["include"]
         known = {NAMES.get(label, label) for label in self.detector.labels.values()}
-        include = case.annotations["include"]
         if strange := [entry["class"] for entry in include if entry["class"] not in known]:
             raise BenchError(
                 f'"{case.prompt}" asks for "{strange[0]}", which "{self.model}" does not know; name a detector that does'

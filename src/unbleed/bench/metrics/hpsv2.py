@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -86,6 +86,10 @@ class _Checkpoint(Pretrained):
         return f"{fingerprints.of_files(file.parent, [file])} {super().fingerprint}"
 
 
+class Sees(TypedDict):
+    cosine: float
+
+
 @dataclass(frozen=True)
 class HpsV2:
     model: str = "HPS_v2.1_compressed.safetensors"  # a file
@@ -95,6 +99,7 @@ class HpsV2:
     dtype: str = "float32"
 
     name = "hpsv2"
+    sees = Sees
     scores = (Score("hpsv2", "HPS v2", "cosine of a CLIP that was trained on people's preferences", share=False),)
 
     @cached_property

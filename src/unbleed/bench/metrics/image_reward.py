@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -70,6 +70,10 @@ def pixels_of(image: Image.Image, side: int) -> Tensor:
     return torch.from_numpy((values - _PIXEL_MEAN) / _PIXEL_DEVIATION).permute(2, 0, 1)
 
 
+class Sees(TypedDict):
+    reward: float
+
+
 @dataclass(frozen=True)
 class ImageReward:
     model: str = "ImageReward.safetensors"  # a file
@@ -78,6 +82,7 @@ class ImageReward:
     dtype: str = "float32"
 
     name = "image-reward"
+    sees = Sees
     scores = (Score("image_reward", "ImageReward", "reward learnt from people's rankings", share=False),)
 
     @cached_property

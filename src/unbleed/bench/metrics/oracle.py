@@ -65,6 +65,7 @@ class OracleMetric:
     device: str = "cpu"
 
     name = "oracle"
+    sees = Finding
     scores = METRICS
 
     @cached_property

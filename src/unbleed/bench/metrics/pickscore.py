@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 from PIL import Image
 
@@ -22,6 +22,11 @@ PUBLISHED_MODEL = "yuvalkirstain/PickScore_v1"
 READER = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
 
 
+class Sees(TypedDict):
+    cosine: float
+    scale: float
+
+
 @dataclass(frozen=True)
 class PickScore:
     model: str = PUBLISHED_MODEL
@@ -30,6 +35,7 @@ class PickScore:
     dtype: str = "float32"
 
     name = "pickscore"
+    sees = Sees
     scores = (Score("pickscore", "PickScore", "logit of a CLIP that was trained on people's choices", share=False),)
 
     @cached_property

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 from PIL import Image
 
@@ -26,6 +26,10 @@ from .models import Pretrained
 QUESTION = 'Does this figure show "{}"? Please answer yes or no.'
 
 
+class Sees(TypedDict):
+    yes: float
+
+
 @dataclass(frozen=True)
 class VqaScore:
     model: str = "Qwen/Qwen2.5-VL-7B-Instruct"
@@ -34,6 +38,7 @@ class VqaScore:
     dtype: str = "float32"
 
     name = "vqascore"
+    sees = Sees
     scores = (Score("vqascore", "VQAScore", 'probability of "Yes" when asked whether the picture shows the prompt'),)
 
     @cached_property

@@ -11,6 +11,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from ...errors import BenchError
+from ...files import atomic_write
 from .published import PUBLISHED, Published
 
 VARIABLE = "UNBLEED_SUITES"
@@ -50,7 +51,7 @@ def download(name: str, folder: Path | None = None) -> Path:
     It appears under its name by one rename, after its sha256 was found right. A file that is there is never replaced.
 
     Raises `BenchError` for a name that is no published set, a file that is there and another, an address that cannot be reached
-    or gives something else, and a folder that cannot be written to.
+    or gives something else, and `OutputError` for a folder that cannot be written to.
     """
     if name not in PUBLISHED:
         raise BenchError(f'"{name}" is no published prompt set, and only those are fetched: {", ".join(PUBLISHED)}')
@@ -62,17 +63,7 @@ def download(name: str, folder: Path | None = None) -> Path:
     otherwise = f"try again later, or put the file at {path} by other means"
     data = _fetch(row.address, otherwise)
     _check(row, row.address, data, otherwise)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise BenchError(f"{path} cannot be written ({error.strerror or error}); choose another --suite-dir") from error
-    return path
+    return atomic_write(path, data, "choose another --suite-dir")
 
 
 def _bytes_of(row: Published, base: Path) -> bytes | None:
