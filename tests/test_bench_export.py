@@ -97,7 +97,7 @@ def test_a_score_without_ground_is_null(tmp_path: Path) -> None:
 
 def test_what_cannot_be_exported_is_said(run: Folder, tmp_path: Path) -> None:
     run.results.pictures[3].image.unlink()
-    with pytest.raises(BenchError, match=r"\.png cannot be read .* run the benchmark again"):
+    with pytest.raises(BenchError, match=r"\.png is gone; run the benchmark .* again"):
         export(run, tmp_path / "set")
     (tmp_path / "file").touch()
     with pytest.raises((OutputError, BenchError)):

@@ -230,9 +230,9 @@ def test_a_table_that_is_wrong_leaves_the_run_that_was_there(table: Path, out: P
 def look_slowly(out: Path, model: Path) -> None:
     judging.AT_ONCE = 1
 
-    def read_slowly(path: Path) -> Image.Image:
+    def read_slowly(path: Path, sha256: str | None) -> Image.Image:
         time.sleep(0.3)
-        return read_image(path)
+        return read_image(path, sha256)
 
     judging.read_image = read_slowly
     judge(Store(out), Store(out).plan(), metric("clip", model=str(model)))

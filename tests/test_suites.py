@@ -21,6 +21,7 @@ import pytest
 
 from unbleed import cli
 from unbleed.bench.cases import Case, Expected, Suite
+from unbleed.bench.contenders import Contender
 from unbleed.bench.plan import Plan
 from unbleed.bench.suites import download, published, readers, suite, suite_folder, suite_names
 from unbleed.bench.suites.dvmp import KINDS, dvmp
@@ -29,7 +30,7 @@ from unbleed.bench.suites.own import entities_from
 from unbleed.bench.suites.published import PUBLISHED, Published
 from unbleed.cli import bench as bench_commands  # noqa: F401  (it adds the commands)
 from unbleed.emoji.sprites import ANIMALS, OBJECTS
-from unbleed.errors import BenchError
+from unbleed.errors import BenchError, OutputError
 from unbleed.prompt import parse_all
 
 FOLDER = os.environ.get("UNBLEED_SUITES")
@@ -234,7 +235,7 @@ def test_annotations_survive_a_plan() -> None:
     plan = Plan(
         suite=Suite("mixed", "", cases),
         seeds=1,
-        contenders=(),
+        contenders=(Contender("none", "none"),),
         model="emoji",
         model_fingerprint="",
         steps=1,
@@ -242,7 +243,7 @@ def test_annotations_survive_a_plan() -> None:
         dtype="float32",
         batch_size=1,
         versions={},
-        machine={},
+        machine={"device": "cpu"},
     )
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
@@ -425,7 +426,7 @@ def test_a_folder_that_cannot_be_written_is_named(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(BenchError, match=r"p\.txt cannot be written \(No space left on device\); choose another --suite-dir"):
+    with pytest.raises(OutputError, match=r"p\.txt cannot be written: No space left on device; choose another --suite-dir"):
         download("tiny", tmp_path)
     assert not any((tmp_path / "tiny").iterdir())
 
@@ -507,7 +508,7 @@ def test_own_files_are_suites(tmp_path: Path, name: str, text: str, cases: list[
             "prompt,entities\na,fox\nb,fox\na,owl\n",
             ', line 4: "a" is also in line 2, where more or other things are said',
         ),
-        ("a.jsonl", '\n{"prompt": "a fox"\n', ', line 2: {"prompt": "a fox" is no JSON ('),
+        ("a.jsonl", '\n{"prompt": "a fox"\n', ", line 2: it is not JSON ("),
         ("a.jsonl", '"a fox"\n', ', line 1: "a fox"; expected an object with "prompt"'),
         ("a.jsonl", '{"text": "a fox"}\n', 'expected an object with "prompt"'),
         ("a.jsonl", '{"prompt": 3}\n', ", line 1: prompt 3; expected a text that is not empty"),
@@ -516,7 +517,7 @@ def test_own_files_are_suites(tmp_path: Path, name: str, text: str, cases: list[
         ("a.jsonl", '{"prompt": "a", "entities": ["cat", 3]}\n', ', line 1: entities ["cat", 3]; expected a list of texts, or'),
         ("a.jsonl", '{"prompt": "a", "entities": [""]}\n', ', line 1: entities [""]; expected a list of texts, or'),
         ("a.jsonl", '{"prompt": "a", "annotations": []}\n', ", line 1: annotations []; expected an object"),
-        ("a.jsonl", '{"prompt": "a", "annotations": {"x": NaN}}\n', ", line 1: NaN, which is no number of JSON"),
+        ("a.jsonl", '{"prompt": "a", "annotations": {"x": NaN}}\n', ", line 1: it holds NaN, which JSON does not have"),
         ("a.jsonl", '{"prompt": ' + "[" * 100_000 + "\n", ", line 1: "),
         ("a.jsonl", '{"prompt": "a"}\n{"prompt": "a", "groups": ["x"]}\n', ', line 2: "a" is also in line 1'),
     ],

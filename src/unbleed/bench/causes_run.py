@@ -5,23 +5,35 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import torch
 from PIL import Image
 
 from ..emoji.findings import Finding
 from ..errors import BenchError
-from ..files import check_writable
+from ..files import check_writable, understanding
 from ..generation import draw as draw_pictures
+from ..schema import SchemaError, check, parse
 from .cases import Suite
 from .causes import QUANTITIES, measure
 from .contenders import contenders_from
+from .jobs import Job
 from .painting import loaded, warm
 from .plan import Plan
 from .run import plan_for
 from .store import Store
 from .table import Table
+
+
+class Measured(TypedDict):
+    """A row of a study; of each quantity a value per step."""
+
+    grid: tuple[int, int]
+    intensity: list[float]
+    spread: list[float]
+    overlap: list[float]
+    finding: Finding
 
 
 class Judge(Protocol):
@@ -114,4 +126,17 @@ def draw(
         rows.compact()
     measured = rows.read("measured")
     of_cases = [[job for (job,) in plan.jobs_of(case, unguided)] for case in suite.cases]
-    return plan, [[json.loads(measured[f"{job.key}.{judge.fingerprint}"][0]) for job in jobs] for jobs in of_cases]
+
+    def row_of(job: Job) -> dict[str, Any]:
+        key = f"{job.key}.{judge.fingerprint}"
+        place, remedy = f"{rows.folder}, row {key}, measured", "remove that folder and run again"
+        with understanding(place, error=BenchError, remedy=remedy):
+            row = parse(measured[key][0] or "null")
+            check(row, Measured)
+            lengths.update(len(row[quantity.name]) for quantity in QUANTITIES)
+            if len(lengths) > 1:
+                raise SchemaError(f"has values of {max(lengths)} and of {min(lengths)} steps; expected as many in every row")
+        return row
+
+    lengths: set[int] = set()
+    return plan, [[row_of(job) for job in jobs] for jobs in of_cases]

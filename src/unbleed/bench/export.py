@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from ..errors import BenchError, OutputError
+from ..errors import BenchError
 from .extras import extra
 from .folders import Folder
+from .owned import OwnFiles
+from .store import read_picture
 
 SHARD_BYTES = 400_000_000
 ROW_GROUP = 100  # rows that are held at once, and that a viewer must read to show one
@@ -36,9 +37,10 @@ _TYPES = {"seed": "int64", "seconds": "float64", "entities": "list", "groups": "
 
 
 def export(run: Folder, out: Path, *, shard_bytes: int = SHARD_BYTES) -> list[Path]:
-    """Write the pictures of a run to `out`, and return the files. What is of an earlier export is replaced.
+    """Write the pictures of a run to `out`, and return the files. Those of an earlier export are replaced.
 
-    Raises `BenchError` when pyarrow is not installed or a picture is gone, `OutputError` when `out` cannot be written.
+    Raises `BenchError` when pyarrow is not installed or a picture is gone, `OutputError` when `out` cannot be written, or has
+    a file of such a name that no export wrote.
     """
     names = [score.name for score in run.results.scores]
     if taken := sorted(set(names) & _COLUMNS.keys()):
@@ -46,21 +48,18 @@ def export(run: Folder, out: Path, *, shard_bytes: int = SHARD_BYTES) -> list[Pa
     pictures = run.results.pictures
     if not pictures:
         raise BenchError(f"{run.path} has no complete prompt to export; finish the run first")
-    total = sum(_size(r.image) for r in pictures)
+    total = sum(r.image.stat().st_size if r.image.is_file() else len(read_picture(r.image)) for r in pictures)
     shards = min(len(pictures), max(1, math.ceil(total / shard_bytes)))
-    written = [out / "data" / f"train-{number:05}-of-{shards:05}.parquet" for number in range(shards)]
-    rows = _rows(run, names)
-    try:
-        (out / "data").mkdir(parents=True, exist_ok=True)
-        for old in (out / "data").glob("train-*.parquet"):
-            old.unlink()
-        for number, path in enumerate(written):
-            count = len(pictures) * (number + 1) // shards - len(pictures) * number // shards
-            _write(path, islice(rows, count), names)
-        (out / "README.md").write_text(card(run, names), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error.strerror or error}; choose another --out") from error
-    return [*written, out / "README.md"]
+    written = [f"data/train-{number:05}-of-{shards:05}.parquet" for number in range(shards)]
+    rows, own = _rows(run, names), OwnFiles(out)
+    extra("pyarrow.parquet")
+    # the card first, so that an export that is not whole has none; a shard that stayed would be loaded with the others
+    own.remove(["README.md", *written, *(f"data/{old.name}" for old in sorted((out / "data").glob("train-*.parquet")))])
+    for number, name in enumerate(written):
+        count = len(pictures) * (number + 1) // shards - len(pictures) * number // shards
+        with own.file(name) as file:
+            _write(file, islice(rows, count), names)
+    return [*(out / name for name in written), own.write("README.md", card(run, names))]
 
 
 def _rows(run: Folder, names: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -68,7 +67,7 @@ def _rows(run: Folder, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     for r in run.results.pictures:
         case = run.plan.suite.cases[r.case]
         yield {
-            "image": {"bytes": _bytes(r.image), "path": r.image.name},
+            "image": {"bytes": read_picture(r.image, r.sha256), "path": r.image.name},
             "prompt": r.prompt,
             "seed": r.seed,
             "method": r.contender,
@@ -81,15 +80,13 @@ def _rows(run: Folder, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _write(path: Path, rows: Iterator[dict[str, Any]], names: Sequence[str]) -> None:
-    """Write a shard under another name, a few rows at a time, and rename it."""
+def _write(file: BinaryIO, rows: Iterator[dict[str, Any]], names: Sequence[str]) -> None:
+    """Write a shard, a few rows at a time."""
     arrow, parquet = extra("pyarrow"), extra("pyarrow.parquet")
     schema = _schema(names)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with parquet.ParquetWriter(temporary, schema) as writer:
+    with parquet.ParquetWriter(file, schema) as writer:
         while part := list(islice(rows, ROW_GROUP)):
             writer.write_table(arrow.Table.from_pylist(part, schema=schema))
-    temporary.replace(path)
 
 
 def _schema(names: Sequence[str]) -> Any:
@@ -175,21 +172,3 @@ def _size_category(count: int) -> str:
     """Return the hub's word for so many rows."""
     bounds: Mapping[int, str] = {1000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
     return next((word for bound, word in bounds.items() if count < bound), "1M<n<10M")
-
-
-def _size(path: Path) -> int:
-    with _reading(path):
-        return path.stat().st_size
-
-
-def _bytes(path: Path) -> bytes:
-    with _reading(path):
-        return path.read_bytes()
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise BenchError(f"{path} cannot be read ({error.strerror}); run the benchmark again to draw it") from error

@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BenchError, OutputError
+from ..errors import BenchError
+from ..files import atomic_write, writing
 from .captions import caption, is_verdict
 from .folders import Folder
 from .metrics.base import Score
 from .numbers import words_for
+from .owned import OwnFiles
 from .page import template, thumbnail
 from .results import PictureRow
 
@@ -30,29 +32,26 @@ PAGE = 60  # pictures
 def gallery(run: Folder, out: Path, *, report: Callable[[int, int], None] = lambda done, total: None) -> list[Path]:
     """Write the gallery of a run to `out`, and return its files but for the thumbnails, which are made where they lack.
 
-    Raises `BenchError` when an extra is not installed or a picture is gone, `OutputError` when `out` cannot be written.
+    Raises `BenchError` when an extra is not installed or a picture is gone, `OutputError` when `out` cannot be written, or has
+    a file of such a name that no gallery wrote.
     """
     pictures = run.results.pictures
     if not pictures:
         raise BenchError(f"{run.path} has no complete prompt to show; finish the run first")
     page = template("gallery.html.j2").render(run=run, total=len(pictures))
     listed = "window.GALLERY = " + json.dumps(contents(run), ensure_ascii=False, separators=(",", ":")) + ";\n"
-    images = list(dict.fromkeys(r.image for r in pictures))
-    try:
-        for done, image in enumerate(images):
-            report(done, len(images))
-            target = out / "thumbs" / image.stem[:2] / f"{image.stem}.webp"
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                temporary = target.with_name(f".{target.name}.tmp")
-                temporary.write_bytes(thumbnail(image, SIZE))
-                temporary.replace(target)
-        report(len(images), len(images))
-        (out / "pictures.js").write_text(listed, encoding="utf-8")
-        (out / "index.html").write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error.strerror or error}; choose another --out") from error
-    return [out / "index.html", out / "pictures.js"]
+    images, own = {r.image: r for r in pictures}, OwnFiles(out)
+    own.check(["index.html", "pictures.js"])
+    for done, (image, row) in enumerate(images.items()):
+        report(done, len(images))
+        target = out / "thumbs" / image.stem[:2] / f"{image.stem}.webp"
+        with writing(target):
+            there = target.is_file() and target.stat().st_size > 0
+        if not there:
+            atomic_write(target, thumbnail(image, SIZE, row.sha256))
+    report(len(images), len(images))
+    own.write("pictures.js", listed)
+    return [own.write("index.html", page), out / "pictures.js"]
 
 
 def contents(run: Folder) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from typing import Any
 
 from PIL import Image
 
-from ..errors import BenchError
 from .captions import Caption, caption
 from .comparison import Report
 from .extras import extra
@@ -19,6 +18,7 @@ from .failures import changes
 from .numbers import counted, span, times, unit, words_for, words_for_differences
 from .plots import SHAPES, difference_plots, group_plot, styles, time_plot
 from .results import PictureRow
+from .store import read_image
 from .wording import adjective, better_or_worse, by_method, cautions, exchanges, facts, in_values, notes, ranking, result
 
 SHEETS = 24  # prompts whose pictures the page shows,
@@ -94,18 +94,14 @@ def _caption(report: Report, picture: PictureRow) -> Caption:
     return caption(report.cases[picture.case], picture, report.primary, verdict=report.verdict)
 
 
-def data_uri(path: Path) -> str:
+def data_uri(path: Path, sha256: str | None) -> str:
     """Return a picture as a small WebP inside an address."""
-    return "data:image/webp;base64," + base64.b64encode(thumbnail(path, THUMBNAIL)).decode()
+    return "data:image/webp;base64," + base64.b64encode(thumbnail(path, THUMBNAIL, sha256)).decode()
 
 
-def thumbnail(path: Path, size: int) -> bytes:
-    """Return a picture as a WebP of at most `size` pixels; raise `BenchError` when it is gone or damaged."""
-    try:
-        with Image.open(path) as image:
-            small = image.convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise BenchError(f"{path} cannot be read ({error}); run the benchmark again to draw it") from error
+def thumbnail(path: Path, size: int, sha256: str | None = None) -> bytes:
+    """Return a picture as a WebP of at most `size` pixels; raise `BenchError` when it is gone, damaged or another."""
+    small = read_image(path, sha256)
     small.thumbnail((size, size), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
     small.save(stream, "WEBP", quality=80)

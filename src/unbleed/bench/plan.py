@@ -15,6 +15,7 @@ from .cases import Case, Suite
 from .contenders import MAX_DRAWS, Contender
 from .jobs import Batch, Job, Setup, in_batches
 
+MOST = 2**62  # of any count
 MAX_SEEDS = 1000
 """Draw j of seed k is k + 1000 j, so that no two draws of a prompt share a seed."""
 
@@ -130,14 +131,14 @@ class Plan:
     def check(self) -> None:
         """Raise `SchemaError` for values that no run could have."""
         for name, value, most in (
-            ("seeds", self.seeds, 2**62 if self.imported else MAX_SEEDS),
-            ("batch_size", self.batch_size, 2**31),
-            ("suite.first_seed", self.suite.first_seed + 1, 2**62),
-            ("suite.cases", len(self.suite.cases), 2**62),
-            ("contenders", len(self.contenders), 2**62),
+            ("seeds", self.seeds, MOST if self.imported else MAX_SEEDS),
+            ("batch_size", self.batch_size, MOST),
+            ("suite.first_seed", self.suite.first_seed + 1, MOST),
+            ("the number of suite.cases", len(self.suite.cases), MOST),
+            ("the number of contenders", len(self.contenders), MOST),
         ):
             if not 1 <= value <= most:
-                raise SchemaError(f"is {value}; expected 1 to {most}").inside(f".{name}")
+                raise SchemaError(f"is {value}; expected {f'1 to {most}' if most < MOST else 'at least 1'}").inside(f".{name}")
         labels = [contender.label for contender in self.contenders]
         for number, contender in enumerate(self.contenders):
             if not 1 <= contender.draws <= MAX_DRAWS:

@@ -13,20 +13,21 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import OutputError
+from ..files import atomic_write
 from .captions import caption
 from .comparison import Report, Row
 from .failures import changes
 from .latex import latex
 from .markdown import markdown
+from .owned import OwnFiles
 from .page import html
 from .results import PictureRow
 
 FAILURES = "method change prompt seed before after gain saw_before saw_after image_before image_after".split()
 
 
-def write(report: Report, folder: Path) -> dict[str, Path]:
-    """Write the files of a report, and return {kind: path}.
+def write(report: Report, folder: Path, *, own: OwnFiles | None = None) -> dict[str, Path]:
+    """Write the files of a report, and return {kind: path}. In a folder that is not a run's, `own` says which it may replace.
 
     Raises `BenchError` when the extra `bench` is not installed, `OutputError` when the folder cannot be written.
     """
@@ -44,7 +45,7 @@ def write(report: Report, folder: Path) -> dict[str, Path]:
         "pictures.csv": csv_text(["prompt", "seed", "method", *names, "seconds"], pictures),
         "failures.csv": csv_text(FAILURES, _failures(report, folder)),
     }
-    write_texts(texts, folder)
+    write_texts(texts, folder, own)
     return {name.replace(".csv", "").replace("report.", ""): folder / name for name in texts}
 
 
@@ -75,14 +76,15 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 4)
 
 
-def write_texts(texts: Mapping[str, str], folder: Path) -> None:
-    """Write {file name: text} into `folder`; raise `OutputError` when it cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror}; make room, or copy the run elsewhere") from error
+def write_texts(texts: Mapping[str, str], folder: Path, own: OwnFiles | None = None) -> None:
+    """Write {file name: text} into `folder`, each whole; raise `OutputError` when it cannot be written."""
+    if own is not None:
+        own.check(texts)
+    for name, text in texts.items():
+        if own is None:
+            atomic_write(folder / name, text, "make room, or copy the run elsewhere")
+        else:
+            own.write(name, text)
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

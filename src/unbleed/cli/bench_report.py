@@ -44,11 +44,13 @@ def compare(
     quiet_libraries()
     from ..bench.compare import compare as compare_runs
     from ..bench.compare import open_both
+    from ..bench.owned import OwnFiles
     from ..files import check_writable
 
     check_writable(out)
+    own = OwnFiles(out)
     runs = open_both(first, second, names_in(metrics), allow_partial=partial)
-    _write(compare_runs(*runs, draws=draws), out, json)
+    _write(compare_runs(*runs, draws=draws), out, json, own)
 
 
 def names_in(metrics: str | None) -> list[str] | None:
@@ -56,10 +58,10 @@ def names_in(metrics: str | None) -> list[str] | None:
     return None if metrics is None else list(dict.fromkeys(name.strip() for name in metrics.split(",")))
 
 
-def _write(built: Any, folder: Path, json: bool) -> None:
+def _write(built: Any, folder: Path, json: bool, own: Any = None) -> None:
     from ..bench.report import write
 
-    files = {kind: str(path) for kind, path in write(built, folder).items()}
+    files = {kind: str(path) for kind, path in write(built, folder, own=own).items()}
     if json:
         print_json({**built.to_json(), "files": files})
     else:

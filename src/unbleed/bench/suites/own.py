@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import BenchError
+from ...schema import check, parse
 from ..cases import Case, Expected, Suite
 
 SHOWN = 60  # characters of what cannot be understood
@@ -82,7 +83,7 @@ def in_row(path: Path, line: int) -> Iterator[None]:
         yield
     except csv.Error as error:
         raise BenchError(f"{path}, line {line}: no row of a table ({error}); close every quote") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BenchError(f"{path}, line {line}: {error}") from None
 
 
@@ -136,10 +137,7 @@ def _objects(text: str, path: Path) -> Iterator[tuple[int, Case]]:
 
 
 def _object(line: str) -> Case:
-    try:
-        row = json.loads(line, parse_constant=_no_number)
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{line[:SHOWN]} is no JSON ({error.msg}); expected an object such as {{"prompt": "a cat"}}') from None
+    row = check(parse(line), object)
     if not isinstance(row, dict) or "prompt" not in row:
         raise ValueError(f'{line[:SHOWN]}; expected an object with "prompt"')
     if strange := sorted(row.keys() - {"prompt", "entities", "groups", "annotations"}):
@@ -171,10 +169,6 @@ def _texts(value: Any) -> bool:
 
 def _shown(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)[:SHOWN]
-
-
-def _no_number(value: str) -> None:
-    raise ValueError(f"{value}, which is no number of JSON; expected a finite one, or null")
 
 
 def _numbered(text: str) -> Iterator[tuple[int, str]]:
