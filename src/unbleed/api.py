@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .errors import MethodError
-from .guidance.attach import attach as guided
+from .guidance.attach import Attachment
 from .guidance.method import BaseMethod
 from .guidance.reading import Entities
 from .guidance.run import Run
 from .methods import MethodLike
-from .model_settings import method_for, method_of
+from .model_settings import folder_of, method_for, method_of
 from .regions.given import Given
 
 
-@contextmanager
 def guide(
     pipe: Any,
     method: MethodLike = "attend-and-excite",
@@ -28,7 +26,7 @@ def guide(
     record_maps: bool = False,
     checkpointing: bool = False,
     regions: Given = None,
-) -> Iterator[Run]:
+) -> Attachment:
     """Guide every call of a diffusers pipeline inside the `with` block.
 
     >>> import unbleed
@@ -51,7 +49,7 @@ def guide(
     On leaving the block, also by an exception, the pipeline is as it was. Raises `MethodError`, `ModelError`,
     `PromptError` or `CaptureError` when something cannot work.
     """
-    with guided(
+    return Attachment(
         pipe,
         method_for(pipe, method),
         entities=entities,
@@ -60,8 +58,7 @@ def guide(
         record_maps=record_maps,
         checkpointing=checkpointing,
         regions=regions,
-    ) as run:
-        yield run
+    )
 
 
 def attach(pipe: Any, method: MethodLike, **options: Any) -> Run:
@@ -76,20 +73,20 @@ def attach(pipe: Any, method: MethodLike, **options: Any) -> Run:
     1
 
     Arguments and errors are those of `guide`. What was attached to the pipeline before is detached first, so that a cell of a
-    notebook can be run twice.
+    notebook can be run twice. Unlike in the `with` block of `guide`, the calls may come from any thread, one at a time.
     """
     detach(pipe)
-    undo = ExitStack()
-    run = undo.enter_context(guide(pipe, method, **options))
-    pipe._unbleed_attached = undo
+    attachment = Attachment(pipe, method_for(pipe, method), any_thread=True, **options)
+    run = attachment.__enter__()
+    pipe._unbleed_attached = attachment
     return run
 
 
 def detach(pipe: Any) -> None:
     """Make a pipeline as it was before `attach`. Nothing happens to a pipeline that nothing is attached to."""
-    undo: ExitStack | None = vars(pipe).pop("_unbleed_attached", None)
-    if undo is not None:
-        undo.close()
+    attachment: Attachment | None = vars(pipe).pop("_unbleed_attached", None)
+    if attachment is not None:
+        attachment.__exit__(None, None, None)
 
 
 def method(label: str, *, model: Any = None, **settings: Any) -> BaseMethod:
@@ -107,5 +104,5 @@ def method(label: str, *, model: Any = None, **settings: Any) -> BaseMethod:
     """
     if not isinstance(label, str):
         raise MethodError(f'{label!r} is not a label; expected a text such as "syngen"')
-    source = model if model is None or isinstance(model, str | Path) else getattr(model, "name_or_path", None) or None
+    source = model if model is None or isinstance(model, str | Path) else folder_of(model)
     return method_of(label, source, settings)

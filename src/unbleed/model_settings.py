@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .attention.families import denoiser_of
 from .emoji import WEIGHTS
 from .errors import MethodError, ModelError
 from .guidance.method import BaseMethod
@@ -57,8 +58,22 @@ def settings_of(model: str | Path | None) -> ModelSettings:
 
 
 def method_for(pipe: Any, given: MethodLike) -> BaseMethod:
-    """Return what `given` means for a pipeline: a label has the settings of the folder that the pipeline was loaded from."""
-    return method_of(given, getattr(pipe, "name_or_path", None) or None) if isinstance(given, str) else method_from(given)
+    """Return what `given` means for a pipeline: a label has the settings of the folder that the pipeline was loaded from.
+
+    Of a pipeline that was put together from components, it is the folder of its denoiser.
+    """
+    return method_of(given, folder_of(pipe)) if isinstance(given, str) else method_from(given)
+
+
+def folder_of(pipe: Any) -> str | Path | None:
+    """Return the folder that a pipeline was loaded from, or its denoiser; None where neither says so."""
+    if name := getattr(pipe, "name_or_path", None):
+        return name
+    name = getattr(getattr(denoiser_of(pipe), "config", None), "_name_or_path", None)
+    if not name:
+        return None
+    own = Path(name)  # "folder/unet" where the pipeline was loaded as a whole, "folder" where its denoiser was
+    return next((folder for folder in (own, own.parent) if (folder / FILE_NAME).is_file()), None)
 
 
 def method_of(label: str, model: str | Path | None, changes: Mapping[str, Any] | None = None) -> BaseMethod:

@@ -23,12 +23,12 @@ from torch import Tensor
 from .attention.families import denoiser_of, family_of
 from .errors import ModelError
 from .guidance.call import DenoiserCall
-from .guidance.method import BaseMethod
 from .guidance.reading import Entities, parse_for, read_call
+from .guidance.refusals import refuse_guided
 from .guidance.run import Run
 from .guidance.session import Session, frozen
-from .losses import Loss
-from .methods import method_from
+from .methods import MethodLike, method_from
+from .model_settings import method_for, method_of
 
 _INPUTS = (
     "prompt prompt_2 num_images_per_prompt prompt_embeds pooled_prompt_embeds txt_ids img_ids guidance joint_attention_kwargs "
@@ -43,11 +43,10 @@ class GuidanceBlock(ModularPipelineBlocks):
     the denoiser, which a block cannot.
     """
 
-    def __init__(
-        self, method: str | BaseMethod | Loss = "attend-and-excite", *, entities: Entities = None, parser: Any = None
-    ) -> None:
+    def __init__(self, method: MethodLike = "attend-and-excite", *, entities: Entities = None, parser: Any = None) -> None:
         super().__init__()
-        self.method = method_from(method)
+        self.given = method
+        self.method = method_of(method, None) if isinstance(method, str) else method_from(method)
         if self.method.parts().edits:
             raise ModelError(f"{self.method.name} changes what is inside the denoiser, which a block cannot; use unbleed.guide")
         self.read = functools.partial(parse_for, entities=entities, parser=parser)
@@ -90,8 +89,11 @@ class GuidanceBlock(ModularPipelineBlocks):
         denoiser = denoiser_of(components)
         if family_of(denoiser).name not in ("sd", "flux"):
             raise ModelError(f"a block for {type(denoiser).__name__} is not there yet; use unbleed.guide on its usual pipeline")
+        self.method = method_for(components, self.given)  # a label has the settings that suit the model
         self.run = Run(method=self.method.name)
+        refuse_guided(components, denoiser)
         self.session = session = Session(components, denoiser, self.method, self.run, record_maps=False)
+        session.scheduler = components.scheduler
         session.scale = getattr(components.scheduler, "scale_model_input", lambda sample, _: sample)
         given = {name: getattr(block_state, name, None) for name in ("prompt", "prompt_2", "max_sequence_length")}
         given["num_images_per_prompt"] = getattr(block_state, "num_images_per_prompt", None) or 1
@@ -116,7 +118,7 @@ class GuidanceBlock(ModularPipelineBlocks):
 
 
 def add_guidance(
-    blocks: Any, method: str | BaseMethod | Loss = "attend-and-excite", *, entities: Entities = None, parser: Any = None
+    blocks: Any, method: MethodLike = "attend-and-excite", *, entities: Entities = None, parser: Any = None
 ) -> GuidanceBlock:
     """Put a `GuidanceBlock` first into every denoising loop of `blocks`, and return it.
 

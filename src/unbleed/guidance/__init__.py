@@ -1,6 +1,6 @@
 """The act of guidance: when, how far, and how it attaches to a pipeline."""
 
-from .attach import attach
+from .attach import Attachment
 from .edit import Edit
 from .method import BaseMethod, Composition, Method, PaperMethod
 from .noise import NoiseSearch
@@ -9,6 +9,7 @@ from .schedule import Refinement, Schedule
 from .update import Descent, Evaluation, Outcome, update
 
 __all__ = [
+    "Attachment",
     "BaseMethod",
     "Composition",
     "Descent",
@@ -24,6 +25,5 @@ __all__ = [
     "Schedule",
     "Step",
     "StepMaps",
-    "attach",
     "update",
 ]

@@ -28,10 +28,13 @@ class DenoiserCall:
         self.sample: Tensor = args[0] if args else kwargs[name]
         self.timestep: Any = kwargs["timestep"] if "timestep" in kwargs else args[1]
         self.copies, rest = divmod(len(self.sample), images)
-        if rest or self.copies not in (1, 2) or (doubled is not None and self.copies != 1 + doubled):
+        allowed = (1, 2) if doubled is None else (1 + doubled,)
+        if rest or self.copies not in allowed:
+            expected = " or ".join(str(copies * images) for copies in allowed)
+            said = "" if doubled is None else f" and do_classifier_free_guidance={doubled}"
             raise ModelError(
-                f"the denoiser was called with {len(self.sample)} rows for the {images} images of the prompts; "
-                "expected as many, or with classifier-free guidance twice as many"
+                f"the denoiser was called with {len(self.sample)} rows, but {images} image{'s' * (images > 1)}{said} make "
+                f"{expected}; pipelines that put other rows into a batch cannot be guided"
             )
         first = images * (self.copies - 1)  # diffusers stacks [unconditional, conditional]
         self.conditional = slice(first, first + images)

@@ -1,15 +1,33 @@
-"""Attributes set on somebody else's object for a while."""
+"""Temporarily replace attributes of one object."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from typing import Any
 
+_ABSENT = object()
+_REPLACED = "_unbleed_replaced"  # of the owner: {attribute: [what the instance itself had, *replacements]}, the last in force
+
 
 def replace_attribute(undo: ExitStack, owner: Any, name: str, value: Any) -> None:
-    """Set an attribute of the instance, and put back what the instance itself had (or nothing) at the end."""
-    if name in vars(owner):
-        undo.callback(setattr, owner, name, vars(owner)[name])
-    else:
-        undo.callback(delattr, owner, name)
+    """Set an attribute of the instance, and put back what the instance itself had (or nothing) at the end.
+
+    Replacements of one attribute may end in any order: the last one that has not ended is in force.
+    """
+    replaced = vars(owner).setdefault(_REPLACED, {})
+    values = replaced.setdefault(name, [vars(owner).get(name, _ABSENT)])
+    values.append(value)
     setattr(owner, name, value)
+
+    def end() -> None:
+        values.remove(value)
+        if values[-1] is _ABSENT:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, values[-1])
+        if len(values) == 1:
+            del replaced[name]
+        if not replaced:
+            vars(owner).pop(_REPLACED, None)
+
+    undo.callback(end)

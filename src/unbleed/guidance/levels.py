@@ -4,25 +4,41 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ..errors import ModelError
+
+_TOLD = 0.005  # relative error of a timestep that a denoiser is told in bfloat16
+
 
 class Place(NamedTuple):
-    """Of a noise level in its run. `asked` is what shares of the run refer to.
+    """A noise level in its run. `asked` is what shares of the run refer to.
 
-    It is the length of the run but for the papers' way of counting: PNDM runs one call more than the steps that were asked for.
+    It is the number of levels, but for the papers' way of counting: PNDM runs one call more than the steps that were asked for.
     """
 
     index: int
-    steps: int  # length of the run
+    steps: int  # levels of the run
     asked: int
     timestep: float
 
 
-class Levels:
-    """The noise levels that a run walks through, one per step of the scheduler.
+def inner_calls(scheduler: Any, calls: int) -> set[int]:
+    """Return the calls of a run, from 0, that evaluate the denoiser inside a step: the scheduler drops their sample.
 
-    Guidance happens once per level. PNDM runs its second level twice, and the scheduler throws the second sample away; the
-    inner evaluations of Heun and its kin are thrown away too. Image-to-image begins in the middle of the scheduler's levels.
-    What a denoiser is told of the level is scaled and rounded in some families, so it is looked at once, for the first.
+    Heun, KDPM2 and DPM-SDE evaluate twice in every step but the last. PNDM begins with three Runge-Kutta steps of four
+    evaluations each, or, where these are skipped, evaluates its first step twice.
+    """
+    if hasattr(scheduler, "state_in_first_order"):
+        return set(range(1, calls, 2))
+    if hasattr(scheduler, "prk_timesteps"):
+        return {call for call in range(min(len(scheduler.prk_timesteps), calls)) if call % 4} or {1}
+    return set()
+
+
+class Levels:
+    """The noise levels that a run walks through. Each is guided once, at the call whose sample the scheduler keeps.
+
+    Image-to-image begins in the middle of the scheduler's list. The timestep that a denoiser is told is scaled or rounded in
+    some families, so levels are counted by the scheduler's steps, and the timestep is read once, for the first.
     """
 
     def __init__(self, scheduler: Any, time: float, *, paper: bool) -> None:
@@ -33,15 +49,27 @@ class Levels:
         if first is None:
             first = min(range(len(levels)), key=lambda at: abs(levels[at] - time))
         self.from_noise = first == 0
-        self.walked: list[float] = levels[first:]
-        self.guided: list[float] = []
+        self.walked: list[float] = levels[first:]  # per call of the denoiser
+        inner = set() if paper else inner_calls(scheduler, len(self.walked))
+        self.calls = [call for call in range(len(self.walked)) if call not in inner]  # where a level is denoised
+        self.literal = self._close(0, time)  # the denoiser is told the scheduler's own timesteps
 
     def turn(self, done: int) -> Place | None:
-        """Return the place of the level behind `done` steps of the scheduler, None where it is not its turn to be guided."""
-        level = self.walked[min(done, len(self.walked) - 1)]
-        inner = not getattr(self.scheduler, "state_in_first_order", True)
-        if not self.paper and (inner or level in self.guided):
+        """Return the place of the level after `done` steps of the scheduler, None where it is not its turn to be guided."""
+        if done not in self.calls:
             return None
-        self.guided.append(level)
-        steps = len(self.walked if self.paper else set(self.walked))
-        return Place(len(self.guided) - 1, steps, self.scheduler.num_inference_steps if self.paper else steps, level)
+        steps = len(self.calls)
+        asked = self.scheduler.num_inference_steps if self.paper else steps
+        return Place(self.calls.index(done), steps, asked, self.walked[done])
+
+    def check(self, done: int, time: float) -> None:
+        """Raise `ModelError` where the denoiser is told another level than that after `done` steps of the scheduler."""
+        if self.literal and not self._close(done, time):
+            raise ModelError(
+                f"step {done} of the run should be at timestep {self.walked[done]:g}, but the denoiser was called at {time:g}: "
+                "the pipeline does not walk through the scheduler's timesteps once, as panoramas do not, so guidance cannot "
+                "follow it; take a pipeline that does"
+            )
+
+    def _close(self, done: int, time: float) -> bool:
+        return abs(self.walked[done] - time) <= _TOLD * abs(time) + _TOLD

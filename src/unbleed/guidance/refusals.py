@@ -11,18 +11,51 @@ from ..attention import Family
 from ..errors import ModelError, UnbleedWarning
 from .method import Method
 
+_CACHING_PACKAGES = {
+    "DeepCache": "call its helper's disable()",
+    "cache_dit": "call cache_dit.disable_cache(pipe)",
+    "para_attn": "load the pipeline without it",
+}
 
-def refuse_what_cannot_work(pipe: Any, denoiser: nn.Module, family: Family, method: Method) -> None:
-    """Raise `ModelError` where guidance of this pipeline by this method would fail or be wrong."""
-    if getattr(pipe, "_unbleed_session", None) or getattr(denoiser, "_unbleed_session", None):
+
+def refuse_guided(pipe: Any, denoiser: nn.Module) -> None:
+    """Raise `ModelError` where the pipeline or its denoiser is being guided already."""
+    if getattr(pipe, "_unbleed_guided", False) or getattr(denoiser, "_unbleed_guided", False):
         raise ModelError(
             "this pipeline, or another one with the same denoiser, is being guided already; leave that `with` block, or call "
             "unbleed.detach(pipe), or add the two losses into one"
         )
+
+
+def refuse_pipelines(pipe: Any) -> None:
+    """Raise `ModelError` for pipelines whose loop runs the denoiser on other latents than those that the scheduler steps."""
+    kind = type(pipe).__name__
+    if hasattr(pipe, "sag_masking"):
+        raise ModelError(
+            f"{kind} runs the denoiser again on blurred latents (self-attention guidance), which guidance would overwrite; "
+            "guide StableDiffusionPipeline(**pipe.components)"
+        )
+    if hasattr(pipe, "get_views"):
+        raise ModelError(
+            f"{kind} denoises overlapping parts of one picture, each of which would be guided as if it were all of it; "
+            "guide StableDiffusionPipeline(**pipe.components)"
+        )
+
+
+def refuse_what_cannot_work(denoiser: nn.Module, family: Family, method: Method) -> None:
+    """Raise `ModelError` where guidance of this denoiser by this method would fail or be wrong."""
     if getattr(denoiser, "is_cache_enabled", False):
         raise ModelError(
             "the denoiser has a cache enabled, which skips layers, so its maps would be stale; call disable_cache()"
         )
+    for module in (denoiser, *denoiser.modules()):
+        forward = vars(module).get("forward", type(module).forward)
+        package = getattr(forward, "__globals__", {}).get("__name__", "").partition(".")[0]
+        if package in _CACHING_PACKAGES:
+            raise ModelError(
+                f"the denoiser's forward was replaced by {package}, which skips layers, so its maps would be stale; "
+                f"{_CACHING_PACKAGES[package]}"
+            )
     hooks = (name for m in denoiser.modules() for name in getattr(getattr(m, "_diffusers_hook", None), "hooks", {}))
     if any("group_offloading" in name for name in hooks):
         raise ModelError(

@@ -50,9 +50,10 @@ class Session:
     """A method at work on a pipeline's denoiser, one call of the pipeline after another.
 
     `take_up` begins a call, `guide` moves the latents of a step: `corrected` are those that the step is to go on with, None
-    where they stay. `scale` is the scheduler's scaling of latents for the denoiser.
+    where they stay. `scheduler` is the one that the call steps, `scale` its scaling of latents for the denoiser.
     """
 
+    scheduler: Any
     scale: Callable[..., Tensor]
 
     def __init__(
@@ -65,7 +66,7 @@ class Session:
         losses = [loss for loss in (self.loss, self.method.refinement, self.noise and self.noise.loss) if loss]
         self.remembers = {loss.remembers for loss in losses} - {None}
         self.family = family_of(denoiser)
-        refuse_what_cannot_work(pipe, denoiser, self.family, self.method)
+        refuse_what_cannot_work(denoiser, self.family, self.method)
         if regions and not any(edit.takes_regions for edit in self.method.edits):
             raise MethodError(f'regions were given, but {self.method.name} does not use them; take the method "regions"')
         self.layers = self.family.layers(denoiser, self.method.resolution, self.method.layers)
@@ -83,6 +84,7 @@ class Session:
     def begin(self) -> None:
         """Forget the run before."""
         self.corrected: Tensor | None = None
+        self.own: Tensor | None = None  # the step's latents as the pipeline has them
         self.before: Tensor | None = None  # maps of the last step, for losses that remember
         self.measured: dict[int, Tensor] = {}  # of each image, the maps of its last evaluation
         self.share = 0.0  # of the run that is over
@@ -91,6 +93,7 @@ class Session:
         self.grid: Grid | None = None  # of the maps, the same in all of a run
         self.levels: Levels | None = None  # of noise, that the run walks through
         self.done = 0  # steps of the scheduler
+        self.concerned = self._rows_of(self.loss)  # images that are still to be guided
 
     def take_up(self, reading: Reading) -> None:
         """Take up what a call of the pipeline is to draw."""
@@ -129,8 +132,7 @@ class Session:
 
     def _rows_of(self, loss: Loss | None) -> list[int]:
         """Return the images that `loss` has something to say about."""
-        assert self.groups is not None
-        return concerned_by(loss, self.groups).nonzero().flatten().tolist() if loss else []
+        return [] if loss is None or self.groups is None else concerned_by(loss, self.groups).nonzero().flatten().tolist()
 
     def _groups_of(self, rows: tuple[int, ...], device: torch.device) -> TokenGroups:
         """Return the groups of the images `rows`, chosen on the CPU and once, so that no step waits for the device."""
@@ -163,6 +165,20 @@ class Session:
         for opened in self.opened:
             embeddings = opened.text(embeddings, self.rows(call))
         return call if embeddings is own else call.with_text(embeddings)
+
+    def on_same_latents(self, call: DenoiserCall, other: DenoiserCall) -> bool:
+        """Return whether two calls of the denoiser are on the same latents. The device is waited for."""
+        return torch.equal(call.latents(self._channels), other.latents(self._channels))
+
+    def refuse_other_latents(self, sample: Tensor) -> None:
+        """Raise `ModelError` where the scheduler's `sample` is not what the denoiser was given, but for half precision."""
+        own = self.own
+        assert own is not None
+        if sample.shape != own.shape or (sample - own).abs().max() > 0.01 * own.abs().max():
+            raise ModelError(
+                f"the scheduler is given other latents {tuple(sample.shape)} than the denoiser {tuple(own.shape)}, as Sana "
+                "Sprint and panoramas do, so no correction can be given to both; take a pipeline that gives both the same"
+            )
 
     @contextmanager
     def edited(self, rows: Rows) -> Iterator[None]:
@@ -206,17 +222,18 @@ class Session:
         """Guide the step that begins with this call of the denoiser; `raw` are its latents before they were scaled."""
         if self.levels is None:
             paper = self.method.parity == "paper"
-            self.levels = Levels(self.pipe.scheduler, call.time * self.family.times, paper=paper)
+            self.levels = Levels(self.scheduler, call.time * self.family.times, paper=paper)
         place = self.levels.turn(self.done)
         if place is None:
             return
         latents = call.latents(self._channels) if raw is None or len(raw) != len(call.sample) else raw[call.conditional]
-        latents = at_least_single(latents.detach())  # refinement adds up small updates: not in half precision
+        latents = self.own = at_least_single(latents.detach())  # refinement adds up small updates: not in half precision
         self.share, self.step = place.index / place.steps, place.index
         if place.index == 0 and self.noise and self.searched:
             latents = self._search_noise(call, latents)
         ready = not (self.loss and self.loss.reads_regions) or self._regions(self.concerned) is not None
         if self.concerned and ready and self.schedule.guides(place.index, place.asked):
+            self.levels.check(self.done, call.time * self.family.times)
             latents = self._update(call, latents, place)
         look_back = "moved" in self.remembers and self.concerned and self.schedule.guides(place.index + 1, place.asked)
         if self.record_maps or look_back:
@@ -237,7 +254,7 @@ class Session:
                 f"{self.method.name} looks for better first noise, but this run begins in the middle of the scheduler's "
                 "levels, as image-to-image does; take a method without noise search"
             )
-        loss, rows, sigma = self.noise.loss, self.searched, float(getattr(self.pipe.scheduler, "init_noise_sigma", 1.0))
+        loss, rows, sigma = self.noise.loss, self.searched, float(getattr(self.scheduler, "init_noise_sigma", 1.0))
 
         def evaluate(part: Tensor, of: Sequence[int]) -> Evaluation:
             found = self._evaluate(call, part * sigma, [rows[i] for i in of], loss)
