@@ -1,6 +1,6 @@
 """The files that a command wrote into a folder, so that it replaces those and no others.
 
-.unbleed-files    "<sha256>  <name>" of each, as sha256sum writes and checks them
+.unbleed-files    "<sha256>  <name>" of each, as sha256sum writes it
 """
 
 from __future__ import annotations
