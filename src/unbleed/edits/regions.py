@@ -15,7 +15,7 @@ the denoiser.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -31,6 +31,7 @@ from ..losses.groups import TokenGroups
 from ..regions.given import masks_of
 from ..regions.layout import grid_of, layout, resize
 from ..regions.settle import settle
+from .adapters import layers_of, limited
 from .answers import Question, answering
 
 _TOLERANCE = 1e-9  # 0.2 * 50 must be 10 whatever the rounding
@@ -136,8 +137,11 @@ class _Regions(Opened):
         image = self.groups.entity_image
         entities = [(at, entity) for at, tokens in enumerate(scene.tokens) for entity in tokens.kept]
         self.given = [scene.regions[at].get(entity) for at, entity in entities]  # per entity
-        self.named = given = torch.tensor([region is not None for region in self.given], dtype=torch.bool)
+        named = [region is not None and not region.is_found for region in self.given]
+        self.named = given = torch.tensor(named, dtype=torch.bool)
         anywhere = torch.tensor([region is not None and region.where is None for region in self.given], dtype=torch.bool)
+        adapters = {region.adapter for region in self.given if region is not None and region.adapter}
+        self.adapters = {adapter: layers_of(scene.denoiser, adapter) for adapter in sorted(adapters)}
         self.finding = has_entities(self.groups, 2)[image] & ~given  # bool (entity,): gets a region from attention
         self.fixed = given & ~anywhere  # bool (entity,): has one from the user
         self.masks: Tensor | None = None  # bool (entity, height, width); True where there is no region yet
@@ -234,9 +238,28 @@ class _Regions(Opened):
         due = edit.settle_at is not None and rows.share >= edit.settle_at - _TOLERANCE
         if due and not self.settled and self.limited[self.finding].any() and self.maps is not None:
             self._settle(rows)
-        if rows.evaluating or not self.limited.any() or rows.share >= edit.stop - _TOLERANCE:
+        with ExitStack() as stack:
+            for adapter, layers in self.adapters.items():
+                stack.enter_context(limited(layers, *self._reach(adapter), rows))
+            if not rows.evaluating and self.limited.any() and rows.share < edit.stop - _TOLERANCE:
+                stack.enter_context(self._masked(rows))
             yield
-            return
+
+    def _reach(self, adapter: str) -> tuple[Tensor, Tensor]:
+        """Return where an adapter acts: bool (batch, height, width) and (batch, token). Nowhere until its region is found."""
+        assert self.masks is not None
+        inside = torch.zeros(self.groups.images, *self.masks.shape[-2:], dtype=torch.bool)
+        tokens = torch.zeros_like(self.groups.prompt)
+        for at, region in enumerate(self.given):
+            if region is not None and region.adapter == adapter and (self.limited[at] or not self.finding[at]):
+                image = int(self.groups.entity_image[at])
+                inside[image] |= self.masks[at]
+                tokens[image] |= self.groups.whole[at]
+        return inside, tokens
+
+    @contextmanager
+    def _masked(self, rows: Rows) -> Iterator[None]:
+        """Mask the attention to the text while the denoiser runs for `rows`."""
 
         def answer(name: str, asked: Question, own: Callable[[], Tensor]) -> Tensor:
             del name, own

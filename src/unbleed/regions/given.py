@@ -30,7 +30,7 @@ WORDS: dict[str, Box] = {
     "bottom right": (0.5, 0.5, 1, 1),
 }
 """Regions by name. "background" is what no other region of the picture covers."""
-BACKGROUND = "background"
+BACKGROUND, FOUND = "background", "found"
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Region:
     - a box (left, top, right, bottom) in fractions of the picture: `(0.0, 0.2, 0.5, 1.0)`
     - a word: left, right, top, bottom, center, "top left" and the other corners, background
     - a mask: an image, the path of one, or a two-dimensional array or tensor, above half of its maximum inside
+    - "found": the model finds it, as for entities that no region is given for
     - None: nowhere in particular; the entity's words are seen everywhere
 
     `adapter` is the name of a LoRA adapter of the pipeline (`pipe.load_lora_weights(..., adapter_name="knight")`).
@@ -56,15 +57,19 @@ class Region:
     adapter: str | None = None
 
     def __post_init__(self) -> None:
-        if self.where is None or self.is_background:
-            return
-        if self.adapter is not None and not isinstance(self.adapter, str):
+        if self.adapter is not None and not (isinstance(self.adapter, str) and self.adapter):
             raise PromptError(f"the adapter of a region is {self.adapter!r}; expected the name of a LoRA adapter")
+        if self.where is None or self.is_background or self.is_found:
+            return
         object.__setattr__(self, "where", _checked(self.where))
 
     @property
     def is_background(self) -> bool:
         return isinstance(self.where, str) and self.where.strip().lower() == BACKGROUND
+
+    @property
+    def is_found(self) -> bool:
+        return isinstance(self.where, str) and self.where.strip().lower() == FOUND
 
     def mask(self, grid: tuple[int, int]) -> Tensor:
         """Return bool (height, width): the pixels of the grid of which at least half is inside, and always at least one.
@@ -91,8 +96,8 @@ def _checked(where: Any) -> Any:
     if isinstance(where, Path) or (isinstance(where, str) and Path(where).suffix.lower() == ".png"):
         return _mask_of(_opened(Path(where)))
     if isinstance(where, str):
-        near = difflib.get_close_matches(where.strip().lower(), [*WORDS, BACKGROUND], n=1)
-        hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join([*WORDS, BACKGROUND])}, a box or a .png"
+        near = difflib.get_close_matches(where.strip().lower(), [*WORDS, BACKGROUND, FOUND], n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join([*WORDS, BACKGROUND, FOUND])}, a box or a .png"
         raise PromptError(f'"{where}" is not a region; {hint}')
     if isinstance(where, Image.Image | np.ndarray | Tensor):
         return _mask_of(where)
@@ -160,6 +165,7 @@ def masks_of(regions: Sequence[Region | None], grid: tuple[int, int]) -> Tensor:
 
     Raises `PromptError` where nothing is left for the background.
     """
+    regions = [None if r is not None and r.is_found else r for r in regions]
     drawn = [torch.ones(grid, dtype=torch.bool) if r is None or r.is_background else r.mask(grid) for r in regions]
     limited = [
         mask for mask, r in zip(drawn, regions, strict=True) if r is not None and r.where is not None and not r.is_background
