@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml Makefile
 demo: setup
 	@$(BIN)/unbleed generate $(DEMO) --method syngen --compare --out out/demo
 
-# Every picture of the documentation, drawn anew: about ten minutes on two cores.
+# Every picture of the documentation, drawn anew, and the pages of the methods.
 pictures: setup
 	cp "$$($(BIN)/unbleed generate $(DEMO) --method syngen --compare --out out/pictures)" docs/images/compare.png
 	$(BIN)/unbleed attention $(DEMO) --out docs/images/attention.png
