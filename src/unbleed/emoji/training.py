@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..errors import TrainingError
+from ..files import atomic_write
 
 Report = Callable[[str, int, int, float | None], None]  # stage, step, steps, loss if it has one
 
@@ -132,6 +133,4 @@ def normal_noise(shape: torch.Size, seed: int, step: int, device: torch.device) 
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    temporary = path.with_suffix(".tmp")
-    save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata)
-    temporary.replace(path)
+    atomic_write(path, save({k: v.contiguous() for k, v in tensors.items()}, metadata), "make room and start again")
