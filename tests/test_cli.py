@@ -91,7 +91,7 @@ def test_methods_tells_where_settings_come_from(run: Any) -> None:
 
 
 def test_seeds_together_equal_seeds_alone_and_losses_are_told(run: Any, out: Path) -> None:
-    common = ["generate", PROMPT, "--set", "stop=0.5", *FAST]
+    common = ["generate", PROMPT, "--method", "attend-and-excite", "--set", "stop=0.5", *FAST]
     code, text, _ = run(*common, "--seeds", "0-2", "--json", "--out", out / "together")
     images = json.loads(text)["images"]
     assert code == 0
@@ -152,12 +152,12 @@ def test_compare_draws_both_and_a_sheet(run: Any, out: Path) -> None:
     code, text, _ = run("generate", PROMPT, "--compare", "--json", "--out", out, *FAST)
     document = json.loads(text)
     assert code == 0
-    assert [image["method"] for image in document["images"]] == ["none", "attend-and-excite"]
+    assert [image["method"] for image in document["images"]] == ["none", "regions"]
     (sheet,) = document["comparisons"]
     assert pixels(sheet).shape[1] > 2 * 256
     assert (pixels(document["images"][0]["path"]) != pixels(document["images"][1]["path"])).any()
     assert not list(out.glob("*.tmp")) + list(out.glob(".*"))
-    assert read_recipe(Path(sheet)).method == "attend-and-excite"
+    assert read_recipe(Path(sheet)).method == "regions"
 
 
 def test_attention_draws_every_word(run: Any, out: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_prompt_without_entities_runs_unguided_with_a_warning(run: Any, out: P
         (["generate", PROMPT, "--compare", "--method", "none"], "name another method"),
         (["generate", PROMPT, "--out", "x.jpg"], "name it x.png"),
         (["generate", PROMPT, "--width", "1024"], "four times the model's own 128"),
-        (["generate", PROMPT, "--set", "thresholds=5"], "expected numbers by shares"),
+        (["generate", PROMPT, "--method", "attend-and-excite", "--set", "thresholds=5"], "expected numbers by shares"),
         (["emoji", "train", "--preset", "smoke", "--device", "warp", "--out", "{tmp}/o"], 'device "warp" cannot be used'),
         (["generate", PROMPT, "--nonsense"], "no such option"),
         (["attention", PROMPT, "--out", "{tmp}"], "expected one that ends in .png"),

@@ -11,14 +11,14 @@ from .guidance.attach import Attachment
 from .guidance.method import BaseMethod
 from .guidance.reading import Entities
 from .guidance.run import Run
-from .methods import MethodLike
+from .methods import DEFAULT_METHOD, MethodLike
 from .model_settings import folder_of, method_for, method_of
 from .regions.given import Given
 
 
 def guide(
     pipe: Any,
-    method: MethodLike = "attend-and-excite",
+    method: MethodLike = DEFAULT_METHOD,
     *,
     entities: Entities = None,
     parser: Any = None,

@@ -48,7 +48,7 @@ class Estimate:
 
 def estimate(
     pipe: Any,
-    method: str | BaseMethod | Loss = "attend-and-excite",
+    method: str | BaseMethod | Loss = "regions",
     size: tuple[int, int] | None = None,
     *,
     steps: int = 50,

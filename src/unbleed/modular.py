@@ -43,7 +43,7 @@ class GuidanceBlock(ModularPipelineBlocks):
     the denoiser, which a block cannot.
     """
 
-    def __init__(self, method: MethodLike = "attend-and-excite", *, entities: Entities = None, parser: Any = None) -> None:
+    def __init__(self, method: MethodLike = "syngen", *, entities: Entities = None, parser: Any = None) -> None:
         super().__init__()
         self.given = method
         self.method = method_of(method, None) if isinstance(method, str) else method_from(method)
@@ -117,9 +117,7 @@ class GuidanceBlock(ModularPipelineBlocks):
         return DenoiserCall((), {name: block_state.latents, **kwargs}, session.groups.images, None, name)
 
 
-def add_guidance(
-    blocks: Any, method: MethodLike = "attend-and-excite", *, entities: Entities = None, parser: Any = None
-) -> GuidanceBlock:
+def add_guidance(blocks: Any, method: MethodLike = "syngen", *, entities: Entities = None, parser: Any = None) -> GuidanceBlock:
     """Put a `GuidanceBlock` first into every denoising loop of `blocks`, and return it.
 
     Raises `ModelError` when there is none.

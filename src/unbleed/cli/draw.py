@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from ..errors import MethodError, OutputError, PromptError, UnbleedWarning
+from ..methods import DEFAULT_METHOD
 from ..model_settings import method_of, read_settings
 from . import app
 from .common import (
@@ -43,7 +44,7 @@ Width = Annotated[int | None, typer.Option(help="Pixels, a multiple of 8 [the mo
 def generate(
     context: typer.Context,
     prompt: Annotated[str | None, typer.Argument(help="What the picture should show.")] = None,
-    method: MethodName = "attend-and-excite",
+    method: MethodName = DEFAULT_METHOD,
     settings: Setting = None,
     seed: Annotated[int | None, typer.Option(help="One seed [0].")] = None,
     seeds: Annotated[str | None, typer.Option(help="Several: 0-7 or 1,5,9.")] = None,

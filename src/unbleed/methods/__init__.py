@@ -58,7 +58,11 @@ METHODS = Registry(
     )
 )
 
+DEFAULT_METHOD = "regions"
+"""What is used where no method is named: the one that wins on every suite of the embedded model."""
+
 __all__ = [
+    "DEFAULT_METHOD",
     "EBAMA",
     "ELA",
     "METHODS",

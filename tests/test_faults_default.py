@@ -1,0 +1,42 @@
+"""The method that is used where none is named."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from typing import Any
+
+import pytest
+import torch
+
+import unbleed
+from unbleed.cli.draw import generate
+from unbleed.modular import GuidanceBlock, add_guidance
+
+
+def default_of(call: Any) -> Any:
+    return inspect.signature(call).parameters["method"].default
+
+
+def test_S4_the_default_is_the_method_that_wins_on_the_embedded_model() -> None:
+    assert default_of(unbleed.guide) == default_of(unbleed.estimate) == default_of(generate) == "regions"
+    # a block cannot change what is inside the denoiser
+    assert default_of(add_guidance) == default_of(GuidanceBlock.__init__) == "syngen"
+
+
+def test_S4_the_default_acts_on_prompts_without_modifiers() -> None:
+    pipe = unbleed.load("emoji")
+    pipe.set_progress_bar_config(disable=True)
+
+    def draw(prompt: str) -> torch.Tensor:
+        seed = torch.Generator().manual_seed(1)
+        return pipe(prompt, num_inference_steps=2, generator=seed, output_type="latent").images
+
+    plain = draw("a cat and a dog")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with unbleed.guide(pipe) as run:
+            assert not torch.equal(draw("a cat and a dog"), plain)
+    assert len(run.regions[0].masks) == 2
+    with pytest.warns(unbleed.UnbleedWarning, match='"a cat" runs unguided: regions'), unbleed.guide(pipe):
+        draw("a cat")
