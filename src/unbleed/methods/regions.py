@@ -1,6 +1,6 @@
 """Regions: each entity is given its own part of the picture, found in the model's attention, and words stay where they belong.
 
-This project, 2026. Five parts, each usable alone:
+This project, 2026. The parts, each usable alone:
 
 0. **Choose** (`unbleed.guidance.noise_choice`, `unbleed.regions.score`): of a few first noises, the one in which every noun has
    a place. `candidates=1` keeps the pipeline's own.
@@ -11,6 +11,10 @@ This project, 2026. Five parts, each usable alone:
 4. **Pull** (`unbleed.losses.regions`, with `unbleed.losses.binding`): a few small gradient steps, on attention that is not
    masked, so that the noun attends from inside its region. `step_size=0` leaves them out: no backward, no further memory.
 5. **Settle** (`unbleed.regions.settle`): the planned region is replaced by what has grown in it.
+
+Attributes get two helps. `emphasis` is added to the logits of an entity's modifiers inside its region. `apart`
+(`unbleed.edits.apart`) is how much of the embeddings of an entity's words comes from its phrase encoded alone; it counts where the
+text encoder mixes words, and where a word late in the prompt is weaker than the same word at its beginning.
 
 It owes the layout by differentiation and connected parts to the idea of ELA (Zhang et al., ICML 2024), the energy of the pull
 to layout guidance (Chen et al., arXiv 2304.03373), the binding term to SynGen (Rassin et al., arXiv 2306.08877), and masked
