@@ -13,8 +13,8 @@ This project, 2026. The parts, each usable alone:
 5. **Settle** (`unbleed.regions.settle`): the planned region is replaced by what has grown in it.
 
 Attributes get two helps. `emphasis` is added to the logits of an entity's modifiers inside its region. `apart`
-(`unbleed.edits.apart`) is how much of the embeddings of an entity's words comes from its phrase encoded alone; it counts where the
-text encoder mixes words, and where a word late in the prompt is weaker than the same word at its beginning.
+(`unbleed.edits.apart`) is how much of the embeddings of an entity's words comes from its phrase encoded alone. It counts where
+the text encoder mixes words, and where a word late in the prompt is weaker than the same word at its beginning.
 
 It owes the layout by differentiation and connected parts to the idea of ELA (Zhang et al., ICML 2024), the energy of the pull
 to layout guidance (Chen et al., arXiv 2304.03373), the binding term to SynGen (Rassin et al., arXiv 2306.08877), and masked
