@@ -28,6 +28,8 @@ from unbleed.bench.store import Store, read_image
 from unbleed.bench.suites import suite
 from unbleed.errors import BenchError, ModelError
 
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # before the import, as the executor does it: loopback alone
+os.environ["RAY_AUTH_MODE"] = "token"
 cloudpickle = pytest.importorskip("ray.cloudpickle")
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not find the tests
 pytestmark = [

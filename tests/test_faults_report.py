@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import csv
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from fake_runs import FakeOracle, plan_of, results_of
+from unbleed import cli
+from unbleed.bench import report
 from unbleed.bench.cases import Case, Expected
 from unbleed.bench.comparison import Report, build
 from unbleed.bench.distances import _error
+from unbleed.bench.extras import extra, install_command
+from unbleed.bench.imported import import_pictures
 from unbleed.bench.latex import latex
 from unbleed.bench.markdown import markdown
 from unbleed.bench.metrics.cmmd import Distance
-from unbleed.bench.page import html
+from unbleed.bench.page import html, thumbnail
+from unbleed.bench.plots import difference_plots, group_plot, time_plot
 from unbleed.bench.report import write
+from unbleed.bench.run import run
 from unbleed.bench.statistics import MIN_PROMPTS, bootstrap, estimate, sample
+from unbleed.bench.store import read_image
 from unbleed.bench.wording import result
+from unbleed.cli import bench, bench_import, bench_report, draw, study  # noqa: F401  (they add the commands)
+from unbleed.errors import BenchError, OutputError
+from unbleed.files import open_image
+from unbleed.recipes import read_recipe
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +168,156 @@ def test_S3_a_report_of_small_samples_is_written_whole(image: Path, tmp_path: Pa
     assert line[4:6] == ["", ""]  # low, high
     assert "nan" not in files["html"].read_text()
     assert "None" not in files["html"].read_text()
+
+
+# ------------------------------------------------------------------------------------- B16: words that are markup elsewhere
+
+HOSTILE = ("$$", r"m $\x$", "font-family:x", '#fe0100 id="axes_1"', "<metadata>", "=1+1", "a\x0bb\nc", "🐱 貓", "y" * 300)
+
+
+@pytest.fixture(scope="module")
+def hostile(image: Path) -> Report:
+    cases = tuple(
+        Case(prompt, (Expected("cat"),), (group,))
+        for prompt, group in zip(("=1+1", "+2", "-3", "@x", "\tx", "|`x`|", "[a](b)", "*x*", "_x_"), HOSTILE, strict=True)
+    )
+    plan = plan_of("none,syngen", limit=1, cases=cases)
+    names = {"none": HOSTILE[1], "syngen": HOSTILE[2]}
+    plan = replace(plan, contenders=tuple(replace(c, label=names[c.label]) for c in plan.contenders))
+    found = results_of(plan, image, {HOSTILE[1]: 0.3})
+    return build(plan, found, metrics=(FakeOracle(),), baseline=HOSTILE[1], draws=100)
+
+
+def parsed(plot: Any) -> ElementTree.Element:
+    return ElementTree.fromstring(str(plot).replace("<svg ", '<svg xmlns:xlink="http://www.w3.org/1999/xlink" ', 1))
+
+
+def test_B16_plots_show_every_name_as_it_is_written(hostile: Report) -> None:
+    plots = [plot for plot in (time_plot(hostile), group_plot(hostile), *difference_plots(hostile)) if plot is not None]
+    assert len(plots) == 3
+    words = [node.text for plot in plots for node in parsed(plot).iter() if node.text]
+    for name in HOSTILE[:6] + HOSTILE[7:8]:
+        shown = f"{name} (1)"
+        assert any(shown in word or name == HOSTILE[1] for word in words), name
+    assert "a b c (1)" in words
+    assert any(word.endswith("…") and len(word) < 40 for word in words)
+    assert r"points more than m $\x$" in words
+    for plot in plots:
+        assert not re.search(r"<[^>]*(?:#fe0[0-9a-f]{3}|font-family)[^>]*>", str(plot))
+
+
+def test_B16_cells_are_no_formulas(hostile: Report, tmp_path: Path) -> None:
+    files = write(hostile, tmp_path)
+    prompts = [row["prompt"] for row in csv.DictReader(files["pictures"].read_text().splitlines(keepends=True))]
+    assert {"'=1+1", "'+2", "'-3", "'@x", "'\tx", "*x*"} <= set(prompts)
+    for kind in ("pictures", "rows", "failures"):
+        for row in csv.reader(files[kind].read_text().splitlines(keepends=True)):
+            assert not [cell for cell in row if re.match(r"[=+@\t\r]|-(?!\d+(\.\d+)?(e-?\d+)?$)", cell)]
+    groups = {row["group"] for row in csv.DictReader(files["rows"].read_text().splitlines(keepends=True))}
+    assert "'=1+1" in groups
+
+
+def test_B16_markdown_finds_no_markup_in_names(hostile: Report) -> None:
+    text = markdown(hostile)
+    assert r"## \$\$ (1 prompt)" in text
+    assert r"## \<metadata> (1 prompt)" in text
+    assert r"| m \$\\x\$ |" in text
+    assert "## a b c (1 prompt)" in text
+    tables = [line.replace(r"\|", "") for line in text.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in tables}) == 1
+
+
+# --------------------------------------------------------------------------------------- I11: packages that are missing
+
+
+def test_I11_packages_are_named_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`unbleed[bench]` is on no index, and `.[bench]` needs a checkout."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(BenchError) as error:
+        extra("pyarrow")
+    assert re.fullmatch(
+        r'this needs pyarrow, which is not installed: pip install "jinja2>=\S+" "matplotlib>=\S+" "pyarrow>=\S+"',
+        str(error.value),
+    )
+    assert re.fullmatch(r'pip install "ray>=[\d.]+"', install_command("ray"))
+    source = Path(report.__file__).parent.parent
+    assert not [file for file in source.rglob("*.py") if 'install "unbleed[' in file.read_text(encoding="utf-8")]
+
+
+def test_I11_pyarrow_is_asked_for_before_the_first_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Untouched:
+        def paint(self, jobs: Any) -> Any:
+            raise AssertionError("a picture was drawn")
+
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(BenchError, match="this needs pyarrow"):
+        run(tmp_path / "run", plan_of("none", limit=1), make=Untouched)
+    assert not (tmp_path / "run").exists()
+
+
+def test_I11_a_metric_without_its_model_is_named_before_the_first_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*names: str, **options: Any) -> str:
+        raise OSError("the hub cannot be reached")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
+    out = tmp_path / "run"
+    arguments = ["bench", "run", "emoji-pairs", "--limit", "1", "--model", "null", "--out", str(out)]
+    code = cli._run([*arguments, "--metrics", "clip:model=nobody/nothing"])
+    err = capsys.readouterr().err
+    assert (code, err.count("\n")) == (2, 1)
+    assert '"nobody/nothing" cannot be loaded' in err
+    assert not out.exists()
+
+
+# ------------------------------------------------------------------------- B17: a long --out, and files that are programs
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["generate", "a cat", "--method", "none", "--steps", "1", "--out", "LONG"],
+        ["generate", "a cat", "--method", "none", "--steps", "1", "--out", "LONG.png"],
+        ["generate", "a cat", "--model", "LONG"],
+        ["bench", "run", "emoji-pairs", "--model", "null", "--limit", "1", "--out", "LONG"],
+        ["bench", "run", "emoji-pairs", "--model", "LONG", "--limit", "1"],
+        ["bench", "report", "LONG"],
+        ["bench", "import", "TABLE", "--out", "LONG"],
+        ["study", "causes", "--limit", "1", "--out", "LONG"],
+    ],
+    ids=" ".join,
+)
+def test_B17_a_name_of_300_letters_is_one_line(
+    arguments: list[str], tmp_path: Path, image: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "table.csv").write_text(f"file,prompt\n{image},a cat\n")
+    long = str(tmp_path / ("x" * 300))
+    code = cli._run([one.replace("LONG", long).replace("TABLE", str(tmp_path / "table.csv")) for one in arguments])
+    err = capsys.readouterr().err
+    assert (code, err.count("\n")) == (2, 1)
+    assert long in err
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_B17_no_program_is_started_for_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def started(*command: Any, **options: Any) -> Any:
+        raise AssertionError(f"{command} was started")
+
+    for name in ("run", "call", "check_call", "Popen"):
+        monkeypatch.setattr(subprocess, name, started)
+    monkeypatch.setattr(shutil, "which", started)
+    eps = tmp_path / "picture.png"  # whatever it is called
+    Image.new("RGB", (8, 8), "teal").save(eps, "EPS")
+    (tmp_path / "table.csv").write_text("file,prompt\npicture.png,a cat\n")
+    with pytest.raises(BenchError, match=r"picture\.png is no picture that can be read \(none of PNG, JPEG, WEBP, AVIF, GIF, "):
+        import_pictures(tmp_path / "table.csv", tmp_path / "run")
+    for read in (open_image, read_image, read_recipe, lambda path: thumbnail(path, 8)):
+        with pytest.raises((BenchError, OutputError, UnidentifiedImageError)):
+            read(eps)
+    for name in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"):
+        path = tmp_path / f"picture.{name.lower()}"
+        Image.new("RGB", (8, 8), "teal").save(path, name)
+        with open_image(path) as opened:
+            assert opened.format == name

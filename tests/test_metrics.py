@@ -274,7 +274,7 @@ def test_a_package_that_is_not_installed_is_named_with_the_extra(
     monkeypatch.setattr("transformers.CLIPModel.from_pretrained", fail)
     with pytest.raises(BenchError) as error:
         made("clip", folders).look(images, CASES)
-    assert 'not installed (It requires the scipy library): pip install "unbleed[metrics]"' in one_line(error)
+    assert 'not installed (It requires the scipy library): pip install "scipy>=1.11" "torchvision>=' in one_line(error)
 
 
 def test_device_and_precision_are_checked(folders: dict[str, Path], images: list[Image.Image]) -> None:

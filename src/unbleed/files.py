@@ -8,13 +8,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import IO, BinaryIO, TypeVar
+
+from PIL import Image
 
 from . import schema
 from .errors import OutputError, UnbleedError
 
 T = TypeVar("T")
 _PREFIX = ".unbleed-"
+PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
 
 
 @contextmanager
@@ -100,7 +103,7 @@ def read_bytes(path: Path, *, error: type[UnbleedError], remedy: str) -> bytes:
     Raises `error` with one line when it cannot be read, and `FileNotFoundError`.
     """
     try:
-        if path.exists() and not path.is_file():
+        if os.path.exists(path) and not os.path.isfile(path):
             raise error(f"{path} is not a file; {remedy}")
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -126,3 +129,12 @@ def understanding(place: object, *, error: type[UnbleedError], remedy: str) -> I
         yield
     except schema.SchemaError as reason:
         raise error(f"{place} cannot be understood: {reason}; {remedy}") from reason
+
+
+def open_image(source: Path | IO[bytes]) -> Image.Image:
+    """Open a picture of one of `PICTURE_FORMATS`, whatever the file is called.
+
+    Others are not tried: pillow hands EPS to Ghostscript, a program that runs what is in the file. Raises as `PIL.Image.open`.
+    """
+    Image.init()
+    return Image.open(source, formats=[name for name in PICTURE_FORMATS if name in Image.OPEN])

@@ -10,6 +10,7 @@ has measured them for a model writes them into its folder, and they are used whe
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +45,7 @@ def settings_of(model: str | Path | None) -> ModelSettings:
     if model is None:
         return ModelSettings()
     path = (WEIGHTS if model == "emoji" else Path(model)) / FILE_NAME
-    if not path.is_file():
+    if not os.path.isfile(path):
         return ModelSettings()
     try:
         settings = ModelSettings(**json.loads(path.read_text()))

@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 from . import schema
 from .errors import OutputError, PromptError, UnbleedError, UnbleedWarning
-from .files import atomic_write
+from .files import atomic_write, open_image
 from .methods import method_from
 
 _CHUNK = "unbleed"  # the PNG text chunk that holds the recipe
@@ -138,7 +138,7 @@ def texts_in(path: Path) -> dict[str, str]:
     Raises `OutputError` for a file that is not a picture.
     """
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings(), open_image(path) as image:
             warnings.simplefilter("ignore")  # large pictures; only their texts are of interest here
             texts = {str(key): str(value) for key, value in getattr(image, "text", {}).items()}
             comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)

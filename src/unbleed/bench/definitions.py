@@ -8,6 +8,7 @@ The settings are those that are not the defaults. The device is none of them: wh
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -49,7 +50,8 @@ def settings_of(metric: Metric) -> dict[str, Any]:
     own = {field.name: (getattr(metric, field.name), field.default) for field in fields(metric) if field.init}
     found = {name: value for name, (value, default) in own.items() if value != default and name not in _WHERE}
     return {
-        name: str(Path(value).resolve()) if name in _MODELS and Path(value).exists() else value for name, value in found.items()
+        name: str(Path(value).resolve()) if name in _MODELS and os.path.exists(value) else value
+        for name, value in found.items()
     }
 
 

@@ -1,21 +1,22 @@
 """Executors: where batches are drawn. What comes back is the same, so that a run may be begun on one and finished on another.
 
-`serial` draws here. `ray` draws in workers, on this machine or on a cluster: Ray's actors, each with a pipeline of its own, one
-per GPU or per so many cores. A worker that dies is started again, and its batch given to the next one that is free.
+`serial` draws here. `ray` draws in workers, on this machine or on a cluster (`unbleed.bench.ray_cluster`): Ray's actors, each
+with a pipeline of its own, one per GPU or per so many cores. A worker that dies is started again, and its batch given to the
+next one that is free.
 """
 
 from __future__ import annotations
 
-import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..errors import BenchError, UnbleedError
-from .extras import extra
 from .jobs import Batch
 from .painting import Painted, Painter
+from .ray_cluster import connected, workers_that_fit
 
+SECONDS_BETWEEN_CHECKS = 5.0  # of the cluster, while no batch comes back
 MAX_DEATHS = 8  # workers that a batch may cost before it counts as failed: more than chance kills, from outside
 
 Executor = Callable[[Callable[[], Painter], Iterable[Batch]], Iterator[list[Painted]]]
@@ -31,34 +32,24 @@ def serial(make: Callable[[], Painter], batches: Iterable[Batch]) -> Iterator[li
 def ray(*, workers: int, cpus: int, gpus: int = 0, address: str | None = None) -> Executor:
     """Return the executor of `workers` Ray actors with so many cores and GPUs each.
 
-    `address` is that of a running cluster ("auto" for this machine's); None starts one here, which ends with the run.
-    Raises `BenchError` when Ray is not installed, or the cluster cannot be reached.
+    `address` is that of a running cluster ("auto" for this machine's); None starts one here, which ends with the run and
+    listens on this machine's loopback interface alone. Raises `BenchError` when Ray is not installed or too old, when the
+    cluster cannot be reached, and when no node is left that could hold a worker.
     """
     if workers < 1:
         raise BenchError(f"{workers} workers; expected at least 1")
 
     def execute(make: Callable[[], Painter], batches: Iterable[Batch]) -> Iterator[list[Painted]]:
-        module = extra("ray", "ray")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a worker without a GPU keeps what the user set
-        os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: next to any other program it would stand still
-        own = {} if address else {"num_cpus": workers * cpus, "include_dashboard": False}
-        try:
-            module.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
-        except Exception as error:
-            raise BenchError(f"Ray cannot be reached ({str(error).splitlines()[0]}); see --ray-address") from error
-        try:
+        with connected(address, cpus=workers * cpus) as module:
             _check_room(module, workers, {"CPU": cpus, "GPU": gpus})
-            yield from _with_actors(module, make, batches, workers, {"num_cpus": cpus, "num_gpus": gpus})
-        finally:
-            module.shutdown()
+            yield from _with_actors(module, make, batches, workers, {"CPU": cpus, "GPU": gpus})
 
     return execute
 
 
 def _check_room(module: Any, workers: int, each: dict[str, int]) -> None:
     """Refuse more workers than the cluster's nodes can hold: Ray would wait for ever."""
-    nodes = [node["Resources"] for node in module.nodes() if node["Alive"]]
-    most = sum(min(int(node.get(kind, 0) // count) for kind, count in each.items() if count) for node in nodes)
+    most = workers_that_fit(module, each)
     if workers > most:
         wanted = " and ".join(f"{count} {kind}" for kind, count in each.items() if count)
         raise BenchError(f"{workers} workers of {wanted} each, but the cluster holds {most}; take fewer --workers or --threads")
@@ -78,9 +69,9 @@ class _Worker:
 
 
 def _with_actors(
-    module: Any, make: Callable[[], Painter], batches: Iterable[Batch], workers: int, resources: dict[str, Any]
+    module: Any, make: Callable[[], Painter], batches: Iterable[Batch], workers: int, each: dict[str, int]
 ) -> Iterator[list[Painted]]:
-    actor = module.remote(_Worker).options(**resources)
+    actor = module.remote(_Worker).options(num_cpus=each["CPU"], num_gpus=each["GPU"])
     idle, waiting, again = deque[Any](), iter(batches), deque[Batch]()
     deaths, deaths_at_birth = Counter[str](), 0
     running: dict[Any, tuple[Any, Batch | None]] = {}
@@ -99,7 +90,12 @@ def _with_actors(
             running[worker.paint.remote(batch)] = (worker, batch)
         if idle and not any(batch for _, batch in running.values()):
             return
-        (done, *_), _ = module.wait(list(running))
+        ready, _ = module.wait(list(running), timeout=SECONDS_BETWEEN_CHECKS)
+        if not ready:
+            if not workers_that_fit(module, each):  # what is asked for would wait for ever
+                raise BenchError("Ray has no node left that could hold a worker; the same command goes on where this run was")
+            continue
+        (done,) = ready
         worker, batch = running.pop(done)
         try:
             painted = module.get(done)

@@ -25,7 +25,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from ..errors import BenchError
-from ..files import check_writable
+from ..files import PICTURE_FORMATS, check_writable, open_image
 from .cases import Case, Suite
 from .contenders import Contender
 from .painting import Painted
@@ -173,13 +173,13 @@ def plan_of(table: Path, cases: Sequence[Case], pictures: Sequence[Picture]) -> 
 def as_png(data: bytes, file: Path) -> bytes:
     """Return a picture as PNG: its own bytes if it is one, else its pixels, upright. Raises `BenchError` for any other file."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(io.BytesIO(data)) as image:
             image.load()
             if image.format == "PNG":
                 return data
             pixels = ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "it is in no known format" if isinstance(error, Image.UnidentifiedImageError) else error
+        reason = f"none of {', '.join(PICTURE_FORMATS)}" if isinstance(error, Image.UnidentifiedImageError) else error
         raise BenchError(f"{file} is no picture that can be read ({reason}); replace it, or leave its row out") from error
     stream = io.BytesIO()
     pixels.save(stream, "PNG")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 
 from .comparison import Report, Row, Table
@@ -15,21 +16,32 @@ Cell = Callable[[Score, Row], str]
 
 def markdown(report: Report) -> str:
     """Return the whole of a report."""
-    lines = [f"# {report.run['title']}", "", result(report), "", *cautions(report), ""]
+    lines = [f"# {plain(report.run['title'])}", "", plain(result(report)), "", *map(plain, cautions(report)), ""]
     for group, rows in {"All prompts": report.rows, **report.subsets}.items():
         count = report.run["groups"].get(group, report.run["prompts"])
         overall = report.overall if rows is report.rows else ()
         tables = [line for table in report.tables for line in _of_table(report, table, rows, overall)]
-        lines += [f"## {group} ({counted(count, 'prompt')})", "", *tables] if tables else []
+        lines += [f"## {plain(group)} ({counted(count, 'prompt')})", "", *tables] if tables else []
     if not report.scores:
         lines += ["## Cost", *_costs(report)]
     if texts := exchanges(report):
-        lines += ["## Mended and spoilt", "", *(f"- {text}" for text in texts), ""]
-    lines += ["## How this was measured", "", *(f"- {score.title}: {score.about}" for score in report.scores), ""]
-    lines += [*(f"- {note}" for note in notes(report)), ""]
-    lines += [f"- {name}: {words}" for name, words in facts(report).items() if words]
-    lines += [f"- settings of {c.label}: `{json.dumps(dict(c.settings))}`" for c in report.contenders]
+        lines += ["## Mended and spoilt", "", *(f"- {plain(text)}" for text in texts), ""]
+    lines += ["## How this was measured", "", *(f"- {plain(f'{score.title}: {score.about}')}" for score in report.scores), ""]
+    lines += [*(f"- {plain(note)}" for note in notes(report)), ""]
+    lines += [f"- {plain(f'{name}: {words}')}" for name, words in facts(report).items() if words]
+    for c in report.contenders:
+        settings = json.dumps(dict(c.settings)).replace("`", r"\u0060")
+        lines.append(f"- settings of {plain(c.label)}: `{settings}`")
     return "\n".join(lines) + "\n"
+
+
+def plain(text: str) -> str:
+    """Return a text in one line in which Markdown finds no markup.
+
+    >>> print(plain("a|b *c* <d> $e$ snake_case"))
+    a\\|b \\*c\\* \\<d> \\$e\\$ snake_case
+    """
+    return re.sub(r"([\\`*\[\]|$~]|<(?=[\w/!?])|(?<!\w)_|_(?!\w)|^[#>])", r"\\\1", " ".join(text.split()))
 
 
 def _of_table(report: Report, table: Table, rows: Sequence[Row], overall: Sequence[Row]) -> list[str]:
@@ -40,7 +52,7 @@ def _of_table(report: Report, table: Table, rows: Sequence[Row], overall: Sequen
     lines += [in_values(report, scores, rows)]
     lines += _cells(scores, rows, overall, _value)
     if len(report.contenders) > 1:
-        lines += [in_differences(report, scores, rows)]
+        lines += [plain(in_differences(report, scores, rows))]
         others = [[row for row in of if row.difference is not None] for of in (rows, overall)]
         lines += _cells(scores, others[0], others[1], _difference)
     return lines
@@ -80,4 +92,4 @@ def _head(names: Sequence[str]) -> list[str]:
 
 
 def _line(*cells: str) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    return f"| {' | '.join(map(plain, cells))} |"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from .metrics.base import Score
 from .wording import ranking
 
 # A method has a colour and a shape throughout the page; here the shapes as letters, and as matplotlib calls them
+LETTERS = 32  # of a name that a plot shows
 SHAPES = "●■▲◆▼★✚⬢"
 _MARKERS = "os^Dv*Ph"
 
@@ -92,7 +94,7 @@ def _difference_plot(report: Report, scores: Sequence[Score], number: int) -> An
 
     def draw(axes: Any) -> None:
         axes.axvline(0, color=INK, linewidth=1)
-        _intervals(report, axes, f"{'points ' * (factor == 100)}more than {report.baseline}", marks)
+        _intervals(report, axes, f"{'points ' * (factor == 100)}more than {label(report.baseline)}", marks)
 
     title = f"Differences to {report.baseline}" + f", {scores[0].title}" * (number > 0)
     return _svg(title, _height(report, len(marks)), draw)
@@ -118,6 +120,16 @@ def _ranked(report: Report, rows: Sequence[Row]) -> tuple[list[Row], int]:
     return [row for row in rows if score is not None and row.metric == score.name], 100 if score and score.share else 1
 
 
+def label(name: str) -> str:
+    """Return a name as a plot shows it: in one line, without control characters, and not too long.
+
+    >>> label("a\\nb"), label("x" * 40)
+    ('a b', 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…')
+    """
+    shown = "".join(letter for letter in " ".join(name.split()) if letter.isprintable())
+    return shown if len(shown) <= LETTERS else shown[: LETTERS - 1] + "…"
+
+
 def _height(report: Report, categories: int) -> int:
     return 60 + max(26, 11 * len(report.contenders) + 8) * categories
 
@@ -133,7 +145,7 @@ def _intervals(report: Report, axes: Any, words: str, categories: Mapping[str, S
         for number, (row, value, low, high) in enumerate(marks):
             y = place + (number - (len(marks) - 1) / 2) * 0.8 / max(len(marks), 3)
             _mark(report, axes, row, [low, value, high], [y] * 3)
-    axes.set(xlabel=words, yticks=range(len(categories)), yticklabels=list(categories))
+    axes.set(xlabel=words, yticks=range(len(categories)), yticklabels=[label(name) for name in categories])
     axes.set_ylim(len(categories) - 0.5, -0.5)  # the first on top
     axes.grid(visible=False, axis="y")
 
@@ -159,12 +171,18 @@ def _drawn(title: str, width: int, height: int, draw: Callable[[Any], None], col
     look = {"axes.edgecolor": _RULE, "axes.labelcolor": INK, "xtick.color": _RULE, "ytick.color": _RULE, "grid.color": _RULE}
     look |= {"xtick.labelcolor": INK, "ytick.labelcolor": INK, "text.color": INK}
     look |= {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+    look |= {"text.parse_math": False, "text.usetex": False}  # a name is shown as it is written
     look |= {"font.size": 13, "axes.labelsize": 13, "axes.grid": True, "axes.axisbelow": True, "grid.linewidth": 0.8}
-    with matplotlib.rc_context({**look, "svg.fonttype": "none", "svg.hashsalt": title}):
+    with matplotlib.rc_context({**look, "svg.fonttype": "none", "svg.hashsalt": title}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the reader's fonts are used, and they may have it
         figure = figures.Figure(figsize=(width / 72, height / 72), layout="constrained")
         draw(figure.add_subplot())
         stream = io.StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     body = re.sub(r"(?s)^.*?<svg[^>]*>|<metadata>.*?</metadata>", "", stream.getvalue())
-    body = re.sub(r' id="[\w.]+_\d+"|font-family:[^;"]*;?', "", body)  # names that plots would share; our own font
-    return re.sub("|".join(colours), lambda found: colours[found[0]], body)
+
+    def of_page(tag: re.Match[str]) -> str:  # in tags alone: what stands between them are names of the user's
+        text = re.sub(r' id="[\w.]+_\d+"|font-family:[^;"]*;?', "", tag[0])  # names that plots would share; our own font
+        return re.sub("|".join(colours), lambda found: colours[found[0]], text)
+
+    return re.sub(r"<[^>]*>", of_page, body)

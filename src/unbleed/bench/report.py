@@ -88,6 +88,17 @@ def write_texts(texts: Mapping[str, str], folder: Path, own: OwnFiles | None = N
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows as CSV. A text that a spreadsheet would take for a formula begins with an apostrophe instead.
+
+    >>> print(csv_text(["prompt", "gain"], [["=1+1", -0.5], ["a cat, a dog", 0.5]]), end="")
+    prompt,gain
+    '=1+1,-0.5
+    "a cat, a dog",0.5
+    """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    csv.writer(text, lineterminator="\n").writerows([head, *([_no_formula(cell) for cell in row] for row in rows)])
     return text.getvalue()
+
+
+def _no_formula(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

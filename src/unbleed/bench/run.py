@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 import warnings
 from collections import Counter
@@ -155,7 +156,7 @@ def plan_for(
     check_counts(seeds, batch_size)
     if threads is not None and threads < 1:
         raise BenchError(f"{threads} threads; expected at least 1")
-    own, before = settings_of(model), store.plan() if store.plan_file.exists() else None
+    own, before = settings_of(model), store.plan() if os.path.exists(store.plan_file) else None
     before = None if before and before.imported else before  # it says nothing of batches and threads
     steps = own.steps if steps is None else steps
     guidance_scale = own.guidance_scale if guidance_scale is None else guidance_scale

@@ -27,8 +27,9 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from ..errors import BenchError
-from ..files import atomic_write, clear_unfinished, read_bytes, read_json, understanding, writing
+from ..files import atomic_write, clear_unfinished, open_image, read_bytes, read_json, understanding, writing
 from .cases import Case
+from .extras import extra
 from .jobs import Job, Setup, canonical_json
 from .painting import Painted
 from .plan import Plan
@@ -64,7 +65,8 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the folder's lock; raise `BenchError` if another process does."""
+        """Hold the folder's lock; raise `BenchError` if another process does, or pyarrow is not installed."""
+        extra("pyarrow")  # now, rather than when all pictures are there and their rows are compacted
         lock = self.folder / ".lock"
         with writing(self.folder, MAKE_ROOM):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -200,7 +202,7 @@ def read_image(path: Path, sha256: str | None = None) -> Image.Image:
     """Return a picture of a run; raise `BenchError` as `read_picture` does, and when it cannot be decoded."""
     data = read_picture(path, sha256)
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(io.BytesIO(data)) as image:
             return image.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise BenchError(f"{path} is damaged ({error}); remove it and run again: it is made anew") from error

@@ -56,7 +56,7 @@ def model_fingerprint(model: str) -> str:
     if model == NULL_MODEL:
         return NULL_MODEL
     folder = WEIGHTS if model == "emoji" else Path(model)
-    if not folder.exists():
+    if not os.path.exists(folder):
         return _hub_commit(model)
     try:
         parts = [name for name in json.loads((folder / "model_index.json").read_text()) if (folder / name).is_dir()]

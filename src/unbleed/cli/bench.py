@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -68,7 +69,8 @@ def run(
     cases = suite_called(suite, suite_dir).head(limit)
     contenders = contenders_from(methods.split(","), model)
     looking = _looking(metrics, cases, model)
-    if executor == "ray" and threads is None and not (out / "run.json").exists():
+    _ = [one.fingerprint for one in looking.values()]  # a model that is not there is named now, not after all pictures
+    if executor == "ray" and threads is None and not os.path.exists(out / "run.json"):
         threads = _threads_of(workers)
     store = Store(out)
     plan = plan_for(

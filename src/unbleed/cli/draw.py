@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -104,7 +105,7 @@ def generate(
         )
     folder = out.parent if single else out
     check_writable(folder)
-    if replay is not None and single and out.exists() and out.samefile(replay):
+    if replay is not None and single and os.path.exists(out) and out.samefile(replay):
         raise OutputError(f"{out} is the picture that is replayed; name another file to keep both")
     pipe = load_pipeline(recipe.model, recipe.dtype)
 

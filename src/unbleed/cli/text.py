@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -181,7 +182,7 @@ def tokenizers_of(model: str) -> dict[str, Any]:
     from ..errors import ModelError
 
     source = WEIGHTS if model == "emoji" else Path(model)
-    place = str(source) if source.exists() else model
+    place = str(source) if os.path.exists(source) else model
     try:
         index = DiffusionPipeline.load_config(place)
         names = sorted(name for name, (library, _) in _parts(index) if name.startswith("tokenizer") and library)

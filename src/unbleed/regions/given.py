@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import PromptError
+from ..files import open_image
 from ..prompt import Entity, Parsed, parse
 
 Box = tuple[float, float, float, float]
@@ -120,7 +121,7 @@ def _box_of(where: Sequence[Any]) -> Box:
 
 def _opened(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             image.load()
             return image.convert("RGBA") if image.mode in ("P", "PA") else image
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:

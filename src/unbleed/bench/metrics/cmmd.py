@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...errors import BenchError
+from ...files import open_image
 from .. import fingerprints
 from ..cases import Case
 from .embedding import Clip
@@ -97,7 +98,7 @@ class Cmmd:
         for done, file in enumerate(files):
             report(done, len(files))
             try:
-                with Image.open(file) as image:
+                with open_image(file) as image:
                     rows.append(self.clip.of_images([image])[0].double().numpy())
             except (OSError, ValueError, SyntaxError) as error:
                 raise BenchError(f"{file} is no picture that can be read ({error}); remove it from the reference") from error

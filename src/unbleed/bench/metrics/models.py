@@ -5,6 +5,7 @@ Only safetensors are read. A checkpoint that leaves weights unset is refused: wh
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from ...errors import BenchError
 from .. import fingerprints
+from ..extras import install_command
 
 
 class Published(NamedTuple):
@@ -64,7 +66,7 @@ class Pretrained:
 
     @property
     def _where(self) -> dict[str, Any]:
-        if Path(self.model).is_dir():
+        if os.path.isdir(self.model):
             return {}
         known = PUBLISHED.get(self.model)
         return {"revision": self.revision or (known.revision if known else "main")}
@@ -78,14 +80,14 @@ class Pretrained:
             return getattr(transformers, kind).from_pretrained(self.model, **self._where, **how)
         except ImportError as error:
             raise BenchError(
-                f'"{self.model}" needs a package that is not installed ({_first_line(error)}): pip install "unbleed[metrics]"'
+                f'"{self.model}" needs a package that is not installed ({_first_line(error)}): {install_command("metrics")}'
             ) from error
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, HfHubHTTPError) as error:
             raise BenchError(self._missing(error)) from error
 
     def _missing(self, error: Exception) -> str:
         said = f'"{self.model}" cannot be loaded ({_first_line(error)}); '
-        if Path(self.model).is_dir():
+        if os.path.isdir(self.model):
             return said + f"expected a folder that {self.kind}.save_pretrained wrote, with model.safetensors"
         return said + (
             f"run `hf download {self.model}` where there is a network, or name a folder with its safetensors"
@@ -135,7 +137,7 @@ class Pretrained:
     @property
     def _own_fingerprint(self) -> str:
         folder = Path(self.model)
-        if folder.is_dir():
+        if os.path.isdir(folder):
             return fingerprints.of_files(folder, [f for f in folder.rglob("*") if f.suffix in _READ])
         revision = self._where["revision"]
         return revision if re.fullmatch("[0-9a-f]{40}", revision) else self._commit(revision)
@@ -168,7 +170,7 @@ class Pretrained:
 def weights_file(path: str, published: str) -> Path:
     """Return a safetensors file; raise `BenchError` that says how to make it of the `published` checkpoint."""
     file = Path(path)
-    if file.suffix != ".safetensors" or not file.is_file():
+    if file.suffix != ".safetensors" or not os.path.isfile(file):
         raise BenchError(
             f'"{path}" is no safetensors file; {published} is published as a pickle, which is not read: convert it once with '
             "python -c \"import sys, torch; from safetensors.torch import save_file; s = torch.load(sys.argv[1], 'cpu'); "
