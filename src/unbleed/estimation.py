@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +21,14 @@ from .errors import PromptError
 from .guidance.method import BaseMethod, Method
 from .losses import Loss
 from .model_settings import method_for
+from .sizes import check_size, own_side
 
 WORDS = 16  # tokens of a prompt, whose maps are asked for where picture and text are one sequence
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimate:
-    """Of one picture. A forward is one run of the denoiser for one picture; classifier-free guidance takes two per step."""
+    """Guidance cost for one picture, in denoiser forwards; classifier-free guidance takes two per step. Prints as a sentence."""
 
     forwards: float  # of the run without guidance
     evaluation: float  # what one evaluation of the guidance costs in forwards, to the gradient of the latents
@@ -45,6 +47,29 @@ class Estimate:
     def ratio_without_refinement(self) -> float:
         return 1 + self.evaluations_without_refinement * self.evaluation / self.forwards
 
+    def __str__(self) -> str:
+        weights = f"weights {_bytes(self.weight_bytes)}"
+        if not self.evaluations:
+            return f"the cost of the unguided run: no evaluations with a gradient; {weights}"
+        ratios = _range(f"{self.ratio_without_refinement:.2f}", f"{self.ratio:.2f}")
+        evaluations = _range(str(self.evaluations_without_refinement), str(self.evaluations))
+        return (
+            f"{ratios} times the unguided run: {evaluations} evaluations of {self.evaluation:.2f} forwards each, beside "
+            f"{self.forwards:g} forwards; {_bytes(self.activation_bytes)} kept for the gradient, "
+            f"{_bytes(self.activation_bytes_checkpointed)} with checkpointing; {weights}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Estimate: {self}>"
+
+
+def _range(least: str, most: str) -> str:
+    return least if least == most else f"{least} to {most}"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 / 10 else f"{count / 2**20:.1f} MiB"
+
 
 def estimate(
     pipe: Any,
@@ -59,17 +84,20 @@ def estimate(
     Counted are the operations of matrix products and convolutions (text encoders and the autoencoder are left out), on the meta
     device, which takes seconds and no memory. `forwards_per_step` is 1 without classifier-free guidance.
 
-    Raises `ModelError` for a denoiser that is not known, `PromptError` for a size that is no multiple of the latents'.
+    >>> import unbleed
+    >>> print(estimate(unbleed.load("emoji"), "syngen", (136, 72)))
+    TODO
+
+    Raises `ModelError` for a denoiser that is not known, `PromptError` for a size that cannot be drawn.
     """
     denoiser: Any = denoiser_of(pipe)
     parts = method_for(pipe, method).parts()
+    if not 1 <= steps <= 1000:
+        raise PromptError(f"{steps} steps; expected 1 to 1000")
+    if forwards_per_step < 1:
+        raise PromptError(f"{forwards_per_step} forwards per step; expected 2 with classifier-free guidance, 1 without")
+    height, width = _sides(pipe, size)
     scale = pipe.vae_scale_factor
-    own = getattr(pipe, "default_sample_size", None) or getattr(denoiser.config, "sample_size", None)
-    if size is None and own is None:
-        raise PromptError(f"{type(pipe).__name__} does not say how large its pictures are; give size=(height, width)")
-    height, width = size or (own * scale, own * scale)
-    if height % (2 * scale) or width % (2 * scale):
-        raise PromptError(f"a picture of {height}x{width}; expected multiples of {2 * scale}")
     plain, evaluation, kept, saved = _counted(denoiser, parts, height // scale, width // scale)
     least, most = _evaluations(parts, steps)
     return Estimate(
@@ -81,6 +109,19 @@ def estimate(
         activation_bytes_checkpointed=saved,
         weight_bytes=sum(weight.nbytes for weight in denoiser.parameters()),
     )
+
+
+def _sides(pipe: Any, size: tuple[int, int] | None) -> tuple[int, int]:
+    """Return height and width in pixels, the pipeline's own without `size`; refuse what cannot be drawn."""
+    if size is None:
+        own = own_side(pipe)
+        if own is None:
+            raise PromptError(f"{type(pipe).__name__} does not say how large its pictures are; give size=(height, width)")
+        return own, own
+    if not isinstance(size, Sequence) or len(size) != 2:
+        raise PromptError(f"size is {size!r}; expected a pair of pixels, (height, width)")
+    check_size(pipe, *size)
+    return size
 
 
 def _evaluations(parts: Method, steps: int) -> tuple[int, int]:
@@ -99,7 +140,7 @@ def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int
     with torch.device("meta"):
         copy: Any = type(denoiser).from_config(denoiser.config)
         call = example(copy.config, height, width, tokens)
-    copy = copy.to(denoiser.dtype).eval().requires_grad_(False)
+    copy = nn.Module.to(copy, denoiser.dtype).eval().requires_grad_(False)  # diffusers' own warns where it need not
     call = _cast(call, denoiser.dtype)
     layers = family.layers(copy, parts.resolution, parts.layers)
     grid = (height // 2, width // 2) if family.packed else layers.grid(height, width)

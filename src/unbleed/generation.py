@@ -17,12 +17,13 @@ from PIL import Image
 from . import heat_maps
 from .api import guide
 from .attention.families import denoiser_of
-from .errors import OutputError, PrecisionError, PromptError
+from .errors import OutputError, PrecisionError
 from .guidance.run import Step
 from .heat_maps import ImageAttention
 from .methods import method_from
 from .prompt import PromptTokens
 from .recipes import Recipe
+from .sizes import check_size
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,7 @@ def draw(pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False) -> 
     method = method_from(common.method, common.settings)
     denoiser: Any = denoiser_of(pipe)
     dtype = str(denoiser.dtype).removeprefix("torch.")
-    own = (getattr(pipe, "default_sample_size", None) or denoiser.config.sample_size) * pipe.vae_scale_factor
-    _check_size(common, own, pipe.vae_scale_factor * (getattr(denoiser.config, "patch_size", None) or 1))
+    check_size(pipe, common.height, common.width)
     alike = len({(recipe.prompt, recipe.entities) for recipe in recipes}) == 1  # one prompt is parsed and encoded once
     said = recipes[:1] if alike else recipes
     named = [recipe.entities for recipe in said]
@@ -95,15 +95,6 @@ def draw(pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False) -> 
         )
         for at, (recipe, image) in enumerate(zip(recipes, pipe.image_processor.numpy_to_pil(images), strict=True))
     ]
-
-
-def _check_size(recipe: Recipe, own: int, multiple: int) -> None:
-    """Refuse what the model cannot cut into places, and what would take hours or all memory, for no use."""
-    for name, size in (("height", recipe.height), ("width", recipe.width)):
-        if size is not None and size % multiple:
-            raise PromptError(f"{name} {size}; this model's pictures have multiples of {multiple}")
-        if size is not None and size > 4 * own:
-            raise PromptError(f"{name} {size} is more than four times the model's own {own}; take at most {4 * own}")
 
 
 # ----------------------------------------------------------------------------------------------------- sheets

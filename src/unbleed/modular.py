@@ -26,7 +26,7 @@ from .guidance.call import DenoiserCall
 from .guidance.reading import Entities, parse_for, read_call
 from .guidance.refusals import refuse_guided
 from .guidance.run import Run
-from .guidance.session import Session, frozen
+from .guidance.session import Session
 from .methods import MethodLike, method_from
 from .model_settings import method_for, method_of
 
@@ -79,7 +79,7 @@ class GuidanceBlock(ModularPipelineBlocks):
             raise ModelError("the guidance block met the middle of a loop whose beginning it did not see")
         session.done, session.corrected = i, None
         call = self._call(session, block_state, t)
-        with torch.inference_mode(False), frozen(session.denoiser):
+        with torch.inference_mode(False):
             session.guide(call, block_state.latents)
         if session.corrected is not None:
             block_state.latents = session.corrected.to(block_state.latents.dtype)

@@ -1,11 +1,13 @@
-"""Half precision is for weights and activations; what is compared or added up little by little is not."""
+"""Losses and updates run in float32; gradients through float16 are rescaled."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 PEAK = 10.0  # as a power of two; float16 reaches from 2**-24 to 2**16, and a head has a small share of a map
 
@@ -13,6 +15,36 @@ PEAK = 10.0  # as a power of two; float16 reaches from 2**-24 to 2**16, and a he
 def at_least_single(values: Tensor) -> Tensor:
     """Return `values` in single precision if they were in half, as they are otherwise."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Return a context in which `torch.autocast` changes no precision: maps, losses and edits choose theirs themselves."""
+    return torch.autocast(device.type, enabled=False)
+
+
+def computes_in_float16(dtype: torch.dtype, device: torch.device) -> bool:
+    """Return whether a model with weights of `dtype` computes in float16, by itself or under the `torch.autocast` in force."""
+    cast = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.float16
+    return cast or dtype == torch.float16
+
+
+@contextmanager
+def casting_by_replacement(model: nn.Module) -> Iterator[None]:
+    """Let layerwise casting (`enable_layerwise_casting`) put new weights in place of the old ones, instead of changing them.
+
+    diffusers casts the weights of a layer for its forward and back again after it. Changed in place they would be in storage
+    precision when the backward needs them.
+    """
+    hooks = (getattr(module, "_diffusers_hook", None) for module in model.modules())
+    if not any(hook is not None and hook.get_hook("layerwise_casting") is not None for hook in hooks):
+        yield
+        return
+    own = torch.__future__.get_overwrite_module_params_on_conversion()
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    try:
+        yield
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(own)
 
 
 def gradient_through(maps: Sequence[Tensor], loss: Tensor, leaf: Tensor, *, half: bool) -> Tensor:

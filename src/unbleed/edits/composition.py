@@ -29,6 +29,7 @@ class ComposeEdit(Edit):
 
     weight: float = 1.0
     families = ("sd", "sd3")  # with both predictions in one call, and no mask of the prompt's own length
+    acts_inside = False
 
     def open(self, scene: Scene) -> Opened:
         concepts = [

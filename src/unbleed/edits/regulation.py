@@ -20,7 +20,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from ..guidance.edit import Edit, Opened, Rows, Scene
 from ..losses.regulation import patterns, regulation
-from ..precision import at_least_single
+from ..precision import at_least_single, without_autocast
 from ..settings import Positive, Share, WholeNumber
 from .answers import Question, answering
 
@@ -98,10 +98,12 @@ class _Regulated(Opened):
 
         def answer(name: str, asked: Question, own: Callable[[], Tensor]) -> Tensor:
             out = own().clone()
-            for row, image in enumerate(rows.images, start=rows.first):
-                if self.targets[image]:
-                    logits = at_least_single(asked.query[row]) @ at_least_single(asked.key[row]).mT * asked.scale
-                    out[row] = self.attention(name, image, rows, logits).to(out.dtype) @ asked.value[row]
+            with without_autocast(out.device):
+                for row, image in enumerate(rows.images, start=rows.first):
+                    if self.targets[image]:
+                        logits = at_least_single(asked.query[row]) @ at_least_single(asked.key[row]).mT * asked.scale
+                        attention = self.attention(name, image, rows, logits)
+                        out[row] = attention.to(out.dtype) @ asked.value[row].to(out.dtype)
             return out
 
         with answering(self.modules, answer):

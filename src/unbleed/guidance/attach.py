@@ -25,12 +25,13 @@ from ..prompt import Parsed
 from ..regions.given import Given, assign_all
 from .call import DenoiserCall
 from .callers import pipeline_call, pipeline_of, running
+from .compiled import hook_calls
 from .instance import replace_attribute
 from .method import BaseMethod
 from .reading import Entities, Reading, parse_for, watched
 from .refusals import refuse_guided, refuse_pipelines, warn_of_what_is_slow
 from .run import Run
-from .session import Session, frozen
+from .session import Session
 
 
 class Attachment(ContextDecorator):
@@ -82,18 +83,14 @@ def _attached(
     with ExitStack() as undo:
         _claim(undo, pipe, denoiser)
         session = Session(pipe, denoiser, method, run, record_maps, regions)
-        warn_of_what_is_slow(denoiser, session.method, checkpointing)
+        warn_of_what_is_slow(called, denoiser, session.method, checkpointing)
         hooks = _Hooks(session, called, None if any_thread else threading.get_ident())
         undo.callback(hooks.close)
         hooks.hold_scheduler(pipe)
         encode = hooks.in_own_thread(pipe.encode_prompt)
         encode_prompt = watched(pipe, encode, session.family, read, prompts, hooks.hear)
         replace_attribute(undo, pipe, "encode_prompt", encode_prompt)
-        undo.callback(called.register_forward_pre_hook(hooks.on_denoise, with_kwargs=True).remove)
-        if session.method.edits:
-            hook = called.register_forward_hook(hooks.on_denoised, with_kwargs=True, always_call=True)
-            undo.callback(hook.remove)
-        undo.enter_context(frozen(denoiser))
+        hook_calls(undo, called, hooks.on_denoise, hooks.on_denoised if session.method.edits else None)
         if checkpointing and not denoiser.is_gradient_checkpointing:
             denoiser.enable_gradient_checkpointing()
             undo.callback(denoiser.disable_gradient_checkpointing)

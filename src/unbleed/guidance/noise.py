@@ -145,4 +145,4 @@ def fresh_noise(noise: Tensor, number: int) -> Tensor:
     """Return other noise of the same shape, a function of the image's own noise and the round's number."""
     digest = hashlib.sha256(noise.float().cpu().contiguous().numpy().tobytes() + bytes([number])).digest()
     generator = torch.Generator("cpu").manual_seed(int.from_bytes(digest[:7], "big"))
-    return torch.randn(noise.shape, generator=generator).to(noise)
+    return torch.randn(noise.shape, generator=generator, dtype=torch.float32).to(noise)  # whatever torch's default dtype

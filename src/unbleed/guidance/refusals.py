@@ -9,6 +9,7 @@ from torch import nn
 
 from ..attention import Family
 from ..errors import ModelError, UnbleedWarning
+from .compiled import is_compiled
 from .method import Method
 
 _CACHING_PACKAGES = {
@@ -74,8 +75,15 @@ def refuse_what_cannot_work(denoiser: nn.Module, family: Family, method: Method)
             )
 
 
-def warn_of_what_is_slow(denoiser: nn.Module, method: Method, checkpointing: bool) -> None:
-    """Say what guidance costs where weights are moved in and out layer by layer."""
+def warn_of_what_is_slow(called: nn.Module, denoiser: nn.Module, method: Method, checkpointing: bool) -> None:
+    """Say what guidance costs where a compiled denoiser has to run uncompiled, or weights are moved layer by layer."""
+    if is_compiled(called) and any(edit.acts_inside for edit in method.edits):
+        warnings.warn(
+            f"{method.name} changes layers inside the denoiser while it runs, so the compiled denoiser runs uncompiled inside "
+            "this `with` block; a method that lowers a loss leaves the pipeline's own forwards compiled",
+            UnbleedWarning,
+            stacklevel=2,
+        )
     if method.loss is None or checkpointing:
         return
     hooks = (getattr(module, "_hf_hook", None) for module in denoiser.modules())

@@ -19,9 +19,10 @@ from ..errors import MethodError, ModelError, UnbleedWarning
 from ..losses import Loss, Seen
 from ..losses.base import concerned_by, terms_of
 from ..losses.groups import TokenGroups
-from ..precision import at_least_single, gradient_through
+from ..precision import at_least_single, casting_by_replacement, computes_in_float16, gradient_through, without_autocast
 from ..regions.given import Given, assign_all
 from .call import DenoiserCall
+from .compiled import uncompiled
 from .edit import Opened, Rows, Scene
 from .levels import Levels, Place
 from .method import BaseMethod
@@ -35,15 +36,14 @@ from .update import Evaluate, Evaluation, update
 
 @contextmanager
 def frozen(denoiser: nn.Module) -> Iterator[None]:
-    """Let no weight ask for a gradient, so that the graph holds no activations for gradients that nobody wants."""
-    asking = [weight for weight in denoiser.parameters() if weight.requires_grad]
-    for weight in asking:
-        weight.requires_grad_(False)
+    """Let no weight require a gradient, so that the graph holds no activations for gradients that nobody wants."""
+    asking = [name for name, weight in denoiser.named_parameters() if weight.requires_grad]
+    denoiser.requires_grad_(False)
     try:
         yield
     finally:
-        for weight in asking:
-            weight.requires_grad_(True)
+        for name in asking:  # by name: offloading and casting replace weights by others
+            denoiser.get_parameter(name).requires_grad_(True)
 
 
 class Session:
@@ -184,6 +184,8 @@ class Session:
     def edited(self, rows: Rows) -> Iterator[None]:
         """Run the denoiser as the edits want it; `show` then gives them the attention that they asked for."""
         with ExitStack() as around:
+            if any(edit.acts_inside for edit in self.method.edits):
+                around.enter_context(uncompiled())
             if not rows.evaluating:
                 listening = any(opened.reads_maps(rows) for opened in self.opened)
                 self.heard = around.enter_context(self.probe.listen()) if listening else None
@@ -199,7 +201,7 @@ class Session:
         rows = self.rows(call)
         own = [self.heard[name].of_rows(rows.slice) for name in self.layers.names]
         self.heard = None
-        with torch.no_grad():
+        with torch.no_grad(), without_autocast(call.sample.device):
             maps = average_maps(own, rows.grid, rows.joint)
         for opened in self.opened:
             if opened.reads_maps(rows):
@@ -220,6 +222,11 @@ class Session:
 
     def guide(self, call: DenoiserCall, raw: Tensor | None = None) -> None:
         """Guide the step that begins with this call of the denoiser; `raw` are its latents before they were scaled."""
+        # weights are frozen for this alone: a change would have the pipeline's own forwards compiled again
+        with frozen(self.denoiser), uncompiled(), casting_by_replacement(self.denoiser):
+            self._guide(call, raw)
+
+    def _guide(self, call: DenoiserCall, raw: Tensor | None) -> None:
         if self.levels is None:
             paper = self.method.parity == "paper"
             self.levels = Levels(self.scheduler, call.time * self.family.times, paper=paper)
@@ -347,13 +354,14 @@ class Session:
                 )
             if "measured" in self.remembers:
                 self.measured.update(zip(rows, seen.maps.detach(), strict=True))
-            terms = terms_of(of, seen, self._groups_of(tuple(rows), z.device))
-            loss = torch.stack(list(terms.values())).sum(dim=0)
+            half = computes_in_float16(self.denoiser.dtype, z.device)
+            with without_autocast(z.device):
+                terms = terms_of(of, seen, self._groups_of(tuple(rows), z.device))
+                loss = torch.stack(list(terms.values())).sum(dim=0)
             # with gradient checkpointing the backward runs parts of the denoiser again, and they are to be edited too
             with self.edited(self._rows_alone(call, rows)):
                 # a loss on the step before has nothing to say at the first
                 through = [seen.maps] if seen.self_maps is None else [seen.maps, seen.self_maps]
-                half = self.denoiser.dtype == torch.float16
                 gradient = gradient_through(through, loss, z, half=half) if loss.requires_grad else torch.zeros_like(z)
         return Evaluation(loss.detach(), {name: term.detach() for name, term in terms.items()}, gradient)
 
@@ -371,7 +379,7 @@ class Session:
         """
         if self.method.parity == "paper":
             return 1.0
-        return float(self.scale(torch.ones(1, device=call.sample.device), call.timestep))
+        return float(self.scale(torch.ones(1, dtype=torch.float32, device=call.sample.device), call.timestep))
 
     def _see(self, call: DenoiserCall, latents: Tensor, rows: Sequence[int]) -> Seen:
         """Return the attention of the images `rows` at `latents`, text-conditioned."""
@@ -388,13 +396,15 @@ class Session:
         finally:
             self.evaluating = False
         grid, joint = self._grid(call), self._joint(call)
-        return Seen(
-            maps=average_maps((captures[name] for name in self.layers.names), grid, joint),
-            self_maps=average_self_maps((captures[name] for name in self.self_names), grid, joint) if self.self_names else None,
-            before=None if self.before is None else self.before[list(rows)],
-            share=self.share,
-            regions=None if (found := self._regions(rows)) is None else found.to(latents.device),
-        )
+        own, regions = [captures[name] for name in self.self_names], self._regions(rows)
+        with without_autocast(latents.device):
+            return Seen(
+                maps=average_maps((captures[name] for name in self.layers.names), grid, joint),
+                self_maps=average_self_maps(own, grid, joint) if own else None,
+                before=None if self.before is None else self.before[list(rows)],
+                share=self.share,
+                regions=None if regions is None else regions.to(latents.device),
+            )
 
     def _joint(self, call: DenoiserCall) -> JointSequence | None:
         """Return where picture and text stand where they are one sequence; maps are asked for of all images' own pieces."""

@@ -117,7 +117,7 @@ def _divergence(nouns: Tensor, modifiers: Tensor, variation: Tensor, groups: Tok
     peak = x.amax(dim=1, keepdim=True)
     scaled = y / y.amax(dim=1, keepdim=True).clamp(min=1e-8) * peak  # a map can underflow to 0 everywhere
     of_noun, of_modifier = x.softmax(dim=1), scaled.softmax(dim=1)
-    c = torch.where(variation < 0.1, 0.3, 0.2)[entity, None]
+    c = torch.full_like(variation, 0.2).masked_fill(variation < 0.1, 0.3)[entity, None]
     threshold = c * of_noun.amax(dim=1, keepdim=True)
     p, q = (of_noun - threshold).relu() + shift, (of_modifier - threshold).relu() + shift
     log_mean = ((p + q) / 2).log()

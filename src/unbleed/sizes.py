@@ -1,0 +1,34 @@
+"""The picture sizes that a pipeline can draw, the same for pictures and for estimates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .attention.families import denoiser_of, family_of
+from .errors import PromptError
+
+LEAST, MOST = 64, 4096  # pixels of a side
+
+
+def own_side(pipe: Any) -> int | None:
+    """Return the side in pixels of the pictures that a pipeline draws unless told otherwise; None where it does not say."""
+    denoiser: Any = denoiser_of(pipe)
+    side = getattr(pipe, "default_sample_size", None) or getattr(denoiser.config, "sample_size", None)
+    return side * pipe.vae_scale_factor if side else None
+
+
+def check_size(pipe: Any, height: int | None, width: int | None) -> None:
+    """Raise `PromptError` for a side that the model cannot cut into pixels of its latents, or that is far from its own.
+
+    Sides are multiples of the autoencoder's factor, for transformers times their patch. Pictures of more than four times
+    the model's own side would take hours or all memory, for no use. A side that is None is the model's own.
+    """
+    denoiser: Any = denoiser_of(pipe)
+    patch = 2 if family_of(denoiser).packed else getattr(denoiser.config, "patch_size", None) or 1
+    multiple, own = pipe.vae_scale_factor * patch, own_side(pipe)
+    least = -(-LEAST // multiple) * multiple
+    most = min(MOST, 4 * own) // multiple * multiple if own else MOST // multiple * multiple
+    for name, side in (("height", height), ("width", width)):
+        if side is not None and (not isinstance(side, int) or side % multiple or not least <= side <= most):
+            four = f", which is four times its own {own}" if own and most == 4 * own else ""
+            raise PromptError(f"{name} {side}; this model's pictures have multiples of {multiple} from {least} to {most}{four}")
