@@ -1,4 +1,4 @@
-# Each target works from nothing: `make demo`, `make test`, `make check`, `make pictures`.
+# Each target works from nothing: `make demo`, `make test`, `make check`, `make pictures`, `make gpu`.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.current
@@ -8,7 +8,7 @@ TORCH := torch==2.13.0
 
 DEMO := "a red bench and a horse" --seed 1
 
-.PHONY: setup demo pictures test check clean
+.PHONY: setup demo pictures test check gpu clean
 
 setup: $(STAMP)
 
@@ -40,5 +40,9 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
+# Contract tests in half precision, seconds and memory on this machine's GPU, at most 8 minutes: out/gpu.json.
+gpu:
+	@PYTHON="$(PYTHON)" benchmarks/gpu_check.sh
+
 clean:
-	rm -rf .venv out
+	rm -rf .venv .venv-gpu out

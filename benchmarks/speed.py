@@ -4,12 +4,13 @@ All weights are random. They tell the truth about speed, memory and arithmetic, 
 are, and nothing about pictures. Times are medians of runs in alternating order in one process, memory is of a process of
 its own.
 
-rival   whole runs of a UNet of Stable Diffusion 1.5's size with `StableDiffusionAttendAndExcitePipeline` of diffusers and
-        with `unbleed.guide`: the same prompt, noise, steps and settings, half of the steps guided, no refinement. Theirs
-        goes through the denoiser image by image in the guidance, ours takes a batch at once.
+rival   whole runs of a UNet of Stable Diffusion 1.5's size unguided, with `StableDiffusionAttendAndExcitePipeline` of
+        diffusers, and with `unbleed.guide`: the same prompt, noise, steps and settings, half of the steps guided, no
+        refinement. Theirs goes through the denoiser image by image in the guidance, ours takes a batch at once.
 run     guided over unguided runs, half of the steps guided; beside it what arithmetic alone asks for (`unbleed.estimate`).
 growth  seconds per picture of guided and unguided runs by batch, side and number of entities, and the share of the loss:
         its value and its gradient by the maps, on maps of that size, over the guided run.
+offload guided runs with all of the pipeline on the GPU, and with `enable_model_cpu_offload`: seconds, and the GPU's memory.
 profile seconds of the parts of one guided step: the plain forward of one picture and of two (classifier-free guidance), the
         guidance's forward to the last layer that is read, its maps and loss, and the way back; in the usual order of
         memory and with channels last. Beside it what the evaluation takes in plain forwards, by the clock and by
@@ -62,8 +63,13 @@ THINGS = "cat bench dog car apple bird chair clock".split()
 PARTS = ("models", "rival", "run", "growth", "profile")
 
 
-def make_unet() -> UNet2DConditionModel:
-    """Return a UNet of Stable Diffusion 1.5's sizes (but for these two, diffusers' defaults) and torch's first weights."""
+def make_unet(*, small: bool = False) -> UNet2DConditionModel:
+    """Return a UNet of Stable Diffusion 1.5's sizes (but for these two, diffusers' defaults) and torch's first weights.
+
+    A `small` one has a tenth of the channels, to try a command with.
+    """
+    if small:
+        return UNet2DConditionModel(sample_size=64, cross_attention_dim=CHANNELS, block_out_channels=(32, 64, 128, 128)).eval()
     unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=CHANNELS).eval()
     assert sum(weight.numel() for weight in unet.parameters()) == 859_520_964  # as published
     return unet
@@ -76,13 +82,13 @@ def make_tokenizer() -> CLIPTokenizer:
     return tokenizer
 
 
-def make_pipeline(tokenizer: CLIPTokenizer, device: torch.device) -> StableDiffusionPipeline:
+def make_pipeline(tokenizer: CLIPTokenizer, device: torch.device, *, small: bool = False) -> StableDiffusionPipeline:
     """Return a pipeline with that UNet and a small text encoder; its autoencoder never runs."""
     torch.manual_seed(0)
     sizes = {"hidden_size": CHANNELS, "num_hidden_layers": 2, "max_position_embeddings": TOKENS, "vocab_size": len(tokenizer)}
     marks = {f"{mark}_token_id": getattr(tokenizer, f"{mark}_token_id") for mark in ("bos", "eos", "pad")}
     text = CLIPTextModel(CLIPTextConfig(**sizes, **marks)).eval()
-    pipe = networks.assemble(networks.autoencoder().eval(), text, tokenizer, make_unet())
+    pipe = networks.assemble(networks.autoencoder().eval(), text, tokenizer, make_unet(small=small))
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device) if device.type == "cpu" else pipe.to(device, torch.float16)
 
@@ -154,40 +160,61 @@ def alternating(ways: dict[str, Callable[[], Tensor]], repeats: int) -> dict[str
 
 def against_diffusers(given: argparse.Namespace, pipe: StableDiffusionPipeline) -> dict[str, Any]:
     ways = drawers(pipe, given.side)
-    for name in ("unbleed", "diffusers"):
+    for name in ways:
         ways[name](2)  # warm up
     found: dict[str, Any] = {}
     for batch in given.batches:
-        one = {name: partial(ways[name], given.steps, batch) for name in ("unbleed", "diffusers")}
-        seconds = alternating(one, given.repeats)
-        found[f"batch {batch}"] = {**seconds, "ratio": seconds["unbleed"] / seconds["diffusers"]}
-    peaks = {name: peak_of(given, name) for name in ("none", "unbleed", "diffusers")}
-    return {**found, "peak_bytes_above_the_loaded_pipeline": {**peaks, "ratio": peaks["unbleed"] / peaks["diffusers"]}}
+        seconds = alternating({name: partial(ways[name], given.steps, batch) for name in ways}, given.repeats)
+        peaks = {name: peak_of(given, pipe, name, batch) for name in ways}
+        found[f"batch {batch}"] = {
+            **seconds,
+            "ratio": seconds["unbleed"] / seconds["diffusers"],
+            "over_unguided": seconds["unbleed"] / seconds["none"],
+            "peak_bytes_above_the_loaded_pipeline": {**peaks, "ratio": peaks["unbleed"] / peaks["diffusers"]},
+        }
+    return found
 
 
-def peak_of(given: argparse.Namespace, name: str) -> int:
-    """Return the most memory of a run above that of the loaded pipeline, in bytes, in a process of its own."""
-    command = [sys.executable, __file__, "--peak", name, "--device", given.device, "--side", str(given.side)]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    say(f"{name}: {int(output) / 2**20:.0f} MiB")
-    return int(output)
+def offload(given: argparse.Namespace, pipe: StableDiffusionPipeline) -> dict[str, Any]:
+    if pipe.device.type != "cuda":
+        raise SystemExit("offload moves models to a GPU and back; give --device cuda")
+    found: dict[str, Any] = {}
+    for name in ("all on the GPU", "model offload"):
+        if name == "model offload":
+            pipe.enable_model_cpu_offload()
+        draw = drawers(pipe, given.side)["unbleed"]
+        draw(2)  # warm up
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        seconds = median(seconds_of(partial(draw, given.steps)) for _ in range(given.repeats))
+        found[name] = {"seconds": seconds, "peak_bytes": torch.cuda.max_memory_allocated()}
+    return found
 
 
-def measure_peak(given: argparse.Namespace) -> int:
+def peak_of(given: argparse.Namespace, pipe: StableDiffusionPipeline, name: str, batch: int) -> int:
+    """Return the most memory of a run above that of the loaded pipeline, in bytes; on a CPU, in a process of its own."""
+    if pipe.device.type == "cuda":
+        peak = peak_above(drawers(pipe, given.side)[name], batch, pipe.device)
+    else:
+        command = [sys.executable, __file__, "--peak", name, "--device", given.device, "--side", str(given.side)]
+        command += ["--batches", str(batch), *(["--small"] if given.small else [])]
+        peak = int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    say(f"{name}, batch {batch}: {peak / 2**20:.0f} MiB")
+    return peak
+
+
+def peak_above(draw: Draw, batch: int, device: torch.device) -> int:
     """Draw two steps, the first of them guided, and return the most memory above that before."""
-    device = torch.device(given.device)
-    pipe = make_pipeline(make_tokenizer(), device)
-    draw = drawers(pipe, given.side)[given.peak]
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        draw(2)
+        draw(2, batch)
         return torch.cuda.max_memory_allocated() - before
     # the loading's own peak would hide a smaller one: count from what is in use now
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmRSS")
-    draw(2)
+    draw(2, batch)
     return _status("VmHWM") - before
 
 
@@ -374,12 +401,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="runs of each kind (default: %(default)s)")
     parser.add_argument("--batches", type=int, nargs="+", default=[1], help="pictures at once (default: %(default)s)")
     parser.add_argument("--sides", type=int, nargs="*", default=[], help="further sides, for growth")
+    parser.add_argument("--small", action="store_true", help="a UNet of a tenth of the channels, to try a command with")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.peak:
-        print(measure_peak(given))
-        return
     device, parts = torch.device(given.device), given.parts.split(",")
+    if given.peak:
+        pipe = make_pipeline(make_tokenizer(), device, small=given.small)
+        print(peak_above(drawers(pipe, given.side)[given.peak], given.batches[0], device))
+        return
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     versions = {"python": platform.python_version(), "torch": torch.__version__, "diffusers": diffusers.__version__}
     report: dict[str, Any] = {
@@ -391,10 +420,10 @@ def main() -> None:
     }
     if "models" in parts:
         report["models"] = models()
-    if set(parts) & {"rival", "run", "growth", "profile"}:
+    measures = {"rival": against_diffusers, "run": against_nothing, "growth": growth, "profile": profile, "offload": offload}
+    if set(parts) & set(measures):
         say(f"building a random-weight pipeline on {device}")
-        pipe = make_pipeline(make_tokenizer(), device)
-        measures = {"rival": against_diffusers, "run": against_nothing, "growth": growth, "profile": profile}
+        pipe = make_pipeline(make_tokenizer(), device, small=given.small)
         for part, measure in measures.items():
             if part in parts:
                 say(part)

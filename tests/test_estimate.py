@@ -81,7 +81,7 @@ def test_refinement_is_counted_to_its_limits(tokenizer: CLIPTokenizer) -> None:
 
 def test_what_cannot_be_estimated_is_told(tokenizer: CLIPTokenizer) -> None:
     pipe = tiny.make("sdxl", tokenizer)
-    with pytest.raises(PromptError, match="a picture of 100x128; expected multiples of 16"):
+    with pytest.raises(PromptError, match="height 100; this model's pictures have multiples of 8 from 64 to 1024"):
         unbleed.estimate(pipe, size=(100, 128))
     with pytest.raises(ModelError, match="has no denoiser under"):
         unbleed.estimate(object())

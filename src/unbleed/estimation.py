@@ -28,7 +28,7 @@ WORDS = 16  # tokens of a prompt, whose maps are asked for where picture and tex
 
 @dataclass(frozen=True, repr=False)
 class Estimate:
-    """Guidance cost for one picture, in denoiser forwards; classifier-free guidance takes two per step. Prints as a sentence."""
+    """Guidance cost for one picture, in denoiser forwards; classifier-free guidance takes two per step."""
 
     forwards: float  # of the run without guidance
     evaluation: float  # what one evaluation of the guidance costs in forwards, to the gradient of the latents
@@ -85,8 +85,8 @@ def estimate(
     device, which takes seconds and no memory. `forwards_per_step` is 1 without classifier-free guidance.
 
     >>> import unbleed
-    >>> print(estimate(unbleed.load("emoji"), "syngen", (136, 72)))
-    TODO
+    >>> print(estimate(unbleed.load("emoji"), "syngen", (136, 72)))  # doctest: +ELLIPSIS
+    1.29 times the unguided run: 15 evaluations of 1.92 forwards each, beside 100 forwards; ...
 
     Raises `ModelError` for a denoiser that is not known, `PromptError` for a size that cannot be drawn.
     """

@@ -22,10 +22,10 @@ def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
     return torch.autocast(device.type, enabled=False)
 
 
-def computes_in_float16(dtype: torch.dtype, device: torch.device) -> bool:
-    """Return whether a model with weights of `dtype` computes in float16, by itself or under the `torch.autocast` in force."""
+def computes_in_float16(model: nn.Module, device: torch.device) -> bool:
+    """Return whether a model of diffusers computes in float16, by itself or under the `torch.autocast` in force."""
     cast = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.float16
-    return cast or dtype == torch.float16
+    return cast or model.dtype == torch.float16
 
 
 @contextmanager

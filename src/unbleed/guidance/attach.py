@@ -91,6 +91,7 @@ def _attached(
         encode_prompt = watched(pipe, encode, session.family, read, prompts, hooks.hear)
         replace_attribute(undo, pipe, "encode_prompt", encode_prompt)
         hook_calls(undo, called, hooks.on_denoise, hooks.on_denoised if session.method.edits else None)
+        hooks.compiled = called._compiled_call_impl
         if checkpointing and not denoiser.is_gradient_checkpointing:
             denoiser.enable_gradient_checkpointing()
             undo.callback(denoiser.disable_gradient_checkpointing)
@@ -124,6 +125,7 @@ class _Hooks:
         self.scheduler: Any = None
         self.scheduler_shims = ExitStack()
         self.around = ExitStack()  # what edits hold open while the denoiser runs
+        self.compiled: Any = None  # what runs in place of the denoiser's call, where it was compiled in place
         self.heard: list[tuple[Reading, Tensor]] = []  # prompts and their embeddings, since the denoiser ran last
         self._begin()
 
@@ -183,6 +185,11 @@ class _Hooks:
             raise ModelError(
                 f"the {type(self.pipe).__name__} has another denoiser than the one that is guided; where it was replaced, "
                 "leave the `with` block, and enter it with the new one"
+            )
+        if self.called._compiled_call_impl is not self.compiled:
+            raise ModelError(
+                "the denoiser was compiled inside the `with` block, and the guidance's hooks with it; compile it before "
+                "unbleed.guide"
             )
 
     def _is_own(self) -> bool:

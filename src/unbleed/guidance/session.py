@@ -354,7 +354,7 @@ class Session:
                 )
             if "measured" in self.remembers:
                 self.measured.update(zip(rows, seen.maps.detach(), strict=True))
-            half = computes_in_float16(self.denoiser.dtype, z.device)
+            half = computes_in_float16(self.denoiser, z.device)
             with without_autocast(z.device):
                 terms = terms_of(of, seen, self._groups_of(tuple(rows), z.device))
                 loss = torch.stack(list(terms.values())).sum(dim=0)
