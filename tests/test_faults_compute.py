@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +28,7 @@ from unbleed.guidance.update import Evaluation
 from unbleed.methods import METHODS
 from unbleed.recipes import Recipe
 
+ROOT = Path(__file__).parents[1]
 PROMPT = "a red cat and a blue bench"
 
 
@@ -205,3 +211,53 @@ def test_I10_an_estimate_prints_as_a_sentence() -> None:
     edits = unbleed.Estimate(100.0, 1.0, 0, 0, 2**30, 2**30, 2**30)
     assert str(edits) == "the cost of the unguided run: no evaluations with a gradient; weights 1.00 GiB"
     assert repr(edits) == f"<Estimate: {edits}>"
+
+
+# --------------------------------------------------------------------------------------------- figures of a GPU
+
+
+def land(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu_check.py"), "land", *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_gpu_figures_of_a_cpu_are_refused(tmp_path: Path) -> None:
+    file, page = tmp_path / "gpu.json", ROOT / "docs" / "performance.md"
+    before = page.read_bytes()
+    file.write_text(json.dumps({"device": {"kind": "cpu", "name": "2 CPU threads"}, "measured": {}, "left_out": {}}))
+    done = land(str(file))
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"{file} was measured on a CPU (2 CPU threads); performance.md takes figures of a GPU alone: run `make gpu` on one\n"
+    )
+    assert page.read_bytes() == before
+
+
+def test_gpu_figures_come_into_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    gpu_check = importlib.import_module("gpu_check")
+    way = {"none": 1.0, "unbleed": 1.5, "diffusers": 3.0}
+    peaks = {name: int(seconds * 2**30) for name, seconds in way.items()}
+    run = {"side": 512, "steps": 20, "versions": {"torch": "2.13.0", "diffusers": "0.42.1"}}
+    found = {
+        "device": {"kind": "cuda", "name": "NVIDIA Test", "memory_GiB": 80.0},
+        "measured": {
+            "contract": {"tests": 14, "failed": []},
+            "batch 8": {**run, "rival": {"batch 8": {**way, "peak_bytes_above_the_loaded_pipeline": peaks}}},
+        },
+        "left_out": {"offload": "no time was left"},
+    }
+    file, page = tmp_path / "gpu.json", tmp_path / "performance.md"
+    file.write_text(json.dumps(found))
+    page.write_text((ROOT / "docs" / "performance.md").read_text())
+    gpu_check.land(file, page)
+    gpu_check.land(file, page)  # again, in place of itself
+    text = page.read_text()
+    assert (
+        text.count("NVIDIA Test, 80 GiB, torch 2.13.0, diffusers 0.42.1, float16. 512x512 pixels, 20 steps, half of them") == 1
+    )
+    assert "| 8 | `unbleed.guide` | 1.50 | 1.50 | 1,536 MiB |" in text
+    assert "Contract tests in float16 and bfloat16 (`tests/test_half_precision.py`): 14, all passed." in text
+    assert "Left out: offload (no time was left)." in text
+    assert "No figures yet" not in text
+    assert "## Against diffusers' own pipeline" in text
