@@ -9,7 +9,7 @@ from typing import Any
 from .errors import MethodError
 from .guidance.attach import Attachment
 from .guidance.method import BaseMethod
-from .guidance.reading import Entities
+from .guidance.named import Entities
 from .guidance.run import Run
 from .methods import DEFAULT_METHOD, MethodLike
 from .model_settings import folder_of, method_for, method_of
@@ -38,12 +38,17 @@ def guide(
 
     `method` is a label (`syngen`, with the settings kept in the model's folder, else the paper's; `syngen@paper`;
     `syngen:step_size=5`), a method object with settings of one's own, a loss, the class of one of them, or a function
-    `f(maps, groups) -> (batch,)` of raw attention maps (batch, token, height, width). `entities` overrules the parser
-    ("red cat; blue bench", or one such text per prompt); `parser`, a spaCy pipeline or its name ("en_core_web_trf"), takes
-    the place of the embedded one. `prompts` gives the words when the pipeline is called with
-    embeddings. `record_maps` keeps the attention of every step in `run.maps`, at the price of one more part of a forward
-    per step. `checkpointing` trades time for memory in the gradient. `regions` gives entities their places, for methods
-    that have regions: `{"red cat": "left", "blue bench": (0.5, 0.2, 1.0, 1.0)}`, or one such table per prompt, see
+    `f(maps, groups) -> (batch,)` of raw attention maps (batch, token, height, width).
+
+    `entities` overrules the parser: "red cat; blue bench", a list of such phrases, of `Entity` objects, of positions of the
+    nouns' tokens (3, or (2, 3) with a modifier's before it), or a list per prompt. `parser`, a spaCy pipeline or its name
+    ("en_core_web_trf"), takes the place of the embedded one. `prompts` gives the words when the pipeline is called with
+    embeddings, or encodes its prompts without `encode_prompt`; weights as compel and A1111 write them, "(red:1.2)", "cat++",
+    are left out of them.
+
+    `record_maps` keeps the attention of every step in `run.maps`, at the price of one more part of a forward per step.
+    `checkpointing` trades time for memory in the gradient. `regions` gives entities their places, for methods that
+    have regions: `{"red cat": "left", "blue bench": (0.5, 0.2, 1.0, 1.0)}`, or one such table per prompt, see
     `unbleed.Region`.
 
     On leaving the block, also by an exception, the pipeline is as it was. Raises `MethodError`, `ModelError`,

@@ -12,7 +12,6 @@ The block stands first in the denoising loop and moves the latents that the bloc
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +22,8 @@ from torch import Tensor
 from .attention.families import denoiser_of, family_of
 from .errors import ModelError
 from .guidance.call import DenoiserCall
-from .guidance.reading import Entities, parse_for, read_call
+from .guidance.named import Entities
+from .guidance.reading import Reader
 from .guidance.refusals import refuse_guided
 from .guidance.run import Run
 from .guidance.session import Session
@@ -39,17 +39,24 @@ _INPUTS = (
 class GuidanceBlock(ModularPipelineBlocks):
     """The first block of a denoising loop, which moves its latents; `run` tells what happened in the last call.
 
-    `method`, `entities` and `parser` are those of `unbleed.guide`. Raises `ModelError` for methods that change what is inside
-    the denoiser, which a block cannot.
+    `method`, `entities`, `parser` and `prompts` are those of `unbleed.guide`. Raises `ModelError` for methods that
+    change what is inside the denoiser, which a block cannot.
     """
 
-    def __init__(self, method: MethodLike = "syngen", *, entities: Entities = None, parser: Any = None) -> None:
+    def __init__(
+        self,
+        method: MethodLike = "syngen",
+        *,
+        entities: Entities = None,
+        parser: Any = None,
+        prompts: Sequence[str] | None = None,
+    ) -> None:
         super().__init__()
         self.given = method
         self.method = method_of(method, None) if isinstance(method, str) else method_from(method)
         if self.method.parts().edits:
             raise ModelError(f"{self.method.name} changes what is inside the denoiser, which a block cannot; use unbleed.guide")
-        self.read = functools.partial(parse_for, entities=entities, parser=parser)
+        self.reader = Reader(entities, parser, prompts)
         self.run = Run(method=self.method.name)
         self.session: Session | None = None
 
@@ -97,7 +104,8 @@ class GuidanceBlock(ModularPipelineBlocks):
         session.scale = getattr(components.scheduler, "scale_model_input", lambda sample, _: sample)
         given = {name: getattr(block_state, name, None) for name in ("prompt", "prompt_2", "max_sequence_length")}
         given["num_images_per_prompt"] = getattr(block_state, "num_images_per_prompt", None) or 1
-        session.take_up(read_call(components, family_of(denoiser), given, None, self.read, _not_encoded))
+        length = block_state.prompt_embeds.shape[1]
+        session.take_up(self.reader.read(components, family_of(denoiser), given, length, _not_encoded))
 
     def _call(self, session: Session, block_state: Any, t: Tensor) -> DenoiserCall:
         """Return the call of the denoiser that the loop will make, on the text alone."""
@@ -117,12 +125,19 @@ class GuidanceBlock(ModularPipelineBlocks):
         return DenoiserCall((), {name: block_state.latents, **kwargs}, session.groups.images, None, name)
 
 
-def add_guidance(blocks: Any, method: MethodLike = "syngen", *, entities: Entities = None, parser: Any = None) -> GuidanceBlock:
+def add_guidance(
+    blocks: Any,
+    method: MethodLike = "syngen",
+    *,
+    entities: Entities = None,
+    parser: Any = None,
+    prompts: Sequence[str] | None = None,
+) -> GuidanceBlock:
     """Put a `GuidanceBlock` first into every denoising loop of `blocks`, and return it.
 
     Raises `ModelError` when there is none.
     """
-    guidance = GuidanceBlock(method, entities=entities, parser=parser)
+    guidance = GuidanceBlock(method, entities=entities, parser=parser, prompts=prompts)
     loops = [block for block in _below(blocks) if isinstance(block, LoopSequentialPipelineBlocks)]
     if not loops:
         raise ModelError(f"{type(blocks).__name__} has no denoising loop to put guidance into; give the blocks of a pipeline")

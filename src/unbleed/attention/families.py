@@ -8,13 +8,14 @@ else in the library knows a model by its name. A new family is a new row.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from diffusers.utils import is_bs4_available, is_ftfy_available
 from torch import Tensor, nn
 
-from ..errors import ModelError
-from ..prompt.tokens import Encoder
+from ..errors import ModelError, PromptError
+from ..prompt.tokens import Encoder, as_it_is
 
 Part = Literal["all", "down", "mid", "up"]
 """Of a denoiser: which of its blocks are meant. Transformers have theirs in a row: the first, second and last third."""
@@ -55,9 +56,11 @@ class Family:
     pipeline_attribute: str  # where the pipeline keeps the denoiser
     layers: Callable[[nn.Module, int | None, Part], TextLayers]
     reason: str  # why these layers by default
-    encoders: Callable[[Any, Mapping[str, Any]], tuple[Encoder, ...]]  # of the pipeline, for these arguments of encode_prompt
+    # of the pipeline, for these arguments of encode_prompt, and for so many tokens of text that the denoiser is given
+    encoders: Callable[[Any, Mapping[str, Any], int], tuple[Encoder, ...]]
     text_modules: Callable[[nn.Module], tuple[str, ...]]  # all modules in which pixels attend to the text
     texts: tuple[str, ...] = ("prompt",)  # arguments of encode_prompt that hold the prompt, the first that is given counts
+    beside: tuple[str, ...] = ()  # those that hold texts for further encoders, whose tokens are added to the same positions
     sample: str = "sample"  # what the denoiser calls the latents
     packed: bool = False  # latents are a sequence, (image, place, channel)
     times: float = 1.0  # the scheduler's timesteps over those that the denoiser is told
@@ -126,39 +129,66 @@ def _of_blocks(*stacks: str) -> Callable[[nn.Module], tuple[str, ...]]:
     )
 
 
-def _clip(pipe: Any, given: Mapping[str, Any]) -> tuple[Encoder, ...]:
+def _learning(pipe: Any, tokenizer: Any) -> Callable[[str], str]:
+    """Return how a pipeline writes out learnt words of several vectors (textual inversion) for a tokenizer."""
+    convert = getattr(pipe, "maybe_convert_prompt", None)
+    return (lambda text: convert(text, tokenizer)) if convert else as_it_is
+
+
+def _cleaning(pipe: Any, given: Mapping[str, Any]) -> Callable[[str], str]:
+    """Return what PixArt and Sana make of a prompt: lower case and, where that is asked for and installed, no markup."""
+    clean = bool(given.get("clean_caption")) and is_bs4_available() and is_ftfy_available()
+    return lambda text: pipe._text_preprocessing(text, clean_caption=clean)[0]
+
+
+def _clip(pipe: Any, given: Mapping[str, Any], length: int) -> tuple[Encoder, ...]:
     """Of Stable Diffusion XL too: its two encoders have the same words at the same positions."""
-    return (Encoder(pipe.tokenizer or pipe.tokenizer_2),)
+    tokenizer = pipe.tokenizer or pipe.tokenizer_2
+    encoder = Encoder(tokenizer, written=_learning(pipe, tokenizer))
+    chunks, rest = divmod(length, encoder.tokens)
+    if rest or not chunks:
+        raise PromptError(
+            f"the denoiser was given {length} tokens of text, but the tokenizer writes {encoder.tokens}; long prompts can be "
+            f"located in chunks of {encoder.tokens}, each with a start and an end token, as compel makes them"
+        )
+    return (replace(encoder, length=encoder.tokens, chunks=chunks),)
 
 
-def _clip_and_t5(pipe: Any, given: Mapping[str, Any]) -> tuple[Encoder, ...]:
+def _clip_and_t5(pipe: Any, given: Mapping[str, Any], length: int) -> tuple[Encoder, ...]:
     clip = Encoder(pipe.tokenizer, pipe.tokenizer_max_length)
+    rest = given.get("max_sequence_length") or length - clip.tokens
+    if clip.tokens + rest != length:
+        raise PromptError(
+            f"the denoiser was given {length} tokens of text, but {clip.tokens} of CLIP and {rest} of T5 are expected; call "
+            "the pipeline with the max_sequence_length of the embeddings"
+        )
     if pipe.text_encoder_3 is None:  # zeros stand for it
         return (clip,)
-    return clip, Encoder(pipe.tokenizer_3, given["max_sequence_length"])
+    return clip, Encoder(pipe.tokenizer_3, rest, argument="prompt_3")
 
 
-def _second_t5(pipe: Any, given: Mapping[str, Any]) -> tuple[Encoder, ...]:
-    return (Encoder(pipe.tokenizer_2, given["max_sequence_length"]),)
+def _second_t5(pipe: Any, given: Mapping[str, Any], length: int) -> tuple[Encoder, ...]:
+    return (Encoder(pipe.tokenizer_2, length, written=_learning(pipe, pipe.tokenizer_2)),)
 
 
-def _t5(pipe: Any, given: Mapping[str, Any]) -> tuple[Encoder, ...]:
-    return (Encoder(pipe.tokenizer, given["max_sequence_length"], lower=True),)
+def _t5(pipe: Any, given: Mapping[str, Any], length: int) -> tuple[Encoder, ...]:
+    return (Encoder(pipe.tokenizer, length, written=_cleaning(pipe, given)),)
 
 
-def _gemma(pipe: Any, given: Mapping[str, Any]) -> tuple[Encoder, ...]:
-    """Behind an instruction, of whose sequence the start token and the last ones are kept."""
-    length, instruction = given["max_sequence_length"], "\n".join(given["complex_human_instruction"] or ())
+def _gemma(pipe: Any, given: Mapping[str, Any], length: int) -> tuple[Encoder, ...]:
+    """After an instruction, of whose sequence the start token and the last ones are kept."""
+    instruction, written = "\n".join(given.get("complex_human_instruction") or ()), _cleaning(pipe, given)
     if not instruction:
-        return (Encoder(pipe.tokenizer, length, lower=True),)
+        return (Encoder(pipe.tokenizer, length, written=written),)
     whole = len(pipe.tokenizer.encode(instruction)) + length - 2
-    return (Encoder(pipe.tokenizer, whole, instruction + "{}", (1, whole - length + 1), lower=True),)
+    return (Encoder(pipe.tokenizer, whole, instruction + "{}", (1, whole - length + 1), written=written),)
 
 
-def _qwen(pipe: Any, given: Mapping[str, Any]) -> tuple[Encoder, ...]:
+def _qwen(pipe: Any, given: Mapping[str, Any], length: int) -> tuple[Encoder, ...]:
+    """Its sequence ends with the longest prompt of the batch."""
     start = pipe.prompt_template_encode_start_idx
-    length = min(pipe.tokenizer_max_length, given["max_sequence_length"])
-    return (Encoder(pipe.tokenizer, length + start, pipe.prompt_template_encode, (0, start)),)
+    most = min(pipe.tokenizer_max_length, given.get("max_sequence_length") or length)
+    return (Encoder(pipe.tokenizer, most + start, pipe.prompt_template_encode, (0, start)),)
 
 
 FAMILIES = (
@@ -173,6 +203,7 @@ FAMILIES = (
         ),
         encoders=_clip,
         text_modules=_ending(".attn2"),
+        beside=("prompt_2",),
         step_reason="the papers' step sizes were found on Stable Diffusion 1; untested on the weights of SDXL",
     ),
     Family(
@@ -183,6 +214,7 @@ FAMILIES = (
         reason="blocks 5 to 12 of 24, as Self-Cross reads on SD3-medium; the same share of larger ones",
         encoders=_clip_and_t5,
         text_modules=_of_blocks("transformer_blocks"),
+        beside=("prompt_2",),
         sample="hidden_states",
         step_reason="untested on real weights: Self-Cross takes those of Stable Diffusion 1 as they are",
     ),

@@ -44,9 +44,9 @@ def parse(
     parsed = read(prompt, entities, parser=parser)
     located = {name: locate(parsed, tokenizer) for name, tokenizer in tokenizers_of(model).items()}
     if json:
-        print_json(_document(parsed, located))
+        print_json({**_document(parsed, located), "model": model})
     else:
-        _show(parsed, located)
+        _show(parsed, located, model)
 
 
 @prompt_app.command()
@@ -112,6 +112,7 @@ def _document(parsed: Parsed, located: dict[str, PromptTokens]) -> dict[str, Any
         "left_out": [{"word": span.text, "span": [span.start, span.end], "reason": why} for span, why in parsed.left_out],
         "encoders": {
             name: {
+                "length": len(tokens.pieces),
                 "pieces": [tokens.pieces[p] for p in tokens.own],
                 "positions": list(tokens.own),
                 "entities": [
@@ -129,7 +130,7 @@ def _document(parsed: Parsed, located: dict[str, PromptTokens]) -> dict[str, Any
     }
 
 
-def _show(parsed: Parsed, located: dict[str, PromptTokens]) -> None:
+def _show(parsed: Parsed, located: dict[str, PromptTokens], model: str) -> None:
     console = Console(highlight=False)
     line = Text(parsed.prompt)
     for number, entity in enumerate(parsed.entities):
@@ -146,6 +147,9 @@ def _show(parsed: Parsed, located: dict[str, PromptTokens]) -> None:
         console.print('no entities found; name them yourself: --entities "red cat; blue bench"')
     for span, reason in parsed.left_out:
         console.print(f'left out: "{span.text}" {reason}')
+    lengths = ", ".join(f"{name} ({len(tokens.pieces)} tokens)" for name, tokens in located.items())
+    hint = "; --model names another model" if model == "emoji" else ""
+    console.print(f"positions in {lengths} of the model {model}{hint}", soft_wrap=True)
     for name, tokens in located.items():
         for words in (*map(str, tokens.dropped), *(span.text for span in tokens.cut)):
             console.print(f'left out by {name}: "{words}" lies beyond the {len(tokens.pieces)} tokens that it reads')

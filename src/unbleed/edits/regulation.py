@@ -82,7 +82,10 @@ class _Regulated(Opened):
         self.edit = edit
         self.modules = {name: scene.denoiser.get_submodule(name) for name in scene.layers}
         self.targets = [sorted({p for noun, _ in tokens.entities for p in noun}) for tokens in scene.tokens]
-        self.ends = [tokens.end for tokens in scene.tokens]
+        # start and end token, of each chunk of a long prompt
+        self.ends = [
+            [*range(0, len(tokens.pieces), len(tokens.pieces) // tokens.chunks), *tokens.ends] for tokens in scene.tokens
+        ]
         # by layer and image: share of the run at the last run of the denoiser, what was added then, and in the step before;
         # guidance runs the denoiser several times in a step
         self.added: dict[tuple[str, int], tuple[float, Tensor | None, Tensor | None]] = {}
@@ -131,6 +134,7 @@ class _Regulated(Opened):
         index = torch.tensor(targets, device=logits.device)
         attention = logits.index_add(2, index, edit.fading ** (50 * share) * mixed).softmax(dim=-1)
         if edit.keep_ends:
-            position = torch.arange(logits.shape[-1], device=logits.device)
-            attention = torch.where((position == 0) | (position == self.ends[image]), logits.softmax(dim=-1), attention)
+            own = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
+            own[self.ends[image]] = True
+            attention = torch.where(own, logits.softmax(dim=-1), attention)
         return attention

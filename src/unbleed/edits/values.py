@@ -47,6 +47,7 @@ class PhraseEdit(Edit):
     """See the module."""
 
     mode: Literal["values", "keys"] = "values"
+    needs = 'a phrase of several words that is not the whole prompt, as in "a cat and a dog"'
 
     @property
     def replaces_attention(self) -> bool:

@@ -21,14 +21,14 @@ from torch import Tensor, nn
 
 from ..attention.families import called_denoiser_of, denoiser_of
 from ..errors import ModelError, PromptError
-from ..prompt import Parsed
-from ..regions.given import Given, assign_all
+from ..regions.given import Given
 from .call import DenoiserCall
 from .callers import pipeline_call, pipeline_of, running
 from .compiled import hook_calls
 from .instance import replace_attribute
 from .method import BaseMethod
-from .reading import Entities, Reading, parse_for, watched
+from .named import Entities
+from .reading import Read, Reader, Reading, encoding
 from .refusals import refuse_guided, refuse_pipelines, warn_of_what_is_slow
 from .run import Run
 from .session import Session
@@ -69,27 +69,24 @@ def _attached(
     called: Any = called_denoiser_of(pipe)
     denoiser: Any = denoiser_of(pipe)
     run = Run(method=method.name)
-    if not callable(getattr(pipe, "encode_prompt", None)):
+    encode_prompt = getattr(pipe, "encode_prompt", None)
+    if not callable(encode_prompt) and prompts is None:
         raise ModelError(
-            f"{type(pipe).__name__} has no encode_prompt, so its prompts cannot be read; modular pipelines take a block, see "
-            "unbleed.modular.add_guidance"
+            f"{type(pipe).__name__} has no encode_prompt, so its prompts cannot be read; say guide(..., prompts=[...]); "
+            "modular pipelines take a block, see unbleed.modular.add_guidance"
         )
     refuse_pipelines(pipe)
-
-    def read(prompts: Sequence[str]) -> list[Parsed]:
-        parsed = parse_for(prompts, entities=entities, parser=parser)
-        return [one for one, _ in assign_all(parsed, regions)]
-
     with ExitStack() as undo:
         _claim(undo, pipe, denoiser)
         session = Session(pipe, denoiser, method, run, record_maps, regions)
         warn_of_what_is_slow(called, denoiser, session.method, checkpointing)
-        hooks = _Hooks(session, called, None if any_thread else threading.get_ident())
+        reader = Reader(entities, parser, prompts, regions)
+        hooks = _Hooks(session, reader, called, None if any_thread else threading.get_ident())
         undo.callback(hooks.close)
         hooks.hold_scheduler(pipe)
-        encode = hooks.in_own_thread(pipe.encode_prompt)
-        encode_prompt = watched(pipe, encode, session.family, read, prompts, hooks.hear)
-        replace_attribute(undo, pipe, "encode_prompt", encode_prompt)
+        if callable(encode_prompt):
+            watched = reader.watched(pipe, hooks.in_own_thread(encode_prompt), session.family, hooks.hear)
+            replace_attribute(undo, pipe, "encode_prompt", watched)
         hook_calls(undo, called, hooks.on_denoise, hooks.on_denoised if session.method.edits else None)
         hooks.compiled = called._compiled_call_impl
         if checkpointing and not denoiser.is_gradient_checkpointing:
@@ -116,9 +113,9 @@ class _Hooks:
     encodes through the guided one; without any it is a loop of the user's own.
     """
 
-    def __init__(self, session: Session, called: nn.Module, thread: int | None) -> None:
+    def __init__(self, session: Session, reader: Reader, called: nn.Module, thread: int | None) -> None:
         """`thread` is the one whose calls are guided, None for any."""
-        self.session, self.called = session, called
+        self.session, self.reader, self.called = session, reader, called
         self.own_thread, self.thread = thread, thread  # the second is that of the run
         self.pipe = session.pipe  # whose call is running
         self.caller: FrameType | None = None  # that call; it is held, with its locals, until the next one or the end
@@ -126,7 +123,10 @@ class _Hooks:
         self.scheduler_shims = ExitStack()
         self.around = ExitStack()  # what edits hold open while the denoiser runs
         self.compiled: Any = None  # what runs in place of the denoiser's call, where it was compiled in place
-        self.heard: list[tuple[Reading, Tensor]] = []  # prompts and their embeddings, since the denoiser ran last
+        # how to read prompts, and their embeddings, since the denoiser ran last
+        self.heard: list[tuple[Read, Tensor]] = []
+        self.encode_prompt = getattr(self.pipe, "encode_prompt", None)  # before it was watched
+        self.begun = False  # a run on the user's own prompts begins with the next call of the denoiser
         self._begin()
 
     def close(self) -> None:
@@ -141,7 +141,7 @@ class _Hooks:
         self.raw: Tensor | None = None  # the latents before the scheduler scaled them
         self.negative = False  # this call of the denoiser is on negative prompts
 
-    def hear(self, reading: Reading, embeddings: Tensor) -> None:
+    def hear(self, read: Read, embeddings: Tensor) -> None:
         """Take note of prompts that the pipeline encodes; FLUX and Qwen-Image encode negative ones in the same way."""
         self.thread = threading.get_ident()
         caller = pipeline_call()
@@ -152,16 +152,33 @@ class _Hooks:
         self._refuse_another_denoiser()
         self.hold_scheduler(self.pipe)
         self._begin()
-        self.heard.append((reading, embeddings))
+        self.heard.append((read, embeddings))
 
     def _reading_of(self, embeddings: Tensor) -> Reading:
         """Return, of the prompts that were encoded, those that the denoiser now gets."""
-        (reading, _), *more = self.heard
+        (read, _), *more = self.heard
         if more:
             fitting = [one for one, own in self.heard if torch.equal(own.to(embeddings), embeddings[-len(own) :])]
-            reading = fitting[0] if fitting else reading
+            read = fitting[0] if fitting else read
         self.heard = []
-        return reading
+        return read(embeddings.shape[1])
+
+    def _reading_of_prompts(self, embeddings: Tensor, rows: int) -> Reading:
+        """Return the user's own prompts, for a pipeline that encodes them without `encode_prompt`."""
+        pipe, prompts = self.pipe, self.reader.prompts
+        assert prompts is not None
+        count = 1 if isinstance(prompts, str) else len(prompts)
+        doubled = getattr(pipe, "do_classifier_free_guidance", None)
+        if doubled is None or self.session.family.packed:  # a prompt per image, then
+            doubled = rows == 2 * count and not self.session.family.packed
+        images, rest = divmod(rows, count * (1 + doubled))
+        if rest or not images:
+            raise PromptError(
+                f"the denoiser was called with {rows} rows, but guide with {count} prompts; name a prompt for each image"
+            )
+        encode = encoding(pipe, self.encode_prompt, {"device": embeddings.device})
+        given = {"num_images_per_prompt": images}
+        return self.reader.read(pipe, self.session.family, given, embeddings.shape[1], encode)
 
     # ----------------------------------------------------------------------------------------------- whose call
 
@@ -200,8 +217,17 @@ class _Hooks:
             return self.caller is None or self.caller in running()
         return pipeline_call() is self.caller
 
+    def _begin_by_prompts(self) -> None:
+        """Take the guided pipeline's call for a run on the user's own `prompts` where it has not called `encode_prompt`."""
+        call = pipeline_call()
+        if self.reader.prompts is None or self.heard or (call is self.caller and self.session.groups is not None):
+            return
+        if (call is None or pipeline_of(call) is self.session.pipe) and self.own_thread in (None, threading.get_ident()):
+            self.caller, self.pipe, self.thread, self.begun = call, self.session.pipe, threading.get_ident(), True
+
     def _refuse_strangers(self) -> None:
         """Raise an error where the denoiser runs for another pipeline than the one whose prompts were read."""
+        self._begin_by_prompts()
         self._refuse_another_thread(self.thread)
         call = pipeline_call()
         pipe = self.session.pipe if call is None else pipeline_of(call)
@@ -209,7 +235,7 @@ class _Hooks:
             if pipe is self.session.pipe:
                 raise PromptError(
                     f"the {type(pipe).__name__} ran its denoiser without a call of its encode_prompt, so there are no words to "
-                    "guide by; call encode_prompt first"
+                    "guide by; say guide(..., prompts=[...]), or call encode_prompt first"
                 )
             raise ModelError(
                 f"a {type(pipe).__name__} ran the denoiser of the {type(self.session.pipe).__name__} that is being guided, and "
@@ -245,6 +271,7 @@ class _Hooks:
     def watch_beginning(self, set_timesteps: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(set_timesteps)
         def watched(*args: Any, **kwargs: Any) -> Any:
+            self._begin_by_prompts()
             if self._is_own():  # a second loop on the same prompts, as at a larger size, is a run of its own
                 self._begin()
             return set_timesteps(*args, **kwargs)
@@ -352,9 +379,13 @@ class _Hooks:
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> DenoiserCall:
         session = self.session
+        text = kwargs["encoder_hidden_states"] if "encoder_hidden_states" in kwargs else args[2]
         if self.heard:
-            text = kwargs["encoder_hidden_states"] if "encoder_hidden_states" in kwargs else args[2]
             session.take_up(self._reading_of(text))
+        elif self.begun:
+            rows = len(args[0] if args else kwargs[session.family.sample])
+            session.take_up(self._reading_of_prompts(text, rows))
+        self.begun = False
         if session.groups is None:
             raise PromptError("the denoiser ran before the pipeline read a prompt, so there is nothing to guide by")
         # later calls of a step may be on the prompts alone, as for skipped layers; a loop of one's own asks no pipeline

@@ -105,6 +105,7 @@ class Edit(ABC):
 
     families: ClassVar[tuple[str, ...] | None] = ("sd",)
     acts_inside: ClassVar[bool] = True  # on the denoiser's layers, which then run uncompiled; False: on its prediction alone
+    needs: ClassVar[str] = "an entity"  # what a prompt must have for it to act
 
     def __post_init__(self) -> None:
         if is_dataclass(self):

@@ -7,29 +7,32 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..attention import Family
-from ..errors import PromptError, UnbleedWarning
+from ..errors import ModelError, PromptError, UnbleedWarning
 from ..losses.groups import TokenGroups, group_tokens
-from ..prompt import Parsed, PromptTokens, locate, parse, parse_all
-from .instance import replace_attribute
+from ..prompt import Encoder, Parsed, PromptTokens, locate, parse_all
+from ..prompt.alignment import counterparts
+from ..prompt.weights import without_weights
+from ..regions.given import Given, assign_all
+from .named import Entities, entities_per_prompt, parse_named
 
-Entities = str | Sequence[str | None] | None
-Read = Callable[[Sequence[str]], list[Parsed]]
 Encode = Callable[[Sequence[str]], Tensor]
+Read = Callable[[int], "Reading"]
+"""From the number of text tokens that the denoiser is given to what the call says."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The prompts of one call, as written out for the tokenizer, and what was found in them."""
+    """The prompts of one call and what was found in them."""
 
     prompts: list[str]
     parsed: list[Parsed]  # per prompt
@@ -42,72 +45,128 @@ class Reading:
         return [value for value in values for _ in range(self.images_per_prompt)]
 
 
-def watched(
-    pipe: Any,
-    encode_prompt: Callable[..., Any],
-    family: Family,
-    read: Read,
-    prompts: Sequence[str] | None,
-    begin: Callable[[Reading, Tensor], None],
-) -> Callable[..., Any]:
-    """Return `encode_prompt` with `begin` called behind it with what it encoded, and the embeddings."""
-    signature = inspect.signature(encode_prompt)
+@dataclass(frozen=True)
+class Reader:
+    """How prompts are read: `entities`, `parser`, `prompts` and `regions` are those of `unbleed.guide`."""
 
-    @functools.wraps(encode_prompt)
-    def watching(*args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(*args, **kwargs)
+    entities: Entities = None
+    parser: Any = None
+    prompts: Sequence[str] | None = None
+    regions: Given = None
 
-        def encode(texts: Sequence[str]) -> Tensor:
-            """Encode other texts, with learnt words written out, as the pipeline was told to encode its prompts."""
-            alone = {"prompt": list(texts), "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
-            named = [p.name for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-            others = ("prompt_", "negative_")  # embeddings, and what a second encoder is to read
-            without = dict.fromkeys(name for name in named if "embeds" in name or name.startswith(others))
-            chosen = {**bound.arguments, **without, **alone}
-            with torch.no_grad(), ExitStack() as undo:
-                replace_attribute(undo, pipe, "maybe_convert_prompt", lambda text, _: text)
-                return encode_prompt(**{name: chosen[name] for name in named if name in chosen})[0]
+    def watched(
+        self, pipe: Any, encode_prompt: Callable[..., Any], family: Family, begin: Callable[[Read, Tensor], None]
+    ) -> Callable[..., Any]:
+        """Return `encode_prompt` that afterwards calls `begin` with how to read what it encoded, and the embeddings."""
+        signature = inspect.signature(encode_prompt)
 
-        bound.apply_defaults()
-        reading = read_call(pipe, family, bound.arguments, prompts, read, encode)
-        encoded = encode_prompt(*args, **kwargs)
-        begin(reading, encoded[0])
-        return encoded
+        @functools.wraps(encode_prompt)
+        def watching(*args: Any, **kwargs: Any) -> Any:
+            bound = signature.bind(*args, **kwargs)
+            encode = encoding(pipe, encode_prompt, dict(bound.arguments))
+            bound.apply_defaults()
+            encoded = encode_prompt(*args, **kwargs)
+            begin(lambda length: self.read(pipe, family, bound.arguments, length, encode), encoded[0])
+            return encoded
 
-    return watching
+        return watching
+
+    def read(self, pipe: Any, family: Family, given: Mapping[str, Any], length: int, encode: Encode) -> Reading:
+        """Return what a call of the pipeline says, by the arguments `given` to `encode_prompt`, or the user's own `prompts`.
+
+        `length` is the number of text tokens that the denoiser is given.
+        """
+        said = next((given[name] for name in family.texts if given.get(name) is not None), None)
+        prompt, embeddings = self.prompts if said is None else said, given.get("prompt_embeds")
+        images_per_prompt = given.get("num_images_per_prompt") or 1
+        if prompt is None:
+            raise PromptError("the pipeline was called with embeddings, which hold no words; say guide(..., prompts=[...]) too")
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        if embeddings is not None and len(embeddings) != len(prompts):
+            raise PromptError(
+                f"the pipeline was called with {len(embeddings)} embeddings, but guide with {len(prompts)} prompts"
+            )
+        if said is None:  # encoded elsewhere, and by nothing that would clean them
+            prompts, given = [without_weights(text) for text in prompts], {**given, "clean_caption": False}
+        encoders = family.encoders(pipe, given, length)
+        learnt = _learnt(pipe, encoders[0].tokenizer)
+        if self.entities is None:
+            parsed = parse_all(prompts, parser=self.parser, learnt=learnt)
+        else:
+            named = entities_per_prompt(self.entities, len(prompts))
+            parsed = [
+                parse_named(text, own, encoders, parser=self.parser, learnt=learnt)
+                for text, own in zip(prompts, named, strict=True)
+            ]
+        parsed = [one for one, _ in assign_all(parsed, self.regions)]
+        _warn_of_texts_beside(family, given, prompts)
+        located = [locate(one, *self._own_texts(encoders, given, one, row)) for row, one in enumerate(parsed)]
+        with torch.inference_mode(False):  # these take part in gradients
+            groups = group_tokens([tokens for tokens in located for _ in range(images_per_prompt)])
+        return Reading(prompts, parsed, located, images_per_prompt, groups, encode)
+
+    def _own_texts(self, encoders: Sequence[Encoder], given: Mapping[str, Any], parsed: Parsed, row: int) -> Sequence[Encoder]:
+        """Return the encoders, those that have a text of their own with that, and warn of what is missing in it."""
+        found = []
+        for encoder in encoders:
+            texts = given.get(encoder.argument)
+            text = texts if texts is None or isinstance(texts, str) else texts[row]
+            if encoder.argument != "prompt" and text and text != parsed.prompt:
+                (own,) = parse_all([text], parser=self.parser, learnt=parsed.learnt)
+                spans, _ = counterparts(parsed, own)
+                if missing := [str(entity) for entity in parsed.entities if entity.noun_span not in spans]:
+                    warnings.warn(
+                        f"{encoder.argument} does not have {_listed(missing)}, so it is guided by the tokens of prompt alone",
+                        UnbleedWarning,
+                        stacklevel=2,
+                    )
+                encoder = replace(encoder, own=own if self.entities is None else _only(own, parsed))
+            found.append(encoder)
+        return found
 
 
-def read_call(
-    pipe: Any, family: Family, given: Mapping[str, Any], prompts: Sequence[str] | None, read: Read, encode: Encode
-) -> Reading:
-    """Return what a call of the pipeline says, by the arguments `given` to `encode_prompt`, or the user's own `prompts`."""
-    said = next((given[name] for name in family.texts if given.get(name) is not None), None)
-    prompt, embeddings = prompts if said is None else said, given.get("prompt_embeds")
-    images_per_prompt = given.get("num_images_per_prompt") or 1
-    if prompt is None:
-        raise PromptError("the pipeline was called with embeddings, which hold no words; say guide(..., prompts=[...]) too")
-    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-    if embeddings is not None and len(embeddings) != len(prompts):
-        raise PromptError(f"the pipeline was called with {len(embeddings)} embeddings, but guide with {len(prompts)} prompts")
-    # the pipeline writes a learnt word of several vectors (textual inversion) out before it reads the prompt
-    convert = getattr(pipe, "maybe_convert_prompt", lambda text, _: text)
-    encoders = family.encoders(pipe, given)
-    written = [convert(p, encoders[0].tokenizer) for p in prompts]
-    parsed = read(written)
-    located = [locate(p, *encoders) for p in parsed]
-    with torch.inference_mode(False):  # these take part in gradients
-        groups = group_tokens([tokens for tokens in located for _ in range(images_per_prompt)])
-    return Reading(prompts, parsed, located, images_per_prompt, groups, encode)
+def _only(own: Parsed, named: Parsed) -> Parsed:
+    """Return a text with no other entities than those that the user named."""
+    nouns = {entity.noun.lower() for entity in named.entities}
+    return replace(own, entities=[entity for entity in own.entities if entity.noun.lower() in nouns])
 
 
-def parse_for(prompts: Sequence[str], *, entities: Entities, parser: Any) -> list[Parsed]:
-    """Return what prompts name: by the parser, or what the user named for all of them or for each."""
-    if entities is None:
-        return parse_all(prompts, parser=parser)
-    named = [entities] * len(prompts) if isinstance(entities, str) else list(entities)
-    if len(named) != len(prompts):
-        raise PromptError(f"entities were named for {len(named)} prompts, but the pipeline was called with {len(prompts)}")
-    return [parse(prompt, one, parser=parser) for prompt, one in zip(prompts, named, strict=True)]
+def encoding(pipe: Any, encode_prompt: Callable[..., Any] | None, given: Mapping[str, Any]) -> Encode:
+    """Return how to encode other texts, with learnt words written out, as the pipeline was told to encode its prompts."""
+
+    def encode(texts: Sequence[str]) -> Tensor:
+        if encode_prompt is None:
+            raise ModelError(f"{type(pipe).__name__} has no encode_prompt, so no other texts can be encoded")
+        alone = {"prompt": list(texts), "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
+        parameters = inspect.signature(encode_prompt).parameters.values()
+        named = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        others = ("prompt_", "negative_")  # embeddings, and what a second encoder is to read
+        without = dict.fromkeys(name for name in named if "embeds" in name or name.startswith(others))
+        chosen = {**given, **without, **alone}
+        with torch.no_grad():
+            return encode_prompt(**{name: chosen[name] for name in named if name in chosen})[0]
+
+    return encode
+
+
+def _learnt(pipe: Any, tokenizer: Any) -> tuple[str, ...]:
+    """Return the words of textual inversion that the pipeline writes out; those in angle brackets are known by themselves."""
+    if not hasattr(pipe, "maybe_convert_prompt"):
+        return ()
+    added = set(tokenizer.added_tokens_encoder) - set(tokenizer.all_special_tokens)
+    return tuple(sorted(name for name in added if name.strip() and re.sub(r"_\d+$", "", name) not in added - {name}))
+
+
+def _warn_of_texts_beside(family: Family, given: Mapping[str, Any], prompts: list[str]) -> None:
+    for name in family.beside:
+        texts = given.get(name)
+        texts = [texts] * len(prompts) if texts is None or isinstance(texts, str) else list(texts)
+        if any(text and text != prompt for text, prompt in zip(texts, prompts, strict=False)):
+            warnings.warn(
+                f"{name} is another text than prompt, and its words are at the same positions; guidance follows prompt alone",
+                UnbleedWarning,
+                stacklevel=2,
+            )
 
 
 def _listed(names: list[str], most: int = 5) -> str:
@@ -115,23 +174,30 @@ def _listed(names: list[str], most: int = 5) -> str:
     return ", ".join(f'"{name}"' for name in names[:most]) + more
 
 
-def warn_about(parsed: Parsed, tokens: PromptTokens, method: str, concerned: bool) -> None:
-    """Say what of a prompt is not guided: entities that the text encoder does not read, or all of it."""
-    if tokens.dropped or tokens.cut:
-        lost = [*map(str, tokens.dropped), *(span.text for span in tokens.cut)]
+def warn_about(parsed: Parsed, tokens: PromptTokens, method: str, needs: str | None) -> None:
+    """Warn of what is not guided: entities that no encoder reads, or a prompt without what the method `needs`."""
+    if tokens.removed:
+        missing = _listed([span.text for span in tokens.removed])
+        warnings.warn(
+            f"not in the text that the text encoder is given, and not guided: {missing}",
+            UnbleedWarning,
+            stacklevel=2,
+        )
+    removed = set(tokens.removed)
+    lost = [str(entity) for entity in tokens.dropped if entity.noun_span not in removed]
+    lost += [span.text for span in tokens.cut if span not in removed]
+    if lost:
         warnings.warn(
             f"beyond the {len(tokens.pieces)} tokens that the text encoder reads, and not guided: {_listed(lost)}; shorten the "
             "prompt",
             UnbleedWarning,
             stacklevel=2,
         )
-    if not concerned:
+    if needs:
         found = _listed([str(entity) for entity in tokens.kept]) or "no entities"
-        advice = 'entities="red cat; blue bench" names them by hand'
-        if tokens.kept:
-            advice = 'this method needs two entities, modifiers as in "red cat" (or include_entities), or phrases as in "a cat"'
         warnings.warn(
-            f'"{parsed.prompt}" runs unguided: {method} has nothing to act on in it (found: {found}); {advice}',
+            f'"{parsed.prompt}" runs unguided: {method} has nothing to act on in it (found: {found}); it needs {needs}; '
+            'entities="red cat; blue bench" names them by hand',
             UnbleedWarning,
             stacklevel=2,
         )

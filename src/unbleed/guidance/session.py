@@ -26,6 +26,7 @@ from .compiled import uncompiled
 from .edit import Opened, Rows, Scene
 from .levels import Levels, Place
 from .method import BaseMethod
+from .needs import needs_of
 from .noise import search_noise
 from .noise_choice import NoiseChoice, choose_noise
 from .reading import Reading, warn_about
@@ -128,7 +129,11 @@ class Session:
             for first in range(0, len(parsed), reading.images_per_prompt):
                 edited = any(opened.concerns(first) for opened in self.opened)
                 concerned = first in self.concerned or first in self.searched or edited
-                warn_about(parsed[first], tokens[first], self.method.name, concerned)
+                warn_about(parsed[first], tokens[first], self.method.name, None if concerned else self._needs())
+
+    def _needs(self) -> str:
+        losses = [loss for loss in (self.loss, self.noise and self.noise.loss) if loss]
+        return needs_of(losses, self.method.edits)
 
     def _rows_of(self, loss: Loss | None) -> list[int]:
         """Return the images that `loss` has something to say about."""

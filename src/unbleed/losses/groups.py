@@ -26,6 +26,7 @@ class TokenGroups:
     modifier_entity: Tensor  # long (modifier,)
     prompt: Tensor  # bool (batch, token): the prompt's own pieces, without start, end and padding
     padded_with_end: Tensor  # bool (batch,): padding repeats the end token (SD 1) rather than "!" (SD 2)
+    chunks: int = 1  # sequences of equal length that the tokens are, each with a start and an end of its own
 
     @property
     def tokens(self) -> int:
@@ -62,6 +63,7 @@ class TokenGroups:
             modifier_entity=new_entity[self.modifier_entity[keep_modifier]],
             prompt=self.prompt[index],
             padded_with_end=self.padded_with_end[index],
+            chunks=self.chunks,
         )
 
     def only(self, keep: Tensor) -> TokenGroups:
@@ -78,7 +80,7 @@ class TokenGroups:
 
     def to(self, device: torch.device) -> TokenGroups:
         moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
-        return TokenGroups(images=self.images, **moved)
+        return replace(self, **moved)
 
 
 def group_tokens(prompts: Sequence[PromptTokens]) -> TokenGroups:
@@ -108,4 +110,5 @@ def group_tokens(prompts: Sequence[PromptTokens]) -> TokenGroups:
         modifier_entity=torch.tensor(modifier_entity, dtype=torch.long),
         prompt=rows([row(tokens.own) for tokens in prompts]),
         padded_with_end=torch.tensor([tokens.padded_with_end for tokens in prompts], dtype=torch.bool),
+        chunks=prompts[0].chunks if prompts else 1,
     )

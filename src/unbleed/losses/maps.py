@@ -49,11 +49,13 @@ def smooth(maps: Tensor, sigma: float) -> Tensor:
 def renormalise(maps: Tensor, groups: TokenGroups, kept: Kept = "auto", temperature: float = 100.0) -> Tensor:
     """Return Z(A), (batch, token, height, width): the softmax over the kept tokens, 0 at the others.
 
-    `kept="padding"` drops the start token and the last position only; `"words"` keeps the prompt's own pieces only;
+    `kept="padding"` drops the start token and the last position only (of each chunk of a long prompt); `"words"` keeps the
+    prompt's own pieces only;
     `"auto"` chooses the first where padding repeats the end token (SD 1), the second where it does not (SD 2).
     """
-    position = torch.arange(groups.tokens, device=maps.device)
-    all_but_ends = ((position > 0) & (position < groups.tokens - 1)).expand_as(groups.prompt)
+    side = groups.tokens // groups.chunks
+    position = torch.arange(groups.tokens, device=maps.device) % side
+    all_but_ends = ((position > 0) & (position < side - 1)).expand_as(groups.prompt)
     if kept == "auto":
         mask = torch.where(groups.padded_with_end[:, None], all_but_ends, groups.prompt)
     else:

@@ -41,3 +41,4 @@ class Parsed:
     prompt: str
     entities: list[Entity]
     left_out: tuple[tuple[Span, str], ...] = ()  # nouns that are no entities, each with the reason
+    learnt: tuple[str, ...] = ()  # words of textual inversion that count as one, see `parse`

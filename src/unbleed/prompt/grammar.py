@@ -7,15 +7,25 @@ cat is red", "a cat that is red", "painted red"); and what it is made of or dres
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from . import lexicon
-from .entities import Entity, Parsed, Span
+from .entities import Entity, Parsed
+from .tree import Node, nodes_of
 from .words import Readable
 
 if TYPE_CHECKING:
-    from spacy.tokens import Doc, Token
+    from spacy.tokens import Doc
+
+
+class Said(NamedTuple):
+    """The adjectives in a clause, known by its predicate."""
+
+    of_subject: list[Node]
+    of_objects: list[Node]  # of the objects, if the clause has any, else of the subject
+    objects: list[Node]
 
 
 class Tree(Protocol):
@@ -26,9 +36,9 @@ class Tree(Protocol):
     SUBJECTS: frozenset[str]
     RELATIVE: frozenset[str]
 
-    def preposition(self, noun: Token) -> Token | None: ...
-    def behind(self, token: Token) -> Iterator[tuple[Token, Token]]: ...
-    def said_of(self, clause: Token, noun: Token) -> Iterator[Token]: ...
+    def preposition(self, noun: Node) -> Node | None: ...
+    def behind(self, node: Node) -> Iterator[tuple[Node, Node]]: ...
+    def said(self, clause: Node) -> Said: ...
 
 
 class Universal:
@@ -41,24 +51,21 @@ class Universal:
     SUBJECTS = frozenset({"nsubj", "nsubj:pass", "nsubj:outer"})
     RELATIVE = frozenset({"acl:relcl", "acl"})
 
-    def preposition(self, noun: Token) -> Token | None:
-        return next((child for child in noun.lefts if child.dep_ == "case" and child.pos_ != "PART"), None)
+    def preposition(self, noun: Node) -> Node | None:
+        return next((child for child in noun.lefts if child.dep == "case" and child.pos != "PART"), None)
 
-    def behind(self, token: Token) -> Iterator[tuple[Token, Token]]:
+    def behind(self, node: Node) -> Iterator[tuple[Node, Node]]:
         """Yield (preposition, noun) of what hangs on a noun or verb by a preposition."""
-        for child in token.children:
-            if child.dep_.split(":")[0] in ("nmod", "obl") and (preposition := self.preposition(child)) is not None:
+        for child in node.children:
+            if child.dep.split(":")[0] in ("nmod", "obl") and (preposition := self.preposition(child)) is not None:
                 yield preposition, child
 
-    def said_of(self, clause: Token, noun: Token) -> Iterator[Token]:
-        """Yield the adjectives that a clause, known by its predicate, says of its subject or of what was made so."""
-        if any(child.dep_ == "cop" for child in clause.children):
-            if clause.pos_ in ("ADJ", "VERB") or clause.lower_ in lexicon.COLOURS:
-                yield clause
-        else:
-            made = [child for child in clause.children if child.dep_ == "obj"]
-            if not made or noun in made:  # "the cat looks red", "a man paints the wall red"
-                yield from (child for child in clause.children if child.dep_ == "xcomp" and child.pos_ == "ADJ")
+    def said(self, clause: Node) -> Said:
+        children = clause.children
+        if any(child.dep == "cop" for child in children):
+            return Said([clause] if clause.pos in ("ADJ", "VERB") or clause.lower in lexicon.COLOURS else [], [], [])
+        looks = [child for child in children if child.dep == "xcomp" and child.pos == "ADJ"]
+        return Said([], looks, [child for child in children if child.dep == "obj"])
 
 
 class ClearNLP:
@@ -69,23 +76,21 @@ class ClearNLP:
     SUBJECTS = frozenset({"nsubj", "nsubjpass"})
     RELATIVE = frozenset({"relcl", "acl"})
 
-    def preposition(self, noun: Token) -> Token | None:
-        return noun.head if noun.dep_ == "pobj" else None
+    def preposition(self, noun: Node) -> Node | None:
+        return noun.head if noun.dep == "pobj" else None
 
-    def behind(self, token: Token) -> Iterator[tuple[Token, Token]]:
-        for preposition in token.children:
-            if preposition.dep_ in ("prep", "agent"):
-                yield from ((preposition, noun) for noun in preposition.children if noun.dep_ == "pobj")
+    def behind(self, node: Node) -> Iterator[tuple[Node, Node]]:
+        for preposition in node.children:
+            if preposition.dep in ("prep", "agent"):
+                yield from ((preposition, noun) for noun in preposition.children if noun.dep == "pobj")
 
-    def said_of(self, clause: Token, noun: Token) -> Iterator[Token]:
-        made = [child for child in clause.children if child.dep_ == "dobj"]
-        for child in clause.children:
-            if (
-                child.dep_ == "acomp"
-                or (child.dep_ == "attr" and child.pos_ == "ADJ")
-                or (child.dep_ == "oprd" and (not made or noun in made))
-            ):
-                yield child
+    def said(self, clause: Node) -> Said:
+        children = clause.children
+        return Said(
+            [child for child in children if child.dep == "acomp" or (child.dep == "attr" and child.pos == "ADJ")],
+            [child for child in children if child.dep == "oprd"],
+            [child for child in children if child.dep == "dobj"],
+        )
 
 
 def tree_of(labels: frozenset[str]) -> Tree:
@@ -102,148 +107,156 @@ _DESCRIBING = frozenset({"ADJ", "NOUN", "PROPN", "VERB", "X"})
 
 def entities_of(doc: Doc, tree: Tree, text: Readable) -> Parsed:
     """Return the entities of a parsed text, in its order, and the nouns that are none, each with the reason."""
-    nouns = [token for token in doc if is_noun(token, tree)]
-    modifiers = {noun: modifiers_of(noun, tree) for noun in nouns}
-    taken = {word for words in modifiers.values() for word in words}
-
-    def span(first: Token, last: Token) -> Span:
-        return text.span(first.idx, last.idx + len(last))
-
-    entities, left_out = [], []
-    for noun in nouns:
-        if noun in taken:
-            continue
-        if reason := why_not(noun, modifiers[noun], tree):
-            left_out.append((span(noun, noun), reason))
-        else:
-            last = noun
-            for child in noun.rights:  # "New York"
-                if child.i == last.i + 1 and child.dep_ in tree.PART_OF_NAME:
-                    last = child
-            words = tuple(span(word, word) for word in modifiers[noun])
-            entities.append(Entity(span(noun, last), words, count_of(noun, tree)))
-    return Parsed(text.prompt, entities, tuple(left_out))
+    return _Rules(nodes_of(doc), tree).entities(text)
 
 
-def is_noun(token: Token, tree: Tree) -> bool:
-    """Return whether a word is the head of a noun phrase."""
-    if token.dep_ in _MODIFYING or token.dep_ in tree.PART_OF_NAME or not any(map(str.isalnum, token.text)):
-        return False
-    if token.dep_ == "nmod" and token.i < token.head.i and tree.preposition(token) is None:
-        return False
-    if token.pos_ in ("NOUN", "PROPN"):
-        return True
-    return token.pos_ in ("ADJ", "VERB", "X") and any(child.dep_ == "det" for child in token.lefts)
+class _Rules:
+    """The rules on one text. What many nouns ask of one word, such as their common verb, is answered once."""
+
+    def __init__(self, nodes: Sequence[Node], tree: Tree) -> None:
+        self.nodes, self.tree = nodes, tree
+        self.behind = functools.cache(lambda node: list(tree.behind(node)))
+        self.said = functools.cache(tree.said)
+        self.stuff = functools.cache(self._stuff)
+        self.first: dict[Node, Node] = {}  # of what "and" joins, the first: "the cat and the dog are red"
+        self.in_style: dict[Node, bool] = {}  # "style" stands above
+        for node in sorted(nodes, key=lambda node: node.depth):
+            above = node.head
+            joined = node.dep == "conj" and above.pos in ("NOUN", "PROPN")
+            self.first[node] = self.first.get(above, above) if joined else node
+            self.in_style[node] = above is not node and (above.lower == "style" or self.in_style.get(above, False))
+
+    def entities(self, text: Readable) -> Parsed:
+        nouns = [node for node in self.nodes if self.is_noun(node)]
+        modifiers = {noun: self.modifiers(noun) for noun in nouns}
+        taken = {word for words in modifiers.values() for word in words}
+        entities, left_out = [], []
+        for noun in nouns:
+            if noun in taken:
+                continue
+            if reason := self.why_not(noun, modifiers[noun]):
+                left_out.append((text.span(noun.start, noun.end), reason))
+            else:
+                last = noun
+                for child in noun.rights:  # "New York"
+                    if child.i == last.i + 1 and child.dep in self.tree.PART_OF_NAME:
+                        last = child
+                words = tuple(text.span(word.start, word.end) for word in modifiers[noun])
+                entities.append(Entity(text.span(noun.start, last.end), words, self.count(noun)))
+        return Parsed(text.prompt, entities, tuple(left_out), text.learnt)
+
+    def is_noun(self, node: Node) -> bool:
+        """Return whether a word is the head of a noun phrase."""
+        if node.dep in _MODIFYING or node.dep in self.tree.PART_OF_NAME or not any(map(str.isalnum, node.text)):
+            return False
+        if node.dep == "nmod" and node.i < node.head.i and self.tree.preposition(node) is None:
+            return False
+        if node.pos in ("NOUN", "PROPN"):
+            return True
+        return node.pos in ("ADJ", "VERB", "X") and any(child.dep == "det" for child in node.lefts)
+
+    def modifiers(self, noun: Node) -> list[Node]:
+        found: set[Node] = set()
+        for child in noun.children:
+            if self._modifies(child, noun):
+                found.update(self._with_its_own(child))
+        for clause in self._clauses_about(noun):
+            said = self.said(clause)
+            of_noun = said.of_objects if not said.objects or noun in said.objects else []  # "a man paints the wall red"
+            for word in (*said.of_subject, *of_noun):
+                if word.lower not in lexicon.POINTING:
+                    found.update(self._with_its_own(word))
+            found.update(self.stuff(clause))
+        for preposition, colour in self.behind(noun):
+            if preposition.lower == "in" and colour.lower in lexicon.COLOURS:
+                found.update(self._with_its_own(colour))
+        found.discard(noun)
+        return sorted(found, key=lambda node: node.i)
+
+    def _modifies(self, child: Node, head: Node) -> bool:
+        if child.dep not in self.tree.MODIFIERS or child.lower in lexicon.POINTING or child.pos not in _DESCRIBING:
+            return False
+        if child.dep in ("nmod", "acl"):  # "a hat" in "cat with a hat" is no modifier, "sliced" before an apple is one
+            return child.i < head.i and self.tree.preposition(child) is None
+        return child.i < head.i or child.dep == "amod"
+
+    def _with_its_own(self, word: Node) -> Iterator[Node]:
+        """Yield a modifier, those before it that are its own ("dark" of green) and what "and" joins to it."""
+        waiting = [word]  # no recursion: chains can be as long as a prompt
+        while waiting:
+            word = waiting.pop()
+            yield word
+            for child in word.children:
+                shade = child.dep == "advmod" and child.lower in lexicon.SHADES
+                own = child.i < word.i and (shade or self._modifies(child, word))
+                joined = child.dep == "conj" and child.pos in _DESCRIBING
+                if own or (joined and not any(c.dep in self.tree.SUBJECTS or c.dep == "det" for c in child.children)):
+                    waiting.append(child)
+
+    def _clauses_about(self, noun: Node) -> Iterator[Node]:
+        """Yield the heads of the clauses that say how a noun is: it is their subject, or they hang on it."""
+        first, subjects = self.first[noun], self.tree.SUBJECTS
+        if first.dep in subjects or noun.dep in ("obj", "dobj"):
+            yield first.head if first.dep in subjects else noun.head
+        for child in noun.rights:
+            if child.dep in self.tree.RELATIVE and not any(
+                c.dep in subjects and c.pos in ("NOUN", "PROPN") for c in child.children
+            ):
+                yield child
+
+    def _stuff(self, verb: Node) -> list[Node]:
+        """Return what a verb says that its nouns are made of, and the colours they are dressed in."""
+        found: list[Node] = []
+        for preposition, stuff in self.behind(verb):
+            made = verb.lower in lexicon.MAKING and preposition.lower in ("of", "from", "out")
+            dressed = verb.lower in lexicon.DRESSING and stuff.lower in lexicon.COLOURS
+            if (made or dressed) and not any(self._modifies(child, stuff) for child in stuff.children):
+                found += self._with_its_own(stuff)
+        return found
+
+    def why_not(self, noun: Node, modifiers: Sequence[Node]) -> str | None:
+        """Return why a noun is nothing that could be in the picture, None if it could."""
+        word, before = noun.lower, self.tree.preposition(noun)
+        of = any(preposition.lower == "of" for preposition, _ in self.behind(noun))
+        shows = any(child.lower in ("showing", "depicting", "featuring") for child in noun.rights)
+        if word in lexicon.PICTURES and (of or shows or _is_tag(noun)):
+            return "names the picture"
+        if word in lexicon.GROUPS and of:
+            return "counts what follows"
+        if word in lexicon.SIDES and before is not None and before.lower != "with" and (of or not modifiers):
+            return "names a side"
+        if before is None and _is_tag(noun) and any(node.lower in lexicon.STYLE for node in (noun, *noun.children)):
+            return "names a style"
+        if before is not None and before.lower == "by" and noun.pos == "PROPN":
+            return "names an artist"
+        if word in lexicon.STAND_INS:
+            return "stands for another word"
+        if word in lexicon.NO_THINGS or word == "style" or (word in lexicon.BACKGROUNDS and not modifiers):
+            return "shows nothing"
+        if self.in_style[noun] or (before is not None and _above(noun).lower == "depth"):
+            return "names a style"
+        return None
+
+    def count(self, noun: Node) -> int | None:
+        """Return how many of it are asked for: "two", "2", "a pair of"; None where nothing is said."""
+        for child in noun.children:
+            if child.dep == "nummod":
+                number = lexicon.NUMBERS.get(child.lower)
+                return number or (int(child.text) if child.text.isdecimal() and len(child.text) < 4 else None)
+        above = _above(noun)
+        if above is not noun and self.tree.preposition(noun) is not None and above.lower in ("pair", "couple"):
+            return 2
+        return None
 
 
-def modifiers_of(noun: Token, tree: Tree) -> list[Token]:
-    found: set[Token] = set()
-    for child in noun.children:
-        if _modifies(child, noun, tree):
-            found.update(_with_its_own(child, tree))
-    for clause in _clauses_about(noun, tree):
-        for word in tree.said_of(clause, noun):
-            if word.lower_ not in lexicon.POINTING:
-                found.update(_with_its_own(word, tree))
-    found.update(_stuff_of(noun, tree))
-    found.discard(noun)
-    return sorted(found, key=lambda token: token.i)
-
-
-def _modifies(child: Token, head: Token, tree: Tree) -> bool:
-    if child.dep_ not in tree.MODIFIERS or child.lower_ in lexicon.POINTING or child.pos_ not in _DESCRIBING:
-        return False
-    if child.dep_ in ("nmod", "acl"):  # "a hat" in "cat with a hat" is no modifier, "sliced" before an apple is one
-        return child.i < head.i and tree.preposition(child) is None
-    return child.i < head.i or child.dep_ == "amod"
-
-
-def _with_its_own(word: Token, tree: Tree) -> Iterator[Token]:
-    """Yield a modifier, those before it that are its own ("dark" of green) and what "and" joins to it."""
-    waiting = [word]  # no recursion: chains can be as long as a prompt
-    while waiting:
-        word = waiting.pop()
-        yield word
-        for child in word.children:
-            shade = child.dep_ == "advmod" and child.lower_ in lexicon.SHADES
-            own = child.i < word.i and (shade or _modifies(child, word, tree))
-            joined = child.dep_ == "conj" and child.pos_ in _DESCRIBING
-            if own or (joined and not any(c.dep_ in tree.SUBJECTS or c.dep_ == "det" for c in child.children)):
-                waiting.append(child)
-
-
-def _clauses_about(noun: Token, tree: Tree) -> Iterator[Token]:
-    """Yield the heads of the clauses that say how a noun is: it is their subject, or they hang on it."""
-    first = noun
-    while first.dep_ == "conj" and first.head.pos_ in ("NOUN", "PROPN"):  # "the cat and the dog are red"
-        first = first.head
-    if first.dep_ in tree.SUBJECTS or noun.dep_ in ("obj", "dobj"):
-        yield first.head if first.dep_ in tree.SUBJECTS else noun.head
-    for child in noun.rights:
-        if child.dep_ in tree.RELATIVE and not any(
-            c.dep_ in tree.SUBJECTS and c.pos_ in ("NOUN", "PROPN") for c in child.children
-        ):
-            yield child
-
-
-def _stuff_of(noun: Token, tree: Tree) -> Iterator[Token]:
-    """Yield what a noun is made of, and the colours it is dressed in."""
-    for verb in _clauses_about(noun, tree):
-        for preposition, stuff in tree.behind(verb):
-            made = verb.lower_ in lexicon.MAKING and preposition.lower_ in ("of", "from", "out")
-            dressed = verb.lower_ in lexicon.DRESSING and stuff.lower_ in lexicon.COLOURS
-            if (made or dressed) and not any(_modifies(child, stuff, tree) for child in stuff.children):
-                yield from _with_its_own(stuff, tree)
-    for preposition, colour in tree.behind(noun):
-        if preposition.lower_ == "in" and colour.lower_ in lexicon.COLOURS:
-            yield from _with_its_own(colour, tree)
-
-
-def why_not(noun: Token, modifiers: Sequence[Token], tree: Tree) -> str | None:
-    """Return why a noun is nothing that could be in the picture, None if it could."""
-    word = noun.lower_
-    of = [below for preposition, below in tree.behind(noun) if preposition.lower_ == "of"]
-    shows = any(child.lower_ in ("showing", "depicting", "featuring") for child in noun.rights)
-    before = tree.preposition(noun)
-    if word in lexicon.PICTURES and (of or shows or _is_tag(noun)):
-        return "names the picture"
-    if word in lexicon.GROUPS and of:
-        return "counts what follows"
-    if word in lexicon.SIDES and before is not None and before.lower_ != "with" and (of or not modifiers):
-        return "names a side"
-    if before is None and _is_tag(noun) and any(token.lower_ in lexicon.STYLE for token in (noun, *noun.children)):
-        return "names a style"
-    if before is not None and before.lower_ == "by" and noun.pos_ == "PROPN":
-        return "names an artist"
-    if word in lexicon.STAND_INS:
-        return "stands for another word"
-    if word in lexicon.NO_THINGS or word == "style" or (word in lexicon.BACKGROUNDS and not modifiers):
-        return "shows nothing"
-    if any(token.lower_ == "style" for token in noun.ancestors) or (before is not None and _above(noun, tree) == "depth"):
-        return "names a style"
-    return None
-
-
-def _above(noun: Token, tree: Tree) -> str:
+def _above(noun: Node) -> Node:
     """Return the word that a noun hangs on by its preposition."""
     above = noun.head
-    while above.dep_ in ("prep", "case"):
+    while above.dep in ("prep", "case") and above.head is not above:
         above = above.head
-    return above.lower_
+    return above
 
 
-def _is_tag(noun: Token) -> bool:
+def _is_tag(noun: Node) -> bool:
     """Return whether a noun stands without an article between commas or at an end."""
-    return not any(child.dep_ in ("det", "nsubj", "nummod") for child in noun.children)
-
-
-def count_of(noun: Token, tree: Tree) -> int | None:
-    """Return how many of it are asked for: "two", "2", "a pair of"; None where nothing is said."""
-    for child in noun.children:
-        if child.dep_ == "nummod":
-            number = lexicon.NUMBERS.get(child.lower_)
-            return number or (int(child.text) if child.text.isdecimal() and len(child) < 4 else None)
-    above = noun.head
-    if above.lower_ in ("pair", "couple") and any(below == noun for _, below in tree.behind(above)):
-        return 2
-    return None
+    return not any(child.dep in ("det", "nsubj", "nummod") for child in noun.children)

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import functools
+import threading
 import warnings
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
 from .entities import Parsed
 from .grammar import Tree, entities_of, tree_of
-from .words import Readable, readable
+from .words import readable
 
 if TYPE_CHECKING:
     from spacy.language import Language
-    from spacy.tokens import Doc
 
 WEIGHTS = Path(__file__).parent / "weights"
 BATCH = 64
+ZONE = 1024  # prompts after which words are forgotten
+
+
+_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -28,30 +33,29 @@ class Parser:
 
     pipeline: Language
     tree: Tree
+    own: bool = False  # loaded here, and used by nobody else
 
-    def read(self, prompts: Iterable[str]) -> Iterator[Parsed]:
-        """Yield what each prompt says."""
-        texts = [readable(prompt) for prompt in prompts]
-        docs = self.pipeline.pipe((text.text for text in texts), batch_size=BATCH)
-        for text, doc in zip(texts, docs, strict=True):
-            yield self._parsed(text, doc)
+    def read(self, prompts: Sequence[str], learnt: Sequence[str] = ()) -> list[Parsed]:
+        """Return what each prompt says."""
+        return [one for first in range(0, len(prompts), ZONE) for one in self._read(prompts[first : first + ZONE], learnt)]
 
-    def _parsed(self, text: Readable, doc: Doc) -> Parsed:
-        join_hyphens(doc)
-        return entities_of(doc, self.tree, text)
+    def _read(self, prompts: Sequence[str], learnt: Sequence[str]) -> list[Parsed]:
+        texts = [readable(prompt, learnt) for prompt in prompts]
+        with self._forgetting():
+            docs = self.pipeline.pipe([text.text for text in texts], batch_size=BATCH)
+            return [entities_of(doc, self.tree, text) for text, doc in zip(texts, docs, strict=True)]
 
+    @contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        """Let spaCy forget the words that it meets, which it would otherwise keep for ever.
 
-def join_hyphens(doc: Doc) -> None:
-    """Make one word of what hyphens join: "t-shirt" is one thing, however the pipeline cuts it."""
-    with doc.retokenize() as retokenizer:
-        start = 0
-        while start < len(doc):
-            end = start + 1
-            while end < len(doc) and not doc[end - 1].whitespace_ and "-" in (doc[end - 1].text, doc[end].text):
-                end += 1
-            if end - start > 1:
-                retokenizer.merge(doc[start:end])
-            start = end
+        Documents of the pipeline that somebody else makes meanwhile would break, so pipelines of the user's are left alone.
+        """
+        if not self.own:
+            yield
+            return
+        with _LOCK, self.pipeline.memory_zone():
+            yield
 
 
 @functools.cache
@@ -71,7 +75,7 @@ def load(name: str | None = None) -> Parser:
         raise ModelError(
             f'parser "{name}" cannot be loaded ({reason}); name an installed spaCy pipeline or its folder'
         ) from error
-    return of(pipeline)
+    return replace(of(pipeline), own=True)
 
 
 def of(pipeline: Any) -> Parser:

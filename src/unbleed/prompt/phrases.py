@@ -28,22 +28,24 @@ def noun_phrases(parsed: Parsed) -> list[Span]:
     A phrase is an entity with its article. Entities between which there stands a preposition and nothing else make one
     more, as far as the chain of them goes. The whole prompt is not among them.
     """
-    words = split(parsed.prompt)
+    return [Span(a, b, parsed.prompt[a:b]) for a, b in phrase_places(parsed)]
+
+
+def phrase_places(parsed: Parsed) -> list[Place]:
+    """Return where the noun phrases stand, see `noun_phrases`; their texts can be as long together as the prompt squared."""
+    words = split(parsed.prompt, parsed.learnt)
     starts = [word.start for word in words]
-
-    def between(first: int, last: int) -> list[Span]:
-        return words[bisect_left(starts, first) : bisect_left(starts, last)]
-
     single = [_with_article(entity, words, starts) for entity in parsed.entities]
     chains: list[Place] = []
     behind: Place | None = None  # the chain that begins with the entity behind
     for number, (start, end) in reversed(list(enumerate(single))):
-        joints = between(end, single[number + 1][0]) if behind else []
-        joined = len(joints) == 1 and joints[0].text.lower() in _JOINING
+        after = bisect_left(starts, end)
+        joints = bisect_left(starts, single[number + 1][0]) - after if behind else 0
+        joined = joints == 1 and words[after].text.lower() in _JOINING
         behind = (start, behind[1] if behind and joined else end)
         chains.append(behind)
-    found = [place for place in {*single, *chains} if 1 < len(between(*place)) < len(words)]
-    return [Span(a, b, parsed.prompt[a:b]) for a, b in sorted(found, key=lambda place: (place[0], -place[1]))]
+    count = {place: bisect_left(starts, place[1]) - bisect_left(starts, place[0]) for place in {*single, *chains}}
+    return sorted((place for place, own in count.items() if 1 < own < len(words)), key=lambda place: (place[0], -place[1]))
 
 
 def phrases_of(parsed: Parsed) -> list[str]:
@@ -55,7 +57,7 @@ def phrases_of(parsed: Parsed) -> list[str]:
 
     An entity whose words stand apart, as the user can name them, is called by them alone.
     """
-    words = split(parsed.prompt)
+    words = split(parsed.prompt, parsed.learnt)
     starts = [word.start for word in words]
     texts = []
     for entity in parsed.entities:

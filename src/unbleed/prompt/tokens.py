@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from ..errors import PromptError
+from .alignment import Find, aligned, counterparts
 from .entities import Entity, Parsed, Span
-from .phrases import noun_phrases
+from .phrases import phrase_places
 from .words import split
 
 Positions = tuple[int, ...]
 LONGEST = 512  # of a tokenizer that does not say how much its encoder reads (T5)
+
+
+def as_it_is(text: str) -> str:
+    return text
 
 
 @dataclass(frozen=True)
@@ -25,15 +30,23 @@ class Encoder:
     length: int | None = None  # tokens that it is given; without it, what the tokenizer says
     template: str = "{}"  # what stands around the prompt
     cut: tuple[int, int] = (0, 0)  # positions of its sequence that the denoiser does not get to see
-    lower: bool = False  # the prompt is given in lower case
+    chunks: int = 1  # sequences of `length` tokens, one after another, each with a start and an end of its own
+    written: Callable[[str], str] = as_it_is  # from the prompt to the text that the tokenizer is given
+    argument: str = "prompt"  # of encode_prompt: where a text of its own would be
+    own: Parsed | None = None  # that text, where it is another than the prompt
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one sequence."""
+        return self.length or min(self.tokenizer.model_max_length, LONGEST)
 
 
 @dataclass(frozen=True)
 class PromptTokens:
-    """Positions in the sequence that the denoiser attends to: that of one encoder, or of several one behind the other.
+    """Positions in the sequence that the denoiser attends to: that of one encoder, or of several one after another.
 
     `entities[i]` says where entity i's noun and its modifiers stand. An entity whose noun lies past the last position of
-    every encoder is in `dropped` instead, a modifier that does is in `cut`.
+    every encoder is in `dropped` instead, a modifier that does is in `cut`; so are those that no encoder is given.
     """
 
     pieces: tuple[str, ...]  # of the whole sequence, padding included
@@ -46,6 +59,15 @@ class PromptTokens:
     padded_with_end: bool  # SD 1 pads with the end token, SD 2 with "!"
     cut: tuple[Span, ...] = ()
     phrases: tuple[tuple[str, Positions], ...] = ()  # noun phrases, see `noun_phrases`, as far as an encoder reads
+    chunks: int = 1  # of equal length, each with a start at its first position and an end of its own
+    removed: tuple[Span, ...] = ()  # words of entities that are not in the text that the encoders are given
+
+    @property
+    def ends(self) -> Positions:
+        """The position of the first end token of each chunk."""
+        side = len(self.pieces) // self.chunks
+        last = {p // side: p for p in self.own}
+        return (self.end, *(last.get(chunk, chunk * side) + 1 for chunk in range(1, self.chunks)))
 
 
 @dataclass(frozen=True)
@@ -54,25 +76,29 @@ class _Segment:
 
     pieces: tuple[str, ...]
     places: tuple[tuple[int, int], ...]  # characters of each of the prompt's pieces, also of those that were cut off
-    first: int  # position of the first piece
-    end: int  # position behind the last piece that is read
+    own: Sequence[int]  # the positions of those that were not
+    end: int  # position of the first end token
     padded_with_end: bool
+    find: Find  # from spans of the prompt to those of the text that was given
+    find_own: Find  # the same from spans of the encoder's own text
 
-    def positions(self, span: Span) -> Positions:
-        """Return the positions of a word's pieces, none of them if it was cut off or cut in two."""
+    def positions(self, span: Span | None) -> Positions:
+        """Return the positions of a word's pieces, none of them if it is not given, was cut off or cut in two."""
+        if span is None:
+            return ()
         last = bisect_left(self.places, (span.end, 0))
         first = last
         while first and self.places[first - 1][1] > span.start:
             first -= 1
-        found = tuple(range(self.first + first, self.first + last))
-        return found if not found or found[-1] < self.end else ()
+        return tuple(self.own[first:last]) if last <= len(self.own) else ()
 
 
 def locate(parsed: Parsed, *encoders: Any) -> PromptTokens:
     """Return where the pieces of the entities of `parsed` stand, for one text encoder or several.
 
-    An encoder is an `Encoder`, or a tokenizer of transformers. The sequences of several are taken as joined one behind the
-    other in this order (SD3: CLIP, then T5); a word then stands in each of them.
+    An encoder is an `Encoder`, or a tokenizer of transformers. The sequences of several are taken as joined one after the
+    other in this order (SD3: CLIP, then T5); a word then stands in each of them. Where an encoder has a text of its own,
+    entities are looked up in it by their names, and those that it alone has are added.
 
     The positions are found by the characters that each piece covers, so repeated words, words of several pieces,
     `&`, hyphens and capitals need no rule of their own.
@@ -84,14 +110,19 @@ def locate(parsed: Parsed, *encoders: Any) -> PromptTokens:
         parsed.prompt.encode("utf-8")
     except UnicodeEncodeError as error:
         raise PromptError(f"the prompt is no valid text at character {error.start}; remove the lone surrogate there") from None
-    segments = [_segment(parsed.prompt, e if isinstance(e, Encoder) else Encoder(e)) for e in encoders]
+    found = [_segment(parsed, e if isinstance(e, Encoder) else Encoder(e)) for e in encoders]
+    segments = [segment for segment, _ in found]
     starts = [sum(len(s.pieces) for s in segments[:number]) for number in range(len(segments))]
 
-    def positions(span: Span) -> Positions:
-        return tuple(start + p for start, segment in zip(starts, segments, strict=True) for p in segment.positions(span))
+    chunks = max((e.chunks for e in encoders if isinstance(e, Encoder)), default=1)
 
-    kept, dropped, cut, places = [], [], [], []
+    def positions(span: Span) -> Positions:
+        return tuple(start + p for start, s in zip(starts, segments, strict=True) for p in s.positions(s.find(span)))
+
+    kept, dropped, cut, places, removed = [], [], [], [], []
     for entity in parsed.entities:
+        spans = (entity.noun_span, *entity.modifier_spans)
+        removed += [span for span in spans if not any(segment.find(span) for segment in segments)]
         noun = positions(entity.noun_span)
         if not noun:
             dropped.append(entity)
@@ -99,25 +130,48 @@ def locate(parsed: Parsed, *encoders: Any) -> PromptTokens:
         kept.append(entity)
         cut += [span for span in entity.modifier_spans if not positions(span)]
         places.append((noun, tuple(p for span in entity.modifier_spans if (p := positions(span)))))
+    for start, (segment, others) in zip(starts, found, strict=True):
+        for entity in others:
+            noun, *modifiers = (
+                tuple(start + p for p in segment.positions(segment.find_own(span)))
+                for span in (entity.noun_span, *entity.modifier_spans)
+            )
+            (kept if noun else dropped).append(entity)
+            places += [(noun, tuple(filter(None, modifiers)))] if noun else []
     return PromptTokens(
         pieces=tuple(chain.from_iterable(s.pieces for s in segments)),
         entities=tuple(places),
         kept=kept,
         dropped=dropped,
-        words=tuple((span.text, p) for span in split(parsed.prompt) if (p := positions(span))),
-        own=tuple(start + p for start, s in zip(starts, segments, strict=True) for p in range(s.first, s.end)),
+        words=tuple((span.text, p) for span in split(parsed.prompt, parsed.learnt) if (p := positions(span))),
+        own=tuple(start + p for start, s in zip(starts, segments, strict=True) for p in s.own),
         end=segments[0].end,
         padded_with_end=all(s.padded_with_end for s in segments),
         cut=tuple(cut),
-        phrases=tuple((span.text, p) for span in noun_phrases(parsed) if (p := positions(span))),
+        phrases=tuple(
+            (parsed.prompt[a:b], p)
+            for a, b in phrase_places(parsed)
+            if (p := positions(Span(a, b, ""))) and len(p) < len(segments[0].pieces) // chunks - 1  # can be encoded alone
+        ),
+        chunks=chunks,
+        removed=tuple(sorted(removed)),
     )
 
 
-def _segment(prompt: str, encoder: Encoder) -> _Segment:
-    tokenizer, start = encoder.tokenizer, encoder.template.index("{}")
-    length = encoder.length or min(tokenizer.model_max_length, LONGEST)
-    text = encoder.template.replace("{}", _lowered(prompt) if encoder.lower else prompt, 1)
-    ids: list[int] = tokenizer(text, padding="max_length", max_length=length, truncation=True)["input_ids"]
+def _segment(parsed: Parsed, encoder: Encoder) -> tuple[_Segment, list[Entity]]:
+    """Return what the denoiser gets of an encoder, and the entities that its own text alone has."""
+    own = encoder.own or parsed
+    text = encoder.written(own.prompt)
+    find_own = aligned(own.prompt, text, parsed.learnt)
+    if encoder.own is None:
+        return _read(text, encoder, find_own, find_own), []
+    spans, others = counterparts(parsed, own)
+    return _read(text, encoder, lambda span: find_own(spans[span]) if span in spans else None, find_own), others
+
+
+def _read(prompt: str, encoder: Encoder, find: Find, find_own: Find) -> _Segment:
+    tokenizer, start, length = encoder.tokenizer, encoder.template.index("{}"), encoder.tokens
+    text = encoder.template.replace("{}", prompt, 1)
     whole = tokenizer(text, return_special_tokens_mask=True, return_offsets_mapping=tokenizer.is_fast, verbose=False)
     special: list[int] = whole["special_tokens_mask"]
     head = next((i for i, mark in enumerate(special) if not mark), len(special) - 1)  # T5 has no start token
@@ -132,21 +186,37 @@ def _segment(prompt: str, encoder: Encoder) -> _Segment:
         if start
         else range(len(places))
     )
-    first = head + (own[0] if own else 0)
+    if encoder.chunks > 1:
+        ids, read = _in_chunks(whole["input_ids"], head, behind, encoder)
+        end = min(head + len(own), length - tail)
+    else:
+        ids = tokenizer(text, padding="max_length", max_length=length, truncation=True)["input_ids"]
+        first = head + (own[0] if own else 0)
+        end = max(first, min(first + len(own), length - tail))
+        read = range(first, end)
     skipped = encoder.cut[1] - encoder.cut[0]
     pieces = tokenizer.convert_ids_to_tokens(ids)
     return _Segment(
         pieces=(*pieces[: encoder.cut[0]], *pieces[encoder.cut[1] :]),
         places=tuple((places[number][0] - start, places[number][1] - start) for number in own),
-        first=first - skipped,
-        end=max(first, min(first + len(own), length - tail)) - skipped,
+        own=[position - skipped for position in read],
+        end=end - skipped,
         padded_with_end=tokenizer.pad_token_id == tokenizer.eos_token_id,
+        find=find,
+        find_own=find_own,
     )
 
 
-def _lowered(text: str) -> str:
-    """Return the text in lower case, every letter in its place."""
-    return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
+def _in_chunks(ids: list[int], head: int, behind: int, encoder: Encoder) -> tuple[list[int], list[int]]:
+    """Return the tokens of all chunks, and the positions of the text's pieces among them: each chunk takes what fits."""
+    start, pieces, end, length = ids[:head], ids[head:behind], ids[behind:], encoder.tokens
+    room = length - len(start) - len(end)
+    chunked: list[int] = []
+    for chunk in range(encoder.chunks):
+        filled = [*start, *pieces[chunk * room : (chunk + 1) * room], *end]
+        chunked += [*filled, *[encoder.tokenizer.pad_token_id] * (length - len(filled))]
+    read = [piece // room * length + head + piece % room for piece in range(min(len(pieces), room * encoder.chunks))]
+    return chunked, read
 
 
 def _spelled(prompt: str, pieces: Sequence[str]) -> list[tuple[int, int]]:
