@@ -25,7 +25,6 @@ from unbleed.losses.maps import renormalise
 from unbleed.prompt import Encoder, Entity, PromptTokens, Span, locate, parse
 from unbleed.prompt import parser as parsers
 from unbleed.prompt.alignment import aligned
-from unbleed.prompt.phrases import noun_phrases
 from unbleed.prompt.weights import without_weights
 
 PROMPT = "a red cat and a blue bench"
@@ -436,10 +435,8 @@ def test_B10_reading_is_linear(prompt: str, tokenizer: CLIPTokenizer) -> None:
     def seconds(text: str) -> float:
         begun = time.process_time()
         parsed = parse(text)
-        noun_phrases(parse(text[:1000]))
         locate(parsed, tokenizer)
         return time.process_time() - begun
 
-    half = seconds(prompt[: len(prompt) // 2])
-    assert seconds(prompt) < 6 * half + 0.5  # the time of quadratic reading was 20 to 60 seconds
-    assert half < 10
+    quarter = seconds(prompt[: len(prompt) // 4])
+    assert seconds(prompt) < 10 * quarter + 1  # quadratic reading took 20 to 60 seconds
