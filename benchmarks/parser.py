@@ -7,9 +7,11 @@ named is left out. `--parser` measures another spaCy pipeline in the same way.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import random
 import re
+import resource
 import time
 from itertools import combinations, product
 from pathlib import Path
@@ -170,6 +172,52 @@ def anything(parser: Any, count: int = 10_000) -> dict[str, float]:
     return {"strings": count, "seconds": time.perf_counter() - begun, "slowest_microseconds_per_character": slowest * 1e6}
 
 
+def memory(parser: Any, count: int) -> dict[str, float]:
+    """Read so many random prompts of new words, and measure the memory of the process at the beginning, half way and at the
+    end, in MiB."""
+    rng = random.Random(1)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+
+    def prompt() -> str:
+        if rng.random() < 0.5:
+            return "".join(rng.choices(SIGNS, k=rng.randrange(80)))
+        new = ("".join(rng.choices(letters, k=rng.randrange(3, 12))) for _ in range(6))
+        words = [*rng.choices(WORDS, k=rng.randrange(8)), *new]
+        rng.shuffle(words)
+        return " ".join(words)
+
+    read = 0
+    found: dict[str, float] = {}
+    parse_all([prompt() for _ in range(2048)], parser=parser)  # what is loaded and allocated once
+    for share in ("beginning", "half way", "end"):
+        while read < {"beginning": 0, "half way": count // 2, "end": count}[share]:
+            parse_all([prompt() for _ in range(1000)], parser=parser)
+            read += 1000
+        gc.collect()
+        found[share] = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+    return {"prompts": read, **found}
+
+
+def linear(parser: Any) -> dict[str, list[float]]:
+    """Return the seconds of reading and locating long prompts of some kinds, at 8,000, 16,000 and 32,000 characters."""
+    tokenizer = AutoTokenizer.from_pretrained(WEIGHTS / "tokenizer")
+    kinds = {
+        '":" and digits': lambda n: ":" + "1" * n,
+        "the cat of": lambda n: "the cat of " * (n // 11),
+        "the cat and": lambda n: "the cat and " * (n // 12),
+        "a-a-": lambda n: "a-" * (n // 2),
+        "<<<": lambda n: "<" * n,
+        "cat,": lambda n: "cat, " * (n // 5),
+    }
+
+    def seconds(prompt: str) -> float:
+        begun = time.process_time()
+        locate(parse_all([prompt], parser=parser)[0], tokenizer)
+        return round(time.process_time() - begun, 2)
+
+    return {name: [seconds(made(n)) for n in (8000, 16_000, 32_000)] for name, made in kinds.items()}
+
+
 def pieces(texts: list[str], parser: Any, clip: Path, t5: Path | None) -> dict[str, dict[str, int]]:
     """Decode the pieces of every word of every entity, for CLIP, CLIP and T5 joined, and T5."""
     tokenizers = {"CLIP": AutoTokenizer.from_pretrained(clip), "T5": AutoTokenizer.from_pretrained(t5) if t5 else t5_of(texts)}
@@ -217,7 +265,11 @@ def main() -> None:
     options.add_argument("--parser", help="a spaCy pipeline in place of the embedded parser")
     options.add_argument("--clip", type=Path, default=WEIGHTS / "tokenizer", help="a CLIP tokenizer [the embedded model's]")
     options.add_argument("--t5", type=Path, help="a T5 tokenizer [one of its kind, learnt from the captions]")
+    options.add_argument("--fuzz", type=int, metavar="PROMPTS", help="measure only memory, over so many random prompts")
     given = options.parse_args()
+    if given.fuzz:
+        print(json.dumps({"memory": memory(given.parser, given.fuzz)}, indent=2))
+        return
     labelled = captions(given.captions)
     figures: dict[str, Any] = {"captions": agreement(labelled, given.parser)}
     figures["speed"] = speed([caption for caption, _ in labelled] * 10, given.parser)
@@ -230,6 +282,7 @@ def main() -> None:
     if given.treebank:
         figures["treebank"] = evaluate(parsers.load(given.parser).pipeline, given.treebank, "test")
     figures["anything"] = anything(given.parser)
+    figures["linear"] = linear(given.parser)
     print(json.dumps(figures, indent=2))
 
 
