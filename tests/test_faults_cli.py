@@ -5,24 +5,35 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image, PngImagePlugin
 
 import unbleed
-from unbleed import loading
-from unbleed.errors import ModelError, OutputError
+import unbleed.cli.text
+from unbleed import cli, loading
+from unbleed.bench.suites import suite
+from unbleed.cli import bench, bench_export, bench_import, bench_report, common, draw, emoji, look, study  # noqa: F401
+from unbleed.errors import BenchError, ModelError, OutputError, PromptError
 from unbleed.foreign import read_foreign
 from unbleed.recipes import Recipe, free_name, read_recipe, save
 
 PROMPT = "a red cat and a blue car"
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
 
 
 def picture_with(path: Path, **texts: str) -> Path:
@@ -285,3 +296,195 @@ def test_B15_a_model_is_here_only_if_nothing_must_be_fetched(tmp_path: Path, mon
     assert loading.is_here(str(tmp_path))
     for name in ("some/model", "", "\0", "x" * 5000, "//server/share", "\\\\server\\share", "a b"):
         assert not loading.is_here(name)
+
+
+# ----------------------------------------------------------------------------------------------- the command line
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run the command line in this process; return exit code, stdout and stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        code = cli._run([str(a) for a in arguments])
+        seen = capsys.readouterr()
+        return code, seen.out, seen.err
+
+    return call
+
+
+def test_I7_the_version_is_told_and_completion_is_offered(run: Any) -> None:
+    assert run("--version") == (0, f"unbleed {unbleed.__version__}\n", "")
+    assert "--install-completion" in run("--help")[1]
+
+
+def test_I7_an_argument_that_is_not_unicode_is_one_line(run: Any) -> None:
+    code, out, err = run("parse", "a red c\udcfft")
+    assert (code, out) == (2, "")
+    assert err == 'unbleed: argument 2, "a red c\\udcfft", is not Unicode; write it in UTF-8\n'
+
+
+def test_I7_a_run_prints_in_a_line() -> None:
+    pipe = unbleed.load("emoji", device="cpu")
+    pipe.set_progress_bar_config(disable=True)
+    with unbleed.guide(pipe, "syngen", record_maps=True) as seen:
+        pipe(PROMPT, num_inference_steps=2)
+    assert repr(seen).startswith("<Run of syngen: 1 prompts, 1 images guided in ")
+    assert len(repr(seen)) < 120
+
+
+EMPTY = [
+    *(["generate", PROMPT, option, ""] for option in ("--out", "--image", "--replay")),
+    *(["attention", PROMPT, "--out", ""], ["emoji", "sheet", "--out", ""], ["emoji", "train", "--out", ""]),
+    *(["bench", "run", "emoji-validation", option, ""] for option in ("--out", "--suite-dir")),
+    *(["bench", "report", ""], ["bench", "score", "", "--metrics", "oracle"], ["bench", "export", "", "--out", "x"]),
+]
+
+
+@pytest.mark.parametrize("arguments", EMPTY, ids=" ".join)
+def test_I2_an_empty_name_is_no_folder(run: Any, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "an empty name; name a file or a folder" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_I12_a_full_device_is_one_line() -> None:
+    command = [sys.executable, "-m", "unbleed", "methods", "--json"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "unbleed: the output cannot be written: No space left on device\n")
+
+
+@pytest.mark.parametrize("seconds", [0.4, 1.5])
+def test_I12_ctrl_c_in_the_first_seconds_is_one_line(seconds: float, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "unbleed", "generate", PROMPT, "--steps", "900", "--out", str(tmp_path)]
+    begun = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(seconds)
+    begun.send_signal(signal.SIGINT)
+    out, err = begun.communicate(timeout=60)
+    assert (begun.returncode, out, err) == (130, "", "unbleed: interrupted\n")
+
+
+def test_B15_signs_that_act_on_a_terminal_are_written_out(run: Any, tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    save(Image.new("RGB", (8, 8)), Recipe("a \x1b[31mred\x9b cat\u202e", entities="\x1b]0;title\x07", steps=2), path)
+    code, _, err = run("generate", "--replay", path, "--out", tmp_path / "y.png")
+    assert code == 2
+    assert "\x1b" not in err
+    assert "a \\x1b[31mred\\x9b cat\\u202e" in err
+    assert cli.printable("a\x1b[2J\u202eb\nc 👩\u200d🔬") == "a\\x1b[2J\\u202eb c 👩\u200d🔬"
+
+
+def test_B15_json_holds_no_sign_that_acts_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    common.print_json({"prompt": "\x1b[31m \x9b31m \x7f ü"})
+    out = capsys.readouterr().out
+    assert json.loads(out) == {"prompt": "\x1b[31m \x9b31m \x7f ü"}
+    assert not set("\x1b\x9b\x7f") & set(out)
+
+
+def test_B15_a_model_that_is_not_here_is_asked_for(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    path = save(Image.new("RGB", (8, 8)), Recipe(PROMPT, model="some/model", steps=2), tmp_path / "x.png")
+    code, _, err = run("generate", "--replay", path, "--out", tmp_path / "y.png")
+    assert code == 2
+    assert '--model "some/model", which is not on this machine; --replay fetches nothing' in err
+    assert run("generate", "--replay", path, "--model", "emoji", "--out", tmp_path / "y.png")[0] == 0
+    assert read_recipe(tmp_path / "y.png").model == "emoji"
+    assert "leave out steps" in run("generate", "--replay", path, "--model", "emoji", "--steps", 3)[2]
+
+
+def test_B8_names_are_cut_by_bytes(run: Any, tmp_path: Path) -> None:
+    assert common.slug("𝒳" * 70) == "𝒳" * 15
+    assert common.slug("a red cat") == "a-red-cat"
+    assert common.slug("!") == "picture"
+    code, out, _ = run(
+        "generate", f"a red cat {'𠀀' * 70}", "--entities", "cat", "--method", "none", "--steps", 2, "--out", tmp_path
+    )
+    assert code == 0
+    assert Path(out.strip()).exists()
+    code, _, err = run("generate", PROMPT, "--out", tmp_path / f"{'x' * 300}.png")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "File name too long" in err
+
+
+def test_I9_a_picture_of_another_program_is_drawn_from_what_it_says(run: Any, tmp_path: Path) -> None:
+    text = "a (red:1.2) cat\nNegative prompt: dog\nSteps: 2, Sampler: Euler a, CFG scale: 3, Seed: 7, Size: 64x128"
+    path = picture_with(tmp_path / "x.png", parameters=text)
+    with pytest.warns(unbleed.UnbleedWarning, match="is of AUTOMATIC1111.*seed.*not taken over: Sampler Euler a"):
+        code, out, _ = run("generate", "--replay", path, "--method", "none", "--steps", 3, "--json", "--out", tmp_path / "new")
+    assert code == 0
+    recipe = read_recipe(Path(json.loads(out)["images"][0]["path"]))
+    assert (recipe.prompt, recipe.negative_prompt, recipe.seed) == ("a red cat", "dog", 7)
+    assert (recipe.steps, recipe.guidance_scale, recipe.width, recipe.height) == (3, 3, 64, 128)
+
+
+def test_I9_lines_of_other_programs_are_understood_or_refused(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text('a blue bench\n--prompt "a red cat"\n')
+    assert [case.prompt for case in suite(str(file)).cases] == ["a blue bench", "a red cat"]
+    for line, message in (
+        ('--prompt "a red cat" --steps 20', "has --steps, an option of another program"),
+        ("--prompt a red cat", "has --prompt"),
+        ('--prompt "a red cat', "cannot be read as options"),
+        ("Negative prompt: blurry", "is what AUTOMATIC1111 writes after a prompt"),
+        ("Steps: 20, Sampler: Euler a", "is what AUTOMATIC1111 writes after a prompt"),
+    ):
+        file.write_text(f"a blue bench\n{line}\n")
+        with pytest.raises(BenchError, match="prompts.txt, line 2: ") as refused:
+            suite(str(file))
+        assert message in str(refused.value)
+
+
+def test_I13_scheduler_device_and_initial_image_are_in_the_recipe(run: Any, tmp_path: Path) -> None:
+    first = save(Image.new("RGB", (70, 64), "red"), Recipe(PROMPT), tmp_path / "first.png")
+    options = ["--image", first, "--strength", 0.5, "--scheduler", "euler", "--device", "cpu", "--steps", 4, "--method", "none"]
+    code, _, err = run("generate", PROMPT, *options, "--out", tmp_path / "a.png")
+    assert (code, err.count("warning")) == (0, 0)
+    assert pixels(tmp_path / "a.png").shape == (64, 64, 3)
+    recipe = read_recipe(tmp_path / "a.png")
+    assert (recipe.image, recipe.strength, recipe.scheduler) == (str(first), 0.5, "euler")
+    assert run("generate", "--replay", tmp_path / "a.png", "--out", tmp_path / "b.png")[0] == 0
+    assert np.array_equal(pixels(tmp_path / "a.png"), pixels(tmp_path / "b.png"))
+    save(Image.new("RGB", (70, 64), "blue"), Recipe(PROMPT), first)
+    assert "is another picture than the recipe's" in run("generate", "--replay", tmp_path / "a.png")[2]
+    assert "name the picture to begin with" in run("generate", PROMPT, "--strength", 0.5)[2]
+    assert "expected more than 0" in run("generate", PROMPT, "--image", first, "--strength", 0.01, "--steps", 4)[2]
+
+
+def test_I13_a_lora_acts_with_its_weight_and_is_in_the_recipe(run: Any, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    pipe = unbleed.load("emoji", device="cpu")
+    pipe.unet.add_adapter(peft.LoraConfig(r=2, target_modules=["to_q"], init_lora_weights=False))
+    kept = {name: value for name, value in peft.get_peft_model_state_dict(pipe.unet).items()}
+    pipe.save_lora_weights(tmp_path, unet_lora_layers=kept, weight_name="style.safetensors")
+    drawn = {}
+    for weight in ("0", "1"):
+        lora = f"{tmp_path / 'style.safetensors'}:{weight}"
+        code, _, err = run(
+            "generate", PROMPT, "--lora", lora, "--method", "none", "--steps", 2, "--out", tmp_path / f"{weight}.png"
+        )
+        assert code == 0, err
+        assert read_recipe(tmp_path / f"{weight}.png").loras == (lora,)
+        drawn[weight] = pixels(tmp_path / f"{weight}.png")
+    run("generate", PROMPT, "--method", "none", "--steps", 2, "--out", tmp_path / "plain.png")
+    assert np.array_equal(drawn["0"], pixels(tmp_path / "plain.png"))
+    assert not np.array_equal(drawn["0"], drawn["1"])
+    assert "cannot be loaded" in run("generate", PROMPT, "--lora", tmp_path / "none.safetensors", "--steps", 2)[2]
+
+
+def test_I13_a_checkpoint_that_is_not_safetensors_or_is_not_whole_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "x.ckpt").write_bytes(b"x")
+    with pytest.raises(ModelError, match="is not a .safetensors file; single-file checkpoints of other kinds can run code"):
+        unbleed.load(tmp_path / "x.ckpt")
+    (tmp_path / "x.safetensors").write_bytes(b"x")
+    with pytest.raises(ModelError, match=r"x.safetensors\" cannot be loaded .*; give a checkpoint of a whole pipeline"):
+        unbleed.load(tmp_path / "x.safetensors", config="emoji")
+    with pytest.raises(ModelError, match="it is for single files"):
+        unbleed.load("emoji", config="emoji")
+
+
+def test_I8_a_recipe_refuses_half_characters() -> None:
+    with pytest.raises(PromptError, match="the negative prompt holds half of a character"):
+        Recipe(PROMPT, negative_prompt="\udc80")

@@ -1,3 +1,40 @@
-from .cli import main
+"""The installed command and `python -m unbleed`. Ctrl-C is heard from the first moment, while the rest is still imported."""
 
-main()
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+interrupted = False
+"""Whether Ctrl-C was pressed: some libraries turn the KeyboardInterrupt into errors of their own."""
+
+
+def main() -> None:
+    """Run the command line and exit: 0 when all went well, 2 after one clear line on bad input, 130 when interrupted."""
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        from .cli import main as run
+
+        code = run()
+    except BaseException:
+        if not interrupted:
+            raise
+        code = 130
+    if interrupted:
+        code = 130
+        os.write(2, b"unbleed: interrupted\n")
+    sys.exit(code)
+
+
+def _interrupt(*_: Any) -> None:
+    global interrupted
+    if interrupted:  # a second time: do not wait for anything
+        os._exit(130)
+    interrupted = True
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -17,12 +17,12 @@ from PIL import Image
 from . import heat_maps
 from .api import guide
 from .attention.families import denoiser_of
-from .errors import OutputError, PrecisionError
+from .errors import ModelError, OutputError, PrecisionError
 from .guidance.run import Step
 from .heat_maps import ImageAttention
 from .methods import method_from
 from .prompt import PromptTokens
-from .recipes import Recipe
+from .recipes import Recipe, initial_image
 from .sizes import check_size
 
 
@@ -61,9 +61,14 @@ def draw(pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False) -> 
     method = method_from(common.method, common.settings)
     denoiser: Any = denoiser_of(pipe)
     dtype = str(denoiser.dtype).removeprefix("torch.")
+    initial = initial_image(common)
+    if initial is not None:
+        pipe, common = _image_to_image(pipe), replace(common, width=initial.width, height=initial.height)
     check_size(pipe, common.height, common.width)
     alike = len({(recipe.prompt, recipe.entities) for recipe in recipes}) == 1  # one prompt is parsed and encoded once
     said = recipes[:1] if alike else recipes
+    from_noise = {"height": common.height, "width": common.width}
+    begin = from_noise if initial is None else {"image": [initial] * len(said), "strength": common.strength}
     named = [recipe.entities for recipe in said]
     begun = time.perf_counter()
     with guide(pipe, method, entities=None if set(named) == {None} else named, record_maps=record_maps) as run:
@@ -75,8 +80,7 @@ def draw(pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False) -> 
             generator=[torch.Generator("cpu").manual_seed(recipe.seed) for recipe in recipes],
             num_inference_steps=common.steps,
             guidance_scale=common.guidance_scale,
-            height=common.height,
-            width=common.width,
+            **begin,
             output_type="np",
         ).images  # (image, height, width, channel), from 0 to 1
     seconds = (time.perf_counter() - begun) / len(recipes)
@@ -95,6 +99,16 @@ def draw(pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False) -> 
         )
         for at, (recipe, image) in enumerate(zip(recipes, pipe.image_processor.numpy_to_pil(images), strict=True))
     ]
+
+
+def _image_to_image(pipe: Any) -> Any:
+    """Return the pipeline of the same parts that begins with a picture."""
+    from diffusers import AutoPipelineForImage2Image
+
+    try:
+        return AutoPipelineForImage2Image.from_pipe(pipe)
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"diffusers has no {type(pipe).__name__} that begins with a picture; leave out --image") from error
 
 
 # ----------------------------------------------------------------------------------------------------- sheets

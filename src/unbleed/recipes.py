@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import json
 import os
@@ -17,7 +18,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 from . import schema
 from .errors import OutputError, PromptError, UnbleedError, UnbleedWarning
-from .files import atomic_write, open_image
+from .files import atomic_write, open_image, read_bytes
 from .methods import method_from
 
 _CHUNK = "unbleed"  # the PNG text chunk that holds the recipe
@@ -39,6 +40,12 @@ class Recipe:
     width: int | None = None
     model: str = "emoji"
     dtype: str | None = None  # as drawn; None before
+    config: str | None = None  # of a single-file model
+    scheduler: str | None = None  # None for the model's own
+    loras: tuple[str, ...] = ()  # PATH, HUB-ID or either with :WEIGHT
+    image: str | None = None  # the path of the picture that it begins with
+    image_sha256: str | None = None  # of that file
+    strength: float | None = None  # the share of the steps that are run, from `image` on
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt", "entities"):
@@ -54,8 +61,53 @@ class Recipe:
                 raise PromptError(f"{name} {size}; expected a multiple of 8 from 64 to 4096")
         if self.dtype not in (None, "float32", "float16", "bfloat16"):
             raise PromptError(f"precision {self.dtype}; expected float32, float16 or bfloat16")
+        if (self.image is None) != (self.strength is None):
+            raise PromptError("expected both an initial image and its strength, or neither")
+        if self.strength is not None and not (0 < self.strength <= 1 and int(self.steps * self.strength) >= 1):
+            raise PromptError(
+                f"strength {self.strength:g} of {self.steps} steps; expected more than 0, at most 1, and one step at least"
+            )
         if not 0 <= self.seed < 2**63:
             raise PromptError(f"seed {self.seed}; expected 0 to {2**63 - 1}")
+
+
+class NoRecipe(OutputError):
+    """A picture that holds no recipe of unbleed."""
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hash of a picture's file; raise `OutputError` where it cannot be read."""
+    return hashlib.sha256(_bytes_of(path)).hexdigest()
+
+
+def initial_image(recipe: Recipe) -> Image.Image | None:
+    """Return the picture that a recipe begins with, in the recipe's size where it says one.
+
+    Raises `OutputError` when the file cannot be read, is not a picture, or is another one than it was.
+    """
+    if recipe.image is None:
+        return None
+    data = _bytes_of(Path(recipe.image))
+    if recipe.image_sha256 not in (None, hashlib.sha256(data).hexdigest()):
+        raise OutputError(f"{recipe.image} is another picture than the recipe's; --image names where that one is")
+    try:
+        image = open_image(io.BytesIO(data)).convert("RGB")
+    except Exception as error:  # Pillow has many kinds for what it cannot read
+        raise OutputError(f"{recipe.image} cannot be read as a picture; name another to begin with") from error
+    size = recipe.width or image.width // 8 * 8, recipe.height or image.height // 8 * 8
+    if min(size) < 64:
+        raise PromptError(
+            f"{recipe.image} has {image.width}x{image.height} pixels; expected 64x64, or give --width and --height"
+        )
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _bytes_of(path: Path) -> bytes:
+    remedy = "name a picture to begin with"
+    try:
+        return read_bytes(path, error=OutputError, remedy=remedy)
+    except FileNotFoundError:
+        raise OutputError(f"{path} is not there; {remedy}") from None
 
 
 def _check_text(name: str, text: str | None) -> None:
@@ -111,7 +163,9 @@ def read_recipe(path: Path) -> Recipe:
     """
     text = texts_in(path).get(_CHUNK)
     if text is None:
-        raise OutputError(f"{path} holds no recipe; only pictures that unbleed wrote can be replayed")
+        raise NoRecipe(
+            f"{path} holds no recipe; expected a picture of unbleed, AUTOMATIC1111, ComfyUI or InvokeAI, as they wrote it"
+        )
     try:
         values = dict(schema.check(schema.parse(text), Mapping[str, Any]))
         versions = schema.check({"versions": values.pop("versions", {})}, Mapping[str, Mapping[str, str]])["versions"]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
+import os
 import sys
+import unicodedata
 import warnings
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from .. import __version__
 from ..errors import UnbleedError
 
 OUT_OF_MEMORY = "out of memory; take a smaller --batch-size, --height or --width"
@@ -17,14 +22,28 @@ app = typer.Typer(
     name="unbleed",
     help="Draw every entity of the prompt, each with its own attributes, each in its own place.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 when all went well, 2 after one clear line on bad input, 130 when interrupted."""
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"unbleed {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return 0 when all went well, 2 after one clear line on bad input, 130 when interrupted."""
     from . import (  # noqa: F401  (each adds its commands to `app`)
         bench,
         bench_distance,
@@ -42,24 +61,30 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # Windows writes into files and pipes in the country's old encoding
             stream.reconfigure(encoding="utf-8", errors=stream.errors)
-    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
+    return _run(sys.argv[1:] if arguments is None else arguments)
 
 
 def _run(arguments: list[str]) -> int:
     try:
-        return app(args=arguments, standalone_mode=False) or 0
+        _check_unicode(arguments)
+        code = app(args=arguments, standalone_mode=False) or 0
+        sys.stdout.flush()
+        return code
     except UnbleedError as error:
         return _complain(str(error))
-    except BrokenPipeError:  # the reader of our output went away; nothing is left to say
-        sys.stderr.close()
-        return 0
     except MemoryError:
         return _complain(OUT_OF_MEMORY)
-    except KeyboardInterrupt:
-        _complain("interrupted")
+    except (KeyboardInterrupt, typer.Abort):
         return 130
-    except typer.Abort:
-        return 130
+    except BrokenPipeError:  # the reader of our output went away; nothing is left to say
+        _abandon(sys.stdout)
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        if error.filename is None:
+            _abandon(sys.stdout)
+        return _complain(f"{error.filename or 'the output'} cannot be written: {error.strerror}")
     except Exception as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             sys.stdout.write(f"{error}\n")
@@ -72,10 +97,48 @@ def _run(arguments: list[str]) -> int:
         return _complain(f"{message()} (unbleed --help shows what there is)")
 
 
+def _check_unicode(arguments: list[str]) -> None:
+    for number, argument in enumerate(arguments, start=1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            shown = argument.encode(errors="backslashreplace").decode()
+            raise UnbleedError(f'argument {number}, "{shown}", is not Unicode; write it in UTF-8') from None
+
+
+def _abandon(stream: Any) -> None:
+    """Let what a stream still holds go nowhere, so that Python does not try to write it once more at its end."""
+    with contextlib.suppress(OSError, ValueError):  # not a file of the system's
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _complain(text: str) -> int:
-    """Print one line, whatever line breaks a prompt or a path brought into the text."""
-    sys.stderr.write(f"unbleed: {' '.join(text.split())}\n")
+    """Print one line, whatever line breaks or signs for terminals a prompt, a path or a recipe brought into the text."""
+    _write(f"unbleed: {printable(text)}\n")
     return 2
+
+
+def printable(text: str) -> str:
+    r"""Return a text on one line, without signs that act on a terminal or turn the direction of writing.
+
+    >>> printable("a\x1b[31mred\ncat")
+    'a\\x1b[31mred cat'
+    """
+    return "".join(
+        ascii(letter)[1:-1] if unicodedata.category(letter) in ("Cc", "Cs") or letter in _DIRECTIONS else letter
+        for letter in " ".join(text.split())
+    )
+
+
+_DIRECTIONS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+def _write(line: str) -> None:
+    try:
+        sys.stderr.write(line)
+        sys.stderr.flush()
+    except OSError:
+        _abandon(sys.stderr)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
@@ -83,4 +146,4 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> N
     from ..errors import UnbleedWarning
 
     if issubclass(category, UnbleedWarning):
-        sys.stderr.write(f"unbleed: warning: {' '.join(str(message).split())}\n")
+        _write(f"unbleed: warning: {printable(str(message))}\n")

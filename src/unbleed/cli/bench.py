@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from . import app
-from .common import AsJson, Model, print_json, quiet_libraries
-from .draw import Precision, Scale, Steps
+from .common import print_json, quiet_libraries
+from .options import AsJson, Model, Precision, Scale, Steps, named
 from .progress import telling
 
 bench = typer.Typer(help="Compare methods on suites of prompts.", no_args_is_help=True, rich_markup_mode=None)
@@ -20,7 +20,9 @@ app.add_typer(bench, name="bench")
 
 SuiteDir = Annotated[
     Path | None,
-    typer.Option(help="Folder of published prompt sets [UNBLEED_SUITES, else the user's cache].", show_default=False),
+    typer.Option(
+        parser=named, help="Folder of published prompt sets [UNBLEED_SUITES, else the user's cache].", show_default=False
+    ),
 ]
 
 
@@ -54,7 +56,7 @@ def run(
     ] = None,
     ray_address: Annotated[str | None, typer.Option(help="A running cluster's [one is started here].")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what could not be drawn.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder; what it holds already is not drawn again.")] = Path("bench"),
+    out: Annotated[Path, typer.Option(parser=named, help="Folder; what it holds already is not drawn again.")] = Path("bench"),
     json: AsJson = False,
 ) -> None:
     """Draw the pictures of a suite with several methods and say what is in them. A run that was stopped goes on."""
@@ -104,7 +106,7 @@ def run(
 
 @bench.command()
 def score(
-    folder: Annotated[Path, typer.Argument(help="The folder of a run.", metavar="DIR")],
+    folder: Annotated[Path, typer.Argument(parser=named, help="The folder of a run.", metavar="DIR")],
     metrics: Annotated[
         str,
         typer.Option(help="Who looks: NAME or NAME:SETTING=VALUE, with commas; unbleed bench metrics lists them."),

@@ -11,14 +11,17 @@ from rich.table import Column, Table
 
 from .bench import bench
 from .bench_report import Partial, Run
-from .common import AsJson, print_json, quiet_libraries
+from .common import print_json, quiet_libraries
+from .options import AsJson, named
 from .progress import telling
 
 
 @bench.command()
 def distance(
     folder: Run,
-    reference: Annotated[Path, typer.Option(help="Folder of reference pictures, with all folders in it.", metavar="DIR")],
+    reference: Annotated[
+        Path, typer.Option(parser=named, help="Folder of reference pictures, with all folders in it.", metavar="DIR")
+    ],
     metric: Annotated[
         str, typer.Option(help="Which cmmd, if several looked, as cmmd:model=PATH; and where it runs, as cmmd:device=cuda.")
     ] = "cmmd",

@@ -9,7 +9,8 @@ import typer
 
 from .bench import bench
 from .bench_report import Metrics, Partial, Run, names_in
-from .common import AsJson, print_json, quiet_libraries
+from .common import print_json, quiet_libraries
+from .options import AsJson, named
 from .progress import telling
 
 
@@ -18,7 +19,7 @@ def export(
     folder: Run,
     partial: Partial = False,
     metrics: Metrics = None,
-    out: Annotated[Path, typer.Option(help="Folder of the data set.")] = Path("export"),
+    out: Annotated[Path, typer.Option(parser=named, help="Folder of the data set.")] = Path("export"),
     json: AsJson = False,
 ) -> None:
     """Write the pictures of a run with their scores as Parquet, for datasets.load_dataset."""
@@ -37,7 +38,7 @@ def gallery(
     folder: Run,
     partial: Partial = False,
     metrics: Metrics = None,
-    out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("gallery"),
+    out: Annotated[Path, typer.Option(parser=named, help="Folder of the page.")] = Path("gallery"),
     json: AsJson = False,
 ) -> None:
     """Write a page with all pictures of a run, to be opened in a browser: index.html."""

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from .bench import bench
-from .common import AsJson, print_json, quiet_libraries
+from .common import print_json, quiet_libraries
+from .options import AsJson, named
 from .progress import telling
 
 
@@ -16,9 +17,11 @@ from .progress import telling
 def import_(
     table: Annotated[
         Path,
-        typer.Argument(help="CSV with a row per picture: file, prompt, and perhaps method, seed, entities and group."),
+        typer.Argument(
+            parser=named, help="CSV with a row per picture: file, prompt, and perhaps method, seed, entities and group."
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the run; what it holds already is not imported again.")],
+    out: Annotated[Path, typer.Option(parser=named, help="Folder of the run; what it holds already is not imported again.")],
     json: AsJson = False,
 ) -> None:
     """Make pictures that came from elsewhere a run, to be scored, reported, compared, exported and looked through."""

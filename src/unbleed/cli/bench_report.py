@@ -8,14 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from .bench import bench
-from .common import AsJson, print_json, quiet_libraries
+from .common import print_json, quiet_libraries
+from .options import AsJson, named
 
 Partial = Annotated[bool, typer.Option("--partial", help="Take the prompts that are finished, though others are not.")]
 Metrics = Annotated[
     str | None, typer.Option(help="Metrics with commas, the one that ranks first [all that looked].", show_default=False)
 ]
 Draws = Annotated[int, typer.Option(min=100, max=100_000, help="Draws of the bootstrap; fewer of very many pictures.")]
-Run = Annotated[Path, typer.Argument(help="The folder of a run.", metavar="DIR")]
+Run = Annotated[Path, typer.Argument(parser=named, help="The folder of a run.", metavar="DIR")]
 
 
 @bench.command()
@@ -32,12 +33,12 @@ def report(folder: Run, partial: Partial = False, metrics: Metrics = None, draws
 
 @bench.command()
 def compare(
-    first: Annotated[Path, typer.Argument(help="The folder of a run.", metavar="A")],
-    second: Annotated[Path, typer.Argument(help="That of another.", metavar="B")],
+    first: Annotated[Path, typer.Argument(parser=named, help="The folder of a run.", metavar="A")],
+    second: Annotated[Path, typer.Argument(parser=named, help="That of another.", metavar="B")],
     partial: Partial = False,
     metrics: Metrics = None,
     draws: Draws = 10_000,
-    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("comparison"),
+    out: Annotated[Path, typer.Option(parser=named, help="Folder of the report.")] = Path("comparison"),
     json: AsJson = False,
 ) -> None:
     """Compare the methods of two runs over the prompts and seeds that both have. The files are those of a report."""

@@ -6,28 +6,32 @@ import json
 import math
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from ..errors import OutputError, PromptError
-from ..model_settings import settings_of
-
-Model = Annotated[str, typer.Option(help="emoji (embedded), a pipeline folder, or a hub id.", metavar="emoji|PATH|HUB-ID")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
-EntitiesOption = Annotated[str | None, typer.Option("--entities", help='Overrule the parser: "red cat; blue bench".')]
-Setting = Annotated[list[str] | None, typer.Option("--set", help="A setting of the method, NAME=VALUE; may be repeated.")]
 
 
-def load_pipeline(model: str, dtype: str | None = None) -> Any:
+def load_pipeline(
+    model: str,
+    dtype: str | None = None,
+    *,
+    device: str | None = None,
+    config: str | None = None,
+    scheduler: str | None = None,
+    loras: Sequence[str] = (),
+) -> Any:
     """Return the pipeline of `model`, with the libraries' remarks about missing extras kept quiet."""
     quiet_libraries()
     import torch
 
-    from ..loading import load
+    from ..loading import add_loras, load, set_scheduler
 
-    pipe = load(model, dtype=getattr(torch, dtype) if dtype else None)
+    pipe = load(model, dtype=getattr(torch, dtype) if dtype else None, device=device, config=config)
+    if scheduler is not None:
+        set_scheduler(pipe, scheduler)
+    add_loras(pipe, loras)
     pipe.set_progress_bar_config(disable=not sys.stderr.isatty(), leave=False)
     return pipe
 
@@ -48,6 +52,8 @@ def quiet_libraries() -> None:
 
 def sampling_defaults(model: str, steps: int | None, guidance_scale: float | None) -> tuple[int, float]:
     """Return step count and guidance scale: as given, else the model's own, else the papers'."""
+    from ..model_settings import settings_of
+
     own = settings_of(model)
     return own.steps if steps is None else steps, own.guidance_scale if guidance_scale is None else guidance_scale
 
@@ -71,7 +77,8 @@ def read_seeds(text: str) -> list[int]:
 
 def print_json(document: Any) -> None:
     """Print one JSON document; numbers that JSON does not know (a loss that was not finite) become null."""
-    sys.stdout.write(json.dumps(_finite(document), ensure_ascii=False, indent=2, default=str, allow_nan=False) + "\n")
+    text = json.dumps(_finite(document), ensure_ascii=False, indent=2, default=str, allow_nan=False)
+    sys.stdout.write(re.sub("[\x7f-\x9f]", lambda sign: f"\\u{ord(sign[0]):04x}", text) + "\n")  # some act on terminals
 
 
 def _finite(value: Any) -> Any:
@@ -83,8 +90,9 @@ def _finite(value: Any) -> Any:
 
 
 def slug(text: str, length: int = 60) -> str:
-    """Return a file name's worth of a prompt."""
-    return re.sub(r"[^\w]+", "-", text.lower(), flags=re.UNICODE).strip("-_")[:length].rstrip("-") or "picture"
+    """Return a file name's worth of a text, of at most `length` bytes: file systems count those, not letters."""
+    whole = re.sub(r"[^\w]+", "-", text.lower(), flags=re.UNICODE).strip("-_")
+    return whole.encode()[:length].decode(errors="ignore").rstrip("-") or "picture"
 
 
 def is_file_name(path: Path) -> bool:
@@ -92,3 +100,18 @@ def is_file_name(path: Path) -> bool:
     if path.suffix.lower() in (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"):
         raise OutputError(f"{path}: pictures are written as PNG, which holds their recipe; name it {path.stem}.png")
     return path.suffix.lower() == ".png"
+
+
+def check_picture(path: Path) -> None:
+    """Raise `OutputError` now, rather than after the work, where a picture cannot be written under this name."""
+    from ..files import check_writable
+
+    if not is_file_name(path):
+        raise OutputError(f"{path} is no picture's name; expected one that ends in .png")
+    check_writable(path.parent)
+    try:
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; choose another --out")
+        path.exists()
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}; choose another --out") from error

@@ -5,47 +5,40 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from ..errors import MethodError, OutputError, PromptError, UnbleedWarning
-from ..methods import DEFAULT_METHOD
-from ..model_settings import method_of, read_settings
 from . import app
-from .common import (
+from .common import check_picture, is_file_name, print_json, read_seeds, sampling_defaults, slug
+from .options import (
     AsJson,
+    Config,
+    DefaultMethod,
+    Device,
     EntitiesOption,
+    Height,
+    Loras,
+    MethodName,
     Model,
+    Precision,
+    Scale,
+    Scheduler,
     Setting,
-    is_file_name,
-    load_pipeline,
-    print_json,
-    read_seeds,
-    sampling_defaults,
-    slug,
+    Steps,
+    Width,
+    named,
 )
-
-MethodName = Annotated[
-    str,
-    typer.Option(help="NAME (settings for the model), NAME@paper (its paper's) or a sum, as in 'syngen + 0.5*overlap-iou'."),
-]
-Steps = Annotated[int | None, typer.Option(help="Denoising steps [emoji: 30, else 50].")]
-Scale = Annotated[float | None, typer.Option("--guidance-scale", help="Classifier-free guidance [the model's own, else 7.5].")]
-Precision = Annotated[
-    Literal["float32", "float16", "bfloat16"] | None,
-    typer.Option("--dtype", help="Precision [float16 on a GPU, else float32]."),
-]
-Height = Annotated[int | None, typer.Option(help="Pixels, a multiple of 8 [the model's own].")]
-Width = Annotated[int | None, typer.Option(help="Pixels, a multiple of 8 [the model's own].")]
+from .replay import initial, load_recipe, read_replayed
 
 
 @app.command()
 def generate(
     context: typer.Context,
     prompt: Annotated[str | None, typer.Argument(help="What the picture should show.")] = None,
-    method: MethodName = DEFAULT_METHOD,
+    method: DefaultMethod = None,
     settings: Setting = None,
     seed: Annotated[int | None, typer.Option(help="One seed [0].")] = None,
     seeds: Annotated[str | None, typer.Option(help="Several: 0-7 or 1,5,9.")] = None,
@@ -55,46 +48,47 @@ def generate(
     entities: EntitiesOption = None,
     height: Height = None,
     width: Width = None,
+    image: Annotated[Path | None, typer.Option(parser=named, help="A picture to begin with, in place of noise alone.")] = None,
+    strength: Annotated[float | None, typer.Option(help="How much of --image is made anew: to 1, which is all [0.8].")] = None,
     model: Model = "emoji",
+    config: Config = None,
+    scheduler: Scheduler = None,
+    loras: Loras = None,
     dtype: Precision = None,
+    device: Device = None,
     compare: Annotated[bool, typer.Option("--compare", help="Draw the unguided picture too, and a sheet of both.")] = False,
-    replay: Annotated[Path | None, typer.Option(help="Draw again what this picture's own recipe says.")] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(parser=named, help="Draw again what this picture says, ours or AUTOMATIC1111's, ComfyUI's, InvokeAI's."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures drawn at once; 1 is exact to the bit.")] = 1,
-    out: Annotated[Path, typer.Option(help="Folder, or NAME.png for a single picture.")] = Path("out"),
+    out: Annotated[Path, typer.Option(parser=named, help="Folder, or NAME.png for a single picture.")] = Path("out"),
     json: AsJson = False,
 ) -> None:
     """Draw pictures of a prompt, guided by a method."""
     from .. import generation, recipes
     from ..files import check_writable
+    from ..methods import DEFAULT_METHOD
+    from ..model_settings import method_of, read_settings
 
-    if replay is not None:
-        given = {name for name in context.params if _is_given(context, name)} - {"replay", "out", "json", "batch_size"}
-        if given:
-            raise PromptError(f"--replay takes all from the picture; leave out {', '.join(sorted(given))}")
-        recipe = recipes.read_recipe(replay)
+    given = {name: value for name, value in context.params.items() if _is_given(context, name)}
+    recipe, foreign = (None, {}) if replay is None else read_replayed(replay, given)
+    if recipe is not None:
         numbers = [recipe.seed]
     else:
-        if prompt is None:
+        said = {"prompt": prompt, "negative_prompt": negative_prompt, "height": height, "width": width}
+        said |= {"steps": steps, "guidance_scale": guidance_scale}
+        said = {**foreign, **{name: value for name, value in said.items() if value is not None}}
+        if "prompt" not in said:
             raise PromptError('no prompt; write one, as in: unbleed generate "a red cat and a blue bench"')
         if seed is not None and seeds is not None:
             raise PromptError("both --seed and --seeds; give one of them")
-        numbers = read_seeds(seeds) if seeds is not None else [seed or 0]
-        count, scale = sampling_defaults(model, steps, guidance_scale)
-        chosen = method_of(method, model, read_settings(settings or []))
-        recipe = recipes.Recipe(
-            prompt=prompt,
-            seed=numbers[0],
-            method=chosen.name,
-            settings=chosen.settings(),
-            entities=entities,
-            negative_prompt=negative_prompt,
-            steps=count,
-            guidance_scale=scale,
-            height=height,
-            width=width,
-            model=model,
-            dtype=dtype,
-        )
+        numbers = read_seeds(seeds) if seeds is not None else [said.pop("seed", 0) if seed is None else seed]
+        said["steps"], said["guidance_scale"] = sampling_defaults(model, said.get("steps"), said.get("guidance_scale"))
+        chosen = method_of(DEFAULT_METHOD if method is None else method, model, read_settings(settings or []))
+        said |= {"seed": numbers[0], "method": chosen.name, "settings": chosen.settings(), "entities": entities}
+        said |= {"model": model, "config": config, "scheduler": scheduler, "loras": tuple(loras or ()), "dtype": dtype}
+        recipe = recipes.Recipe(**said, **initial(image, strength))
     _check_prompt(recipe.prompt, recipe.entities, recipe.model)
     if compare and recipe.method == "none":
         raise MethodError("--compare with --method none compares a picture with itself; name another method")
@@ -104,10 +98,12 @@ def generate(
             f"{out} is one file, but {len(numbers) * (2 if compare else 1)} pictures are to be written; name a folder"
         )
     folder = out.parent if single else out
+    if single:
+        check_picture(out)
     check_writable(folder)
     if replay is not None and single and os.path.exists(out) and out.samefile(replay):
         raise OutputError(f"{out} is the picture that is replayed; name another file to keep both")
-    pipe = load_pipeline(recipe.model, recipe.dtype)
+    pipe = load_recipe(recipe, device)
 
     def path_of(kind: str, drawn: recipes.Recipe) -> Path:
         """Return where to write: never over a picture of another recipe, unless the user named that very file."""
@@ -203,17 +199,21 @@ def attention(
     height: Height = None,
     width: Width = None,
     model: Model = "emoji",
+    config: Config = None,
+    scheduler: Scheduler = None,
+    loras: Loras = None,
     dtype: Precision = None,
+    device: Device = None,
     resolution: Annotated[
         int | None, typer.Option(help="Read, and guide, the layers of this grid at the model's own size [the method's].")
     ] = None,
     per_step: Annotated[int, typer.Option(min=0, max=50, help="Rows for this many single steps.")] = 0,
-    out: Annotated[Path, typer.Option(help="The picture to write, NAME.png.")] = Path("attention.png"),
+    out: Annotated[Path, typer.Option(parser=named, help="The picture to write, NAME.png.")] = Path("attention.png"),
     json: AsJson = False,
 ) -> None:
     """Draw where each word of the prompt is attended to."""
     from .. import generation, recipes
-    from ..files import check_writable
+    from ..model_settings import method_of, read_settings
 
     count, scale = sampling_defaults(model, steps, guidance_scale)
     changes = read_settings(settings or []) | ({} if resolution is None else {"resolution": resolution})
@@ -229,12 +229,14 @@ def attention(
         height=height,
         width=width,
         model=model,
+        config=config,
+        scheduler=scheduler,
+        loras=tuple(loras or ()),
+        dtype=dtype,
     )
     _check_prompt(prompt, entities, model)
-    if not is_file_name(out):
-        raise OutputError(f"{out} is no picture's name; expected one that ends in .png")
-    check_writable(out.parent)
-    picture = next(generation.generate(load_pipeline(model, dtype), recipe, [seed], record_maps=True))
+    check_picture(out)
+    picture = next(generation.generate(load_recipe(recipe, device), recipe, [seed], record_maps=True))
     path = recipes.save(generation.attention_sheet(picture, per_step=per_step), picture.recipe, out)
     if json:
         assert picture.attention is not None

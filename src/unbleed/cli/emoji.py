@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from . import app
-from .common import AsJson, Model, is_file_name, load_pipeline, print_json, quiet_libraries, sampling_defaults
+from .common import check_picture, is_file_name, load_pipeline, print_json, quiet_libraries, sampling_defaults
+from .options import AsJson, Model, named
 from .progress import telling
 
 emoji = typer.Typer(
@@ -23,10 +24,12 @@ app.add_typer(emoji, name="emoji")
 
 @emoji.command()
 def train(
-    out: Annotated[Path, typer.Option(help="Folder of the pipeline; OUT/work keeps the state of the run.")],
+    out: Annotated[Path, typer.Option(parser=named, help="Folder of the pipeline; OUT/work keeps the state of the run.")],
     preset: Annotated[str, typer.Option(help="release (the shipped model), quick, or smoke (a test).")] = "quick",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    font: Annotated[Path | None, typer.Option(help="Noto Color Emoji font file [where the system has it].")] = None,
+    font: Annotated[
+        Path | None, typer.Option(parser=named, help="Noto Color Emoji font file [where the system has it].")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Train the emoji model from nothing. A run that was stopped goes on where it was."""
@@ -53,11 +56,15 @@ def train(
 
 @emoji.command("train-oracle")
 def train_oracle(
-    out: Annotated[Path, typer.Option(help="Folder of the oracle's weights; OUT/work keeps the state of the run.")],
+    out: Annotated[
+        Path, typer.Option(parser=named, help="Folder of the oracle's weights; OUT/work keeps the state of the run.")
+    ],
     preset: Annotated[str, typer.Option(help="release (the shipped oracle) or smoke (a test).")] = "release",
     model: Model = "emoji",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    font: Annotated[Path | None, typer.Option(help="Noto Color Emoji font file [where the system has it].")] = None,
+    font: Annotated[
+        Path | None, typer.Option(parser=named, help="Noto Color Emoji font file [where the system has it].")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Train the oracle, which says what a picture shows, for what MODEL draws.
@@ -91,9 +98,11 @@ def train_oracle(
 @emoji.command()
 def evaluate(
     model: Model = "emoji",
-    oracle: Annotated[Path | None, typer.Option(help="Folder of the oracle's weights [the shipped one].")] = None,
+    oracle: Annotated[Path | None, typer.Option(parser=named, help="Folder of the oracle's weights [the shipped one].")] = None,
     scenes: Annotated[int, typer.Option(min=1, help="How many scenes, and as many with a blend.")] = 1000,
-    font: Annotated[Path | None, typer.Option(help="Noto Color Emoji font file [where the system has it].")] = None,
+    font: Annotated[
+        Path | None, typer.Option(parser=named, help="Noto Color Emoji font file [where the system has it].")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Measure how often the oracle is right, on scenes as drawn, after the autoencoder of MODEL, and redrawn by MODEL."""
@@ -131,20 +140,16 @@ def words(json: AsJson = False) -> None:
 def sheet(
     model: Model = "emoji",
     labels: Annotated[bool, typer.Option(help="Write the prompt under each picture.")] = True,
-    out: Annotated[Path, typer.Option(help="The picture to write, NAME.png.")] = Path("singles.png"),
+    out: Annotated[Path, typer.Option(parser=named, help="The picture to write, NAME.png.")] = Path("singles.png"),
     json: AsJson = False,
 ) -> None:
     """Draw 48 prompts of one entity: every noun as it is and in one colour, the seed its place in the sheet."""
     from .. import figures
     from ..emoji.sprites import COLOURS, NOUNS
-    from ..errors import OutputError
-    from ..files import check_writable
     from ..generation import generate
     from ..recipes import Recipe, save
 
-    if not is_file_name(out):
-        raise OutputError(f"{out} is no picture's name; expected one that ends in .png")
-    check_writable(out.parent)
+    check_picture(out)
     steps, scale = sampling_defaults(model, None, None)
     pairs = [(noun, f"{COLOURS[i % len(COLOURS)]} {noun}") for i, noun in enumerate(NOUNS)]
     prompts = [f"a {words}" for pair in pairs for words in pair]

@@ -10,7 +10,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from . import app
-from .common import AsJson, print_json
+from .common import print_json
+from .options import AsJson
 
 
 @app.command()

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from . import app
-from .common import AsJson, Model, print_json, quiet_libraries
-from .draw import Scale, Steps
+from .common import print_json, quiet_libraries
+from .options import AsJson, Model, Scale, Steps, named
 from .progress import telling
 
 study = typer.Typer(help="Ask how a model draws.", no_args_is_help=True, rich_markup_mode=None)
@@ -26,7 +26,7 @@ def causes(
     model: Model = "emoji",
     steps: Steps = None,
     guidance_scale: Scale = None,
-    out: Annotated[Path, typer.Option(help="Folder; what it holds already is not drawn again.")] = Path("causes"),
+    out: Annotated[Path, typer.Option(parser=named, help="Folder; what it holds already is not drawn again.")] = Path("causes"),
     json: AsJson = False,
 ) -> None:
     """Which of intensity, spread and overlap of the unguided maps predicts that an entity goes missing?

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from . import app
-from .common import AsJson, EntitiesOption, Model, print_json, quiet_libraries
+from .common import print_json, quiet_libraries
+from .options import AsJson, EntitiesOption, Model, named
 from .progress import telling
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 prompt_app = typer.Typer(help="The parser of prompts.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(prompt_app, name="prompt")
 ParserOption = Annotated[str | None, typer.Option("--parser", help="A spaCy pipeline in place of the embedded parser.")]
-Treebank = Annotated[Path, typer.Option(help="Folder of UD_English-EWT, with its .conllu files.")]
+Treebank = Annotated[Path, typer.Option(parser=named, help="Folder of UD_English-EWT, with its .conllu files.")]
 
 _COLOURS = ("red", "blue", "green", "magenta", "yellow", "cyan")
 
@@ -52,7 +53,9 @@ def parse(
 @prompt_app.command()
 def train(
     treebank: Treebank,
-    out: Annotated[Path, typer.Option(help="Folder to write; unbleed parse --parser FOLDER reads it.")] = Path("parser"),
+    out: Annotated[Path, typer.Option(parser=named, help="Folder to write; unbleed parse --parser FOLDER reads it.")] = Path(
+        "parser"
+    ),
     seed: Annotated[int, typer.Option(help="Of the made sentences and of the order.")] = 0,
     json: AsJson = False,
 ) -> None:

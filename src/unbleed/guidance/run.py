@@ -62,7 +62,7 @@ class FirstNoise:
     outcome: NoiseOutcome
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """Filled while the pipeline runs inside `guide`; the lists over prompts are aligned with each other.
 
@@ -79,6 +79,13 @@ class Run:
     layers: tuple[str, ...] = ()  # the attention modules that are read
     calls: list[tuple[int, int]] = field(default_factory=list)  # of each call: its first prompt, and images per prompt
     regions: list[RegionStep] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        images = len({(step.call, step.image) for step in self.steps})
+        return (
+            f"<Run of {self.method}: {len(self.prompts)} prompts, {images} images guided in {len(self.steps)} steps "
+            f"({self.skipped} skipped), maps of {len(self.maps)} steps>"
+        )
 
     @property
     def skipped(self) -> int:

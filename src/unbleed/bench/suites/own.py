@@ -1,6 +1,6 @@
 """Suites of your own: a file with prompts, and what their pictures should show where you say it.
 
-    prompts.txt      a prompt a line; blank lines and lines that begin with # are skipped
+    prompts.txt      a prompt a line, also as `--prompt "..."`; blank lines and lines that begin with # are skipped
     prompts.csv      columns prompt, and if you like entities ("red cat; blue bench") and group
     prompts.jsonl    an object a line: prompt, and if you like entities (a list, or as above), groups (a list), annotations (an
                      object, for a metric that needs it)
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
@@ -91,7 +93,37 @@ def in_row(path: Path, line: int) -> Iterator[None]:
 
 
 def _lines(text: str, path: Path) -> Iterator[tuple[int, Case]]:
-    return ((number, Case(line)) for number, line in _numbered(text) if not line.startswith("#"))
+    for number, line in _numbered(text):
+        if not line.startswith("#"):
+            with in_row(path, number):
+                case = Case(_plain_prompt(line))
+            yield number, case
+
+
+def _plain_prompt(line: str) -> str:
+    """Return the prompt in a line. Raises `ValueError` for what files of other programs have beside prompts.
+
+    AUTOMATIC1111 reads options from such a file, as in `--prompt "a red cat" --steps 20`, and writes `Negative prompt: ...` and
+    `Steps: 20, Sampler: ...` after a prompt. A suite is drawn with one set of options: only `--prompt` is understood.
+    """
+    if re.match(r"Negative prompt:|Steps: \d+,", line):
+        raise ValueError(
+            f'"{line[:SHOWN]}" is what AUTOMATIC1111 writes after a prompt; expected a prompt a line, and nothing else'
+        )
+    if not line.startswith("--"):
+        return line
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise ValueError(f'"{line[:SHOWN]}" cannot be read as options ({error}); expected a prompt') from None
+    options = [word for word in words if word.startswith("--")]
+    if options == ["--prompt"] and len(words) == 2 and words[1].strip():
+        return words[1].strip()
+    strange = next((option for option in options if option != "--prompt"), "--prompt")
+    raise ValueError(
+        f'"{line[:SHOWN]}" has {strange}, an option of another program; expected a prompt alone: steps, size and seeds are '
+        "options of the run, for all prompts"
+    )
 
 
 def _table(text: str, path: Path) -> Iterator[tuple[int, Case]]:

@@ -1,0 +1,47 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def named(text: str) -> Path:
+    """Return the path that an option or argument names; an empty text would be the folder that the user is in."""
+    if not str(text):
+        raise typer.BadParameter("an empty name; name a file or a folder (. is the one that you are in)")
+    return Path(text)
+
+
+Model = Annotated[
+    str,
+    typer.Option(help="emoji (embedded), a pipeline folder, a .safetensors file, or a hub id.", metavar="emoji|PATH|HUB-ID"),
+]
+Config = Annotated[
+    str | None,
+    typer.Option(help="A pipeline of the kind of a single-file MODEL, for what the file lacks [the one diffusers knows]."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
+EntitiesOption = Annotated[str | None, typer.Option("--entities", help='Overrule the parser: "red cat; blue bench".')]
+Setting = Annotated[list[str] | None, typer.Option("--set", help="A setting of the method, NAME=VALUE; may be repeated.")]
+MethodName = Annotated[
+    str,
+    typer.Option(help="NAME (settings for the model), NAME@paper (its paper's) or a sum, as in 'syngen + 0.5*overlap-iou'."),
+]
+DefaultMethod = Annotated[
+    str | None,
+    typer.Option("--method", help="NAME, NAME@paper (its paper's settings) or a sum, as for attention [what `guide` takes]."),
+]
+Steps = Annotated[int | None, typer.Option(help="Denoising steps [emoji: 30, else 50].")]
+Scale = Annotated[float | None, typer.Option("--guidance-scale", help="Classifier-free guidance [the model's own, else 7.5].")]
+Precision = Annotated[
+    Literal["float32", "float16", "bfloat16"] | None,
+    typer.Option("--dtype", help="Precision [float16 with CUDA, else float32]."),
+]
+Height = Annotated[int | None, typer.Option(help="Pixels, a multiple of 8 [the model's own].")]
+Width = Annotated[int | None, typer.Option(help="Pixels, a multiple of 8 [the model's own].")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps ... [the fastest that is here].")]
+Scheduler = Annotated[str | None, typer.Option(help="euler, euler-ancestral, ddim, dpm-solver, uni-pc ... [the model's own].")]
+Loras = Annotated[list[str] | None, typer.Option("--lora", help="A LoRA, PATH or HUB-ID, or with :WEIGHT; may be repeated.")]
