@@ -399,9 +399,8 @@ def test_B8_names_are_cut_by_bytes(run: Any, tmp_path: Path) -> None:
     assert common.slug("𝒳" * 70) == "𝒳" * 15
     assert common.slug("a red cat") == "a-red-cat"
     assert common.slug("!") == "picture"
-    code, out, _ = run(
-        "generate", f"a red cat {'𠀀' * 70}", "--entities", "cat", "--method", "none", "--steps", 2, "--out", tmp_path
-    )
+    with pytest.warns(unbleed.UnbleedWarning, match="does not know"):
+        code, out, _ = run("generate", f"a cat {'𠀀' * 70}", "--method", "none", "--steps", 2, "--out", tmp_path)
     assert code == 0
     assert Path(out.strip()).exists()
     code, _, err = run("generate", PROMPT, "--out", tmp_path / f"{'x' * 300}.png")
@@ -432,7 +431,7 @@ def test_I9_lines_of_other_programs_are_understood_or_refused(tmp_path: Path) ->
         ("Steps: 20, Sampler: Euler a", "is what AUTOMATIC1111 writes after a prompt"),
     ):
         file.write_text(f"a blue bench\n{line}\n")
-        with pytest.raises(BenchError, match="prompts.txt, line 2: ") as refused:
+        with pytest.raises(BenchError, match=r"prompts\.txt, line 2: ") as refused:
             suite(str(file))
         assert message in str(refused.value)
 
@@ -457,7 +456,7 @@ def test_I13_a_lora_acts_with_its_weight_and_is_in_the_recipe(run: Any, tmp_path
     peft = pytest.importorskip("peft")
     pipe = unbleed.load("emoji", device="cpu")
     pipe.unet.add_adapter(peft.LoraConfig(r=2, target_modules=["to_q"], init_lora_weights=False))
-    kept = {name: value for name, value in peft.get_peft_model_state_dict(pipe.unet).items()}
+    kept = peft.get_peft_model_state_dict(pipe.unet)
     pipe.save_lora_weights(tmp_path, unet_lora_layers=kept, weight_name="style.safetensors")
     drawn = {}
     for weight in ("0", "1"):
@@ -476,10 +475,10 @@ def test_I13_a_lora_acts_with_its_weight_and_is_in_the_recipe(run: Any, tmp_path
 
 def test_I13_a_checkpoint_that_is_not_safetensors_or_is_not_whole_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.ckpt").write_bytes(b"x")
-    with pytest.raises(ModelError, match="is not a .safetensors file; single-file checkpoints of other kinds can run code"):
+    with pytest.raises(ModelError, match=r"is not a \.safetensors file; single-file checkpoints of other kinds can run code"):
         unbleed.load(tmp_path / "x.ckpt")
     (tmp_path / "x.safetensors").write_bytes(b"x")
-    with pytest.raises(ModelError, match=r"x.safetensors\" cannot be loaded .*; give a checkpoint of a whole pipeline"):
+    with pytest.raises(ModelError, match=r'x.safetensors" cannot be loaded .*; expected the checkpoint of a whole pipeline'):
         unbleed.load(tmp_path / "x.safetensors", config="emoji")
     with pytest.raises(ModelError, match="it is for single files"):
         unbleed.load("emoji", config="emoji")

@@ -120,7 +120,7 @@ def _from_single_file(path: Path, config: str | Path | None, dtype: torch.dtype)
     with _loading(
         path, "expected the checkpoint of a whole pipeline; --config (in Python `config`) names a pipeline of its kind"
     ):
-        kind = str(config) if config else _kind_of(path)
+        kind = _kind_of(path) if config is None else str(WEIGHTS if config == "emoji" else config)
         index: Any = diffusers.DiffusionPipeline.load_config(kind)
         pipeline: Any = getattr(diffusers, index["_class_name"], None)
         if not hasattr(pipeline, "from_single_file"):
