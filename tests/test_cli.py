@@ -202,7 +202,7 @@ def test_a_prompt_without_entities_runs_unguided_with_a_warning(run: Any, out: P
         (["generate", PROMPT, "--out", "x.png", "--seeds", "0-1"], "name a folder"),
         (["generate", "--replay", "{file}"], "cannot be read as a picture"),
         (["generate", "--replay", "{plain}"], "holds no recipe"),
-        (["generate", PROMPT, "--replay", "{plain}", "--steps", "3"], "leave out prompt, steps"),
+        (["generate", PROMPT, "--replay", "{plain}", "--steps", "3"], "holds no recipe"),
         (["generate", PROMPT, "--compare", "--method", "none"], "name another method"),
         (["generate", PROMPT, "--out", "x.jpg"], "name it x.png"),
         (["generate", PROMPT, "--width", "1024"], "four times the model's own 128"),
