@@ -32,7 +32,7 @@ MethodName = Annotated[
 ]
 DefaultMethod = Annotated[
     str | None,
-    typer.Option("--method", help="NAME, NAME@paper (its paper's settings) or a sum, as for attention [what `guide` takes]."),
+    typer.Option("--method", help="NAME (settings for the model), NAME@paper (its paper's) or a sum [the library's default]."),
 ]
 Steps = Annotated[int | None, typer.Option(help="Denoising steps [emoji: 30, else 50].")]
 Scale = Annotated[float | None, typer.Option("--guidance-scale", help="Classifier-free guidance [the model's own, else 7.5].")]
