@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import signal
 import sys
@@ -13,6 +15,7 @@ interrupted = False
 
 def main() -> None:
     """Run the command line and exit: 0 when all went well, 2 after one clear line on bad input, 130 when interrupted."""
+    atexit.register(_leave)  # before all others, so that it comes last
     signal.signal(signal.SIGINT, _interrupt)
     try:
         from .cli import main as run
@@ -34,6 +37,14 @@ def _interrupt(*_: Any) -> None:
         os._exit(130)
     interrupted = True
     raise KeyboardInterrupt
+
+
+def _leave() -> None:
+    """End with 130. Python itself would end as killed by the signal where Ctrl-C came while a library ran `exec`."""
+    if interrupted:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(130)
 
 
 if __name__ == "__main__":
