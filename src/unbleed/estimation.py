@@ -19,6 +19,8 @@ from .attention.examples import EXAMPLES
 from .attention.families import denoiser_of
 from .errors import PromptError
 from .guidance.method import BaseMethod, Method
+from .guidance.noise import NoiseSearch
+from .guidance.noise_choice import NoiseChoice
 from .losses import Loss
 from .model_settings import method_for
 from .sizes import check_size, own_side
@@ -37,25 +39,28 @@ class Estimate:
     activation_bytes: int  # kept for the gradient
     activation_bytes_checkpointed: int  # the same with `checkpointing=True`, which costs most of a forward per evaluation
     weight_bytes: int  # of the denoiser
+    reading: float = 0.0  # what reading attention without a gradient costs, in forwards
+    readings: int = 0  # how often that is done: once for each candidate of a first noise
 
     @property
     def ratio(self) -> float:
         """Operations of the guided run over those of the unguided, at the most."""
-        return 1 + self.evaluations * self.evaluation / self.forwards
+        return 1 + (self.evaluations * self.evaluation + self.readings * self.reading) / self.forwards
 
     @property
     def ratio_without_refinement(self) -> float:
-        return 1 + self.evaluations_without_refinement * self.evaluation / self.forwards
+        return self.ratio - (self.evaluations - self.evaluations_without_refinement) * self.evaluation / self.forwards
 
     def __str__(self) -> str:
         weights = f"weights {_bytes(self.weight_bytes)}"
         if not self.evaluations:
-            return f"the cost of the unguided run: no evaluations with a gradient; {weights}"
+            return f"{self.ratio:.2f} times the unguided run: no evaluations with a gradient; {weights}"
         ratios = _range(f"{self.ratio_without_refinement:.2f}", f"{self.ratio:.2f}")
         evaluations = _range(str(self.evaluations_without_refinement), str(self.evaluations))
+        readings = f" and {self.readings} readings of {self.reading:.2f}" if self.readings else ""
         return (
-            f"{ratios} times the unguided run: {evaluations} evaluations of {self.evaluation:.2f} forwards each, beside "
-            f"{self.forwards:g} forwards; {_bytes(self.activation_bytes)} kept for the gradient, "
+            f"{ratios} times the unguided run: {evaluations} evaluations of {self.evaluation:.2f} forwards each{readings}, "
+            f"beside {self.forwards:g} forwards; {_bytes(self.activation_bytes)} kept for the gradient, "
             f"{_bytes(self.activation_bytes_checkpointed)} with checkpointing; {weights}"
         )
 
@@ -98,7 +103,7 @@ def estimate(
         raise PromptError(f"{forwards_per_step} forwards per step; expected 2 with classifier-free guidance, 1 without")
     height, width = _sides(pipe, size)
     scale = pipe.vae_scale_factor
-    plain, evaluation, kept, saved = _counted(denoiser, parts, height // scale, width // scale)
+    plain, evaluation, reading, kept, saved = _counted(denoiser, parts, height // scale, width // scale)
     least, most = _evaluations(parts, steps)
     return Estimate(
         forwards=float(steps * forwards_per_step),
@@ -108,6 +113,8 @@ def estimate(
         activation_bytes=kept,
         activation_bytes_checkpointed=saved,
         weight_bytes=sum(weight.nbytes for weight in denoiser.parameters()),
+        reading=reading / plain,
+        readings=parts.noise.candidates if isinstance(parts.noise, NoiseChoice) else 0,
     )
 
 
@@ -127,14 +134,18 @@ def _sides(pipe: Any, size: tuple[int, int] | None) -> tuple[int, int]:
 def _evaluations(parts: Method, steps: int) -> tuple[int, int]:
     """Return how often the guidance is evaluated in a run, without refinement and at the most."""
     schedule, search = parts.schedule, parts.noise
-    guided = sum(schedule.guides(index, steps) for index in range(steps)) if parts.loss else 0
-    refined = [schedule.refinement_at(i, steps) for i in range(steps) if schedule.guides(i, steps)] if parts.loss else []
-    searched = search.rounds * search.steps + search.last_steps if search else 0
-    return guided, guided + searched + sum(refinement.most for refinement in refined if refinement)
+    first = 1 if parts.loss and parts.loss.reads_regions else 0  # regions are found in the first step
+    guided = [index for index in range(first, steps) if schedule.guides(index, steps)] if parts.loss else []
+    refined = [schedule.refinement_at(index, steps) for index in guided]
+    searched = search.rounds * search.steps + search.last_steps if isinstance(search, NoiseSearch) else 0
+    return len(guided), len(guided) + searched + sum(refinement.most for refinement in refined if refinement)
 
 
-def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int, int, int, int]:
-    """Return the operations of a forward and of an evaluation, and the bytes that this keeps, plain and checkpointed."""
+def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int, int, int, int, int]:
+    """Return the operations of a forward, of an evaluation and of reading attention, and the bytes that an evaluation keeps.
+
+    The bytes are those without and with checkpointing.
+    """
     family = family_of(denoiser)
     example, tokens = EXAMPLES[family.name]
     with torch.device("meta"):
@@ -164,10 +175,11 @@ def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int
     with _Fused(), FlopCounterMode(display=False) as counter, saved_tensors_hooks(kept, _as_it_is):
         torch.autograd.grad(maps(), leaf)
     evaluation = counter.get_total_flops()
-    if any(loss.remembers == "moved" for loss in losses):  # and looks once more where the step ends
-        with torch.no_grad(), _Fused(), FlopCounterMode(display=False) as counter:
-            maps()
-        evaluation += counter.get_total_flops()
+    with torch.no_grad(), _Fused(), FlopCounterMode(display=False) as counter:
+        maps()
+    reading = counter.get_total_flops()
+    if any(loss.remembers == "moved" for loss in losses):  # and reads once more where the step ends
+        evaluation += reading
 
     def checkpointed(module: Any, *given: Any) -> Any:
         for value in given:
@@ -178,7 +190,7 @@ def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int
     copy.enable_gradient_checkpointing(checkpointed)
     with _Fused(), saved_tensors_hooks(saved, _as_it_is):
         maps()
-    return plain, evaluation, kept.bytes, saved.bytes
+    return plain, evaluation, reading, kept.bytes, saved.bytes
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:
