@@ -40,3 +40,13 @@ def test_S4_the_default_acts_on_prompts_without_modifiers() -> None:
     assert len(run.regions[0].masks) == 2
     with pytest.warns(unbleed.UnbleedWarning, match='"a cat" runs unguided: regions'), unbleed.guide(pipe):
         draw("a cat")
+
+
+def test_S4_the_default_costs_what_its_estimate_says() -> None:
+    """Three pulls and four candidates of a first noise in 30 steps; without a step size and a choice, nothing."""
+    pipe = unbleed.load("emoji")
+    found = unbleed.estimate(pipe, steps=30)
+    assert (found.evaluations, found.readings) == (3, 4)
+    assert found.reading == pytest.approx(found.evaluation / 2, rel=0.05)
+    assert 1.15 < found.ratio < 1.18
+    assert unbleed.estimate(pipe, "regions:step_size=0:candidates=1", steps=30).ratio == 1
