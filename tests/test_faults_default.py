@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import unbleed
-from unbleed.cli.draw import generate
+from unbleed.methods import DEFAULT_METHOD
 from unbleed.modular import GuidanceBlock, add_guidance
 
 
@@ -19,7 +19,7 @@ def default_of(call: Any) -> Any:
 
 
 def test_S4_the_default_is_the_method_that_wins_on_the_embedded_model() -> None:
-    assert default_of(unbleed.guide) == default_of(unbleed.estimate) == default_of(generate) == "regions"
+    assert DEFAULT_METHOD == default_of(unbleed.guide) == default_of(unbleed.estimate) == "regions"
     # a block cannot change what is inside the denoiser
     assert default_of(add_guidance) == default_of(GuidanceBlock.__init__) == "syngen"
 
