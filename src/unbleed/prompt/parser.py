@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import threading
+import gc
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,41 +20,34 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent / "weights"
 BATCH = 64
-ZONE = 1024  # prompts after which words are forgotten
+MOST = 1_000_000  # characters that a pipeline reads before it is loaded anew
 
 
-_LOCK = threading.Lock()
-
-
-@dataclass(frozen=True)
+@dataclass
 class Parser:
-    """A spaCy pipeline and how its trees are read."""
+    """A spaCy pipeline and how its trees are read.
+
+    spaCy keeps every word that it ever met. A pipeline that was loaded here is therefore loaded again after `MOST` characters,
+    half a second in some twenty for the embedded one; a pipeline of the user's is left as it is.
+    """
 
     pipeline: Language
     tree: Tree
-    own: bool = False  # loaded here, and used by nobody else
+    loaded: Callable[[], Language] | None = None  # how to load it again
+    characters: int = 0  # that it has read
 
     def read(self, prompts: Sequence[str], learnt: Sequence[str] = ()) -> list[Parsed]:
         """Return what each prompt says."""
-        return [one for first in range(0, len(prompts), ZONE) for one in self._read(prompts[first : first + ZONE], learnt)]
-
-    def _read(self, prompts: Sequence[str], learnt: Sequence[str]) -> list[Parsed]:
-        texts = [readable(prompt, learnt) for prompt in prompts]
-        with self._forgetting():
+        found: list[Parsed] = []
+        for first in range(0, len(prompts), BATCH):
+            texts = [readable(prompt, learnt) for prompt in prompts[first : first + BATCH]]
             docs = self.pipeline.pipe([text.text for text in texts], batch_size=BATCH)
-            return [entities_of(doc, self.tree, text) for text, doc in zip(texts, docs, strict=True)]
-
-    @contextmanager
-    def _forgetting(self) -> Iterator[None]:
-        """Let spaCy forget the words that it meets, which it would otherwise keep for ever.
-
-        Documents of the pipeline that somebody else makes meanwhile would break, so pipelines of the user's are left alone.
-        """
-        if not self.own:
-            yield
-            return
-        with _LOCK, self.pipeline.memory_zone():
-            yield
+            found += [entities_of(doc, self.tree, text) for text, doc in zip(texts, docs, strict=True)]
+            self.characters += sum(len(text.text) for text in texts)
+            if self.loaded and self.characters > MOST:
+                self.pipeline, self.characters = self.loaded(), 0
+                gc.collect()  # the old one refers to itself
+        return found
 
 
 @functools.cache
@@ -66,16 +58,19 @@ def load(name: str | None = None) -> Parser:
     """
     import spacy
 
-    try:
+    def loaded() -> Language:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # another patch release than the one it was trained with
-            pipeline = spacy.load(name or WEIGHTS, exclude=["ner"])
+            return spacy.load(name or WEIGHTS, exclude=["ner"])
+
+    try:
+        pipeline = loaded()
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
             f'parser "{name}" cannot be loaded ({reason}); name an installed spaCy pipeline or its folder'
         ) from error
-    return replace(of(pipeline), own=True)
+    return replace(of(pipeline), loaded=loaded)
 
 
 def of(pipeline: Any) -> Parser:
