@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,19 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> CLIPTokenizer:
     made = emoji_tokenizer(tmp_path_factory.mktemp("tokenizer"))
     made.model_max_length = 32  # the tiny models' own, whatever the emoji model has
     return made
+
+
+@pytest.fixture(scope="session")
+def pipes(tokenizer: CLIPTokenizer) -> Callable[[str], Any]:
+    """The tiny pipeline of each family, made once, for tests that leave it as it was."""
+    made: dict[str, Any] = {}
+
+    def get(name: str) -> Any:
+        if name not in made:
+            made[name] = tiny.make(name, tokenizer)
+        return made[name]
+
+    return get
 
 
 @pytest.fixture(scope="session")

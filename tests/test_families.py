@@ -22,7 +22,6 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 from torch import Tensor
-from transformers import CLIPTokenizer
 
 import tiny
 import unbleed
@@ -41,18 +40,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "qwen": {"max_sequence_length": 24, "negative_prompt": "a bird", "true_cfg_scale": 2.0},
 }
 every_family = pytest.mark.parametrize("name", list(tiny.FAMILIES))
-
-
-@pytest.fixture(scope="session")
-def pipes(tokenizer: CLIPTokenizer) -> Callable[[str], Any]:
-    made: dict[str, Any] = {}
-
-    def get(name: str) -> Any:
-        if name not in made:
-            made[name] = tiny.make(name, tokenizer)
-        return made[name]
-
-    return get
 
 
 def draw(pipe: Any, name: str, prompts: str | list[str], seeds: tuple[int, ...] = (0, 1), **more: Any) -> Tensor:

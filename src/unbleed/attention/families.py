@@ -59,6 +59,7 @@ class Family:
     # of the pipeline, for these arguments of encode_prompt, and for so many tokens of text that the denoiser is given
     encoders: Callable[[Any, Mapping[str, Any], int], tuple[Encoder, ...]]
     text_modules: Callable[[nn.Module], tuple[str, ...]]  # all modules in which pixels attend to the text
+    on_text: str  # pattern of the names of layers that act on tokens of the text alone
     texts: tuple[str, ...] = ("prompt",)  # arguments of encode_prompt that hold the prompt, the first that is given counts
     beside: tuple[str, ...] = ()  # those that hold texts for further encoders, whose tokens are added to the same positions
     sample: str = "sample"  # what the denoiser calls the latents
@@ -203,6 +204,7 @@ FAMILIES = (
         ),
         encoders=_clip,
         text_modules=_ending(".attn2"),
+        on_text=r"attn2\.to_[kv]\b|add_[kv]_proj|encoder_hid_proj",
         beside=("prompt_2",),
         step_reason="the papers' step sizes were found on Stable Diffusion 1; untested on the weights of SDXL",
     ),
@@ -214,6 +216,7 @@ FAMILIES = (
         reason="blocks 5 to 12 of 24, as Self-Cross reads on SD3-medium; the same share of larger ones",
         encoders=_clip_and_t5,
         text_modules=_of_blocks("transformer_blocks"),
+        on_text=r"add_[qkv]_proj|to_add_out|ff_context|context_embedder",
         beside=("prompt_2",),
         sample="hidden_states",
         step_reason="untested on real weights: Self-Cross takes those of Stable Diffusion 1 as they are",
@@ -226,6 +229,7 @@ FAMILIES = (
         reason="all double blocks, which keep text and picture apart; they come first, so the forward ends a third of the way",
         encoders=_second_t5,
         text_modules=_of_blocks("transformer_blocks", "single_transformer_blocks"),
+        on_text=r"add_[qkv]_proj|to_add_out|ff_context|context_embedder",
         texts=("prompt_2", "prompt"),
         sample="hidden_states",
         packed=True,
@@ -239,6 +243,7 @@ FAMILIES = (
         reason="the second quarter of the blocks, by analogy with SD3; nobody has searched",
         encoders=_t5,
         text_modules=_ending(".attn2"),
+        on_text=r"attn2\.to_[kv]\b|caption_projection",
         sample="hidden_states",
     ),
     Family(
@@ -249,6 +254,7 @@ FAMILIES = (
         reason="the second quarter of the blocks, by analogy with SD3; nobody has searched",
         encoders=_gemma,
         text_modules=_ending(".attn2"),
+        on_text=r"attn2\.to_[kv]\b|caption_projection",
         sample="hidden_states",
     ),
     Family(
@@ -259,6 +265,7 @@ FAMILIES = (
         reason="the second quarter of the blocks, by analogy with SD3; nobody has searched",
         encoders=_qwen,
         text_modules=_of_blocks("transformer_blocks"),
+        on_text=r"add_[qkv]_proj|to_add_out|txt_in|txt_mlp",
         sample="hidden_states",
         packed=True,
         times=1000.0,

@@ -1,57 +1,64 @@
 """LoRA adapters limited to regions: what an adapter adds is kept inside the region of its entity, and 0 elsewhere.
 
-A LoRA layer of peft computes W x + s B A x. The hook here multiplies B A x by a mask over the sequence: for pixels, the region;
-for tokens of the text, the entity's own tokens. A layer whose output has no sequence (time and size embeddings) adds nothing,
-since it would act everywhere. Both rows of classifier-free guidance are masked.
+A LoRA layer of peft computes W x + s B A x. The hook here sets B A x to 0 outside of a mask over the sequence: of pixels, the
+region; of tokens of the text, the entity's own. A negative prompt has none of these. A layer whose output has no sequence
+(time and size embeddings, modulation) adds nothing, since it would act everywhere.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import ModelError
+from ..errors import ModelError, UnbleedWarning
 from ..guidance.edit import Rows
-from ..regions.layout import grid_of, resize
+from ..regions.layout import drawn_on, grid_of
 
-_OF_TEXT = re.compile(
-    r"attn2\.to_[kv]\b|add_[qkv]_proj|to_add_out|ff_context|context_embedder|caption_projection|encoder_hid_proj"
-)
+
+def _added_by(model: nn.Module) -> Iterator[tuple[str, Any, nn.ModuleDict]]:
+    """Yield the LoRA layers of peft: a name, the layer, and by adapter the module whose output is added."""
+    for name, layer in model.named_modules():
+        inner: Any = getattr(layer, "lora_B", None)
+        if isinstance(inner, nn.ModuleDict):
+            yield name, layer, inner
 
 
 def layers_of(denoiser: nn.Module, adapter: str) -> dict[str, nn.Module]:
     """Return the layers of peft whose output is what `adapter` adds, by the name of the layer that it is added to.
 
-    Raises `ModelError` for an adapter that is not there, not active, fused into the weights, or of a kind (DoRA) whose part
-    cannot be told from the weights'.
+    Raises `ModelError` for an adapter that is not there, not active, fused into the weights, or of a kind (DoRA, LoHa) whose
+    part cannot be told from the weights'.
     """
     found: dict[str, nn.Module] = {}
     known: set[str] = set()
-    for name, layer in denoiser.named_modules():
-        inner: Any = getattr(layer, "lora_B", None)
-        if not isinstance(inner, nn.ModuleDict):
-            continue
+    for name, layer, inner in _added_by(denoiser):
         known |= set(inner)
         if adapter not in inner:
             continue
-        own: Any = layer
-        if own.merged:
+        if layer.merged:
             raise ModelError(f'the adapter "{adapter}" is fused into the weights and acts everywhere; call pipe.unfuse_lora()')
-        if adapter in getattr(own, "lora_magnitude_vector", ()):
+        if adapter in getattr(layer, "lora_magnitude_vector", ()):
             raise ModelError(f'the adapter "{adapter}" is a DoRA, which scales the weights; a region needs a plain LoRA')
-        if own.disable_adapters:
+        if layer.disable_adapters:
             raise ModelError(f'a region names the adapter "{adapter}", but adapters are disabled; call pipe.enable_lora()')
-        if adapter not in own.active_adapters:
-            active = ", ".join(own.active_adapters) or "none"
+        if adapter not in layer.active_adapters:
+            active = ", ".join(layer.active_adapters) or "none"
             raise ModelError(f'the adapter "{adapter}" is not active (active: {active}); call pipe.set_adapters([...]) with it')
         found[name] = inner[adapter]
+    other: Any = getattr(denoiser, "peft_config", {}).get(adapter)
+    if not found and other is not None:
+        kind = getattr(other.peft_type, "value", other.peft_type)
+        raise ModelError(
+            f'the adapter "{adapter}" has no LoRA layers in the denoiser (it is a {kind}); a region needs a plain LoRA'
+        )
     if not found:
-        there = ", ".join(sorted(known)) or "no adapter"
+        there = ", ".join(f'"{name}"' for name in sorted(known)) or "no adapter"
         raise ModelError(
             f'a region names the adapter "{adapter}", but the denoiser has {there}; load it with '
             f'pipe.load_lora_weights(..., adapter_name="{adapter}")'
@@ -59,20 +66,49 @@ def layers_of(denoiser: nn.Module, adapter: str) -> dict[str, nn.Module]:
     return found
 
 
+def warn_of_text_encoders(pipe: Any, adapters: Iterable[str]) -> None:
+    """Say which adapters also change what the text encoders read, which cannot be limited to some of the words."""
+    for name, encoder in getattr(pipe, "components", {}).items():
+        if not (name.startswith("text_encoder") and isinstance(encoder, nn.Module)):
+            continue
+        acting = {
+            adapter
+            for _, layer, inner in _added_by(encoder)
+            for adapter in inner
+            if adapter in layer.active_adapters and not layer.disable_adapters and layer.scaling[adapter]
+        }
+        for adapter in sorted(acting & set(adapters)):
+            warnings.warn(
+                f'the adapter "{adapter}" has layers in the {name} too, which change all words of the prompt, not its '
+                f"region's alone; pipe.{name}.disable_adapters() leaves them out",
+                UnbleedWarning,
+                stacklevel=2,
+            )
+
+
 @contextmanager
-def limited(layers: Mapping[str, nn.Module], masks: Tensor, tokens: Tensor, rows: Rows) -> Iterator[None]:
+def limited(layers: Mapping[str, nn.Module], masks: Tensor, tokens: Tensor, rows: Rows, on_text: str) -> Iterator[None]:
     """Let the adapter's `layers` add something inside `masks` and at `tokens` alone, while the denoiser runs for `rows`.
 
-    `masks` bool (batch, height, width) and `tokens` bool (batch, token) are of all images of the pipeline's call.
+    `masks` bool (batch, height, width) and `tokens` bool (batch, token) are of all images of the pipeline's call. `on_text`
+    is the pattern of the layers that act on the text alone. In rows of negative prompts no token is of an entity.
     """
-    images = torch.tensor(rows.images)
+    images = list(rows.images)
+    copies = rows.first // len(images) + 1  # of every image: negative prompts, then prompts
+    masks, own = masks[images].repeat(copies, 1, 1), tokens.new_zeros(rows.first + len(images), tokens.shape[1])
+    own[rows.first :] = tokens[images]
+    made: dict[Any, Tensor] = {}
 
     def hook(name: str) -> Any:
+        of_text = re.search(on_text, name) is not None
+
         def keep(module: nn.Module, args: Any, output: Tensor) -> Tensor:
             del module, args
-            copies = len(output) // len(images)
-            own = _mask_for(name, output, masks[images], tokens[images], rows)
-            return output * own.repeat(copies, *[1] * (own.ndim - 1)).to(output)
+            sizes = output.shape[2:] if output.ndim == 4 else output.shape[1:2] if output.ndim == 3 else ()
+            key = (of_text, output.ndim, *sizes, output.device)
+            if key not in made:
+                made[key] = ~_inside(output, of_text, masks, own, rows).to(output.device)
+            return output.masked_fill(made[key], 0)
 
         return keep
 
@@ -82,24 +118,28 @@ def limited(layers: Mapping[str, nn.Module], masks: Tensor, tokens: Tensor, rows
         yield
 
 
-def _mask_for(name: str, output: Tensor, masks: Tensor, tokens: Tensor, rows: Rows) -> Tensor:
-    """Return what an adapter's `output` is multiplied by, (image, ...), broadcast to the output's own rows."""
+def _inside(output: Tensor, of_text: bool, masks: Tensor, tokens: Tensor, rows: Rows) -> Tensor:
+    """Return where an adapter may add its `output`, bool, broadcast to it. `masks` and `tokens` have its rows."""
     if output.ndim == 4:  # a convolution: (row, channel, height, width)
-        return _inside(masks, (output.shape[2], output.shape[3]))[:, None]
+        return drawn_on(masks, (output.shape[2], output.shape[3]))[:, None]
     if output.ndim != 3:
-        return torch.zeros(len(masks), *[1] * (output.ndim - 1))
-    length, joint = output.shape[1], rows.joint
-    own = torch.zeros(len(tokens), max(length, tokens.shape[1]), dtype=torch.bool)
-    own[:, : tokens.shape[1]] = tokens
-    if _OF_TEXT.search(name):
-        return own[:, :length, None]
-    pixels = rows.grid[0] * rows.grid[1]
-    if joint and length == joint.texts + pixels:  # both in one sequence
-        picture = _inside(masks, rows.grid).flatten(1)
-        parts = [own[:, : joint.texts], picture] if joint.text_first else [picture, own[:, : joint.texts]]
-        return torch.cat(parts, dim=1)[:, :, None]
-    return _inside(masks, rows.grid if joint else grid_of(length, rows.grid)).flatten(1)[:, :, None]
+        return torch.zeros(1, dtype=torch.bool)
+    length, pixels, joint = output.shape[1], rows.grid[0] * rows.grid[1], rows.joint
+    if of_text:
+        return _to_length(tokens, length)[:, :, None]
+    if joint is None:
+        return drawn_on(masks, grid_of(length, rows.grid)).flatten(1)[:, :, None]
+    picture = drawn_on(masks, rows.grid).flatten(1)
+    if length == pixels:
+        return picture[:, :, None]
+    if length != joint.texts + pixels:
+        raise ModelError(
+            f"an adapter's layer has {length} tokens and pixels, but {joint.texts} tokens and {pixels} pixels are expected; "
+            "it cannot be limited to a region in this denoiser"
+        )
+    words = _to_length(tokens, joint.texts)
+    return torch.cat([words, picture] if joint.text_first else [picture, words], dim=1)[:, :, None]
 
 
-def _inside(masks: Tensor, grid: tuple[int, int]) -> Tensor:
-    return resize(masks, grid) >= 0.5
+def _to_length(tokens: Tensor, length: int) -> Tensor:
+    return nn.functional.pad(tokens, (0, max(0, length - tokens.shape[1])))[:, :length]

@@ -29,9 +29,9 @@ from ..guidance.run import RegionStep
 from ..losses.base import has_entities
 from ..losses.groups import TokenGroups
 from ..regions.given import masks_of
-from ..regions.layout import grid_of, layout, resize
+from ..regions.layout import drawn_on, grid_of, layout, resize
 from ..regions.settle import settle
-from .adapters import layers_of, limited
+from .adapters import layers_of, limited, warn_of_text_encoders
 from .answers import Question, answering
 
 _TOLERANCE = 1e-9  # 0.2 * 50 must be 10 whatever the rounding
@@ -142,6 +142,7 @@ class _Regions(Opened):
         anywhere = torch.tensor([region is not None and region.where is None for region in self.given], dtype=torch.bool)
         adapters = {region.adapter for region in self.given if region is not None and region.adapter}
         self.adapters = {adapter: layers_of(scene.denoiser, adapter) for adapter in sorted(adapters)}
+        warn_of_text_encoders(scene.pipe, self.adapters)
         self.finding = has_entities(self.groups, 2)[image] & ~given  # bool (entity,): gets a region from attention
         self.fixed = given & ~anywhere  # bool (entity,): has one from the user
         self.masks: Tensor | None = None  # bool (entity, height, width); True where there is no region yet
@@ -162,10 +163,8 @@ class _Regions(Opened):
         return self._on(self.grid) if known else None
 
     def _on(self, grid: tuple[int, int]) -> Tensor:
-        """Return the regions as bool on another grid; one that is too small for it keeps its largest pixel."""
         assert self.masks is not None
-        cover = resize(self.masks, grid)
-        return cover >= torch.minimum(cover.amax(dim=(-2, -1), keepdim=True), cover.new_tensor(0.5))
+        return drawn_on(self.masks, grid)
 
     # ---------------------------------------------------------------------------------------------- finding them
 
@@ -239,11 +238,22 @@ class _Regions(Opened):
         if due and not self.settled and self.limited[self.finding].any() and self.maps is not None:
             self._settle(rows)
         with ExitStack() as stack:
-            for adapter, layers in self.adapters.items():
-                stack.enter_context(limited(layers, *self._reach(adapter), rows))
+            self._limit_adapters(stack, rows, negative=False)
             if not rows.evaluating and self.limited.any() and rows.share < edit.stop - _TOLERANCE:
                 stack.enter_context(self._masked(rows))
             yield
+
+    @contextmanager
+    def around_negative(self, rows: Rows) -> Iterator[None]:
+        with ExitStack() as stack:
+            self._limit_adapters(stack, rows, negative=True)
+            yield
+
+    def _limit_adapters(self, stack: ExitStack, rows: Rows, *, negative: bool) -> None:
+        for adapter, layers in self.adapters.items():
+            inside, tokens = self._reach(adapter)
+            tokens = tokens & (not negative)  # a negative prompt has no words of an entity
+            stack.enter_context(limited(layers, inside, tokens, rows, self.scene.family.on_text))
 
     def _reach(self, adapter: str) -> tuple[Tensor, Tensor]:
         """Return where an adapter acts: bool (batch, height, width) and (batch, token). Nowhere until its region is found."""

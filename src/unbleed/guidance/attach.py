@@ -329,8 +329,8 @@ class _Hooks:
         else:
             self._refuse_other_calls(call)
         self.around.close()
-        if not self.negative:
-            self.around.enter_context(session.edited(session.rows(call)))
+        around = session.negative if self.negative else session.edited
+        self.around.enter_context(around(session.rows(call)))
         if session.corrected is None:
             return None if call.args is args and call.kwargs is kwargs else (call.args, call.kwargs)
         return call.with_latents(session.scale(session.corrected, call.timestep))

@@ -74,6 +74,11 @@ class Opened(ABC):  # noqa: B024 (the hooks are optional)
         del rows
         return nullcontext()
 
+    def around_negative(self, rows: Rows) -> AbstractContextManager[Any]:
+        """Return the context in which the denoiser runs on negative prompts alone, as FLUX and Qwen-Image do."""
+        del rows
+        return nullcontext()
+
     def reads_maps(self, rows: Rows) -> bool:
         """Return whether `see` is to get the attention of this run of the denoiser."""
         del rows

@@ -198,6 +198,14 @@ class Session:
                 around.enter_context(opened.around(rows))
             yield
 
+    @contextmanager
+    def negative(self, rows: Rows) -> Iterator[None]:
+        """Run the denoiser on negative prompts alone as the edits want it."""
+        with ExitStack() as around:
+            for opened in self.opened:
+                around.enter_context(opened.around_negative(rows))
+            yield
+
     def show(self, call: DenoiserCall) -> None:
         """Give the edits the attention of the run of the denoiser that has just ended, where they asked for it."""
         if self.heard is None:

@@ -173,6 +173,13 @@ def resize(regions: Tensor, grid: tuple[int, int]) -> Tensor:
     return F.adaptive_avg_pool2d(regions.float().reshape(-1, 1, *regions.shape[-2:]), grid).reshape(*regions.shape[:-2], *grid)
 
 
+def drawn_on(regions: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return the regions as bool on another grid; one that is too small for it keeps its largest pixel."""
+    cover = resize(regions, grid)
+    least = cover.amax(dim=(-2, -1), keepdim=True).clamp(max=0.5)
+    return (cover >= least) & (cover > 0)
+
+
 def grid_of(pixels: int, like: Sequence[int]) -> tuple[int, int]:
     """Return (height, width) of a grid of so many pixels whose aspect ratio is nearest to that of `like`.
 
