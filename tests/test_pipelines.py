@@ -140,6 +140,23 @@ def test_guidance_in_every_pipeline(family: str, kind: str, given: dict[str, Any
     assert torch.equal(draw(pipe, **given), plain)
 
 
+@pytest.mark.filterwarnings("ignore:.FluxPosEmbed. is deprecated:FutureWarning")
+@pytest.mark.parametrize(("family", "kind", "given"), CASES, ids=[f"{family}-{kind}" for family, kind, _ in CASES])
+def test_regions_in_every_pipeline(family: str, kind: str, given: dict[str, Any], built: Callable[[str, str], Any]) -> None:
+    """One entity's region is the middle, which is what is painted anew; those of the second prompt are found."""
+    pipe, middle = built(family, kind), {"red cat": (0.2, 0.25, 0.6, 0.75)}
+    plain = draw(pipe, **given)
+    with unbleed.guide(pipe, unbleed.Regions(step_size=2.0, pull_stop=1.0), regions=[middle, {}]) as run:
+        guided = draw(pipe, **given)
+    assert {record.image for record in run.regions} == {0, 1}
+    first = run.regions[0].masks[0]
+    assert first.float().mean().item() == pytest.approx(0.2, abs=0.02)
+    assert {step.step for step in run.steps} == {1, 2}
+    assert guided.isfinite().all()
+    assert all((guided[i] - plain[i]).abs().max() > 1e-4 for i in range(2))
+    assert torch.equal(draw(pipe, **given), plain)
+
+
 def test_latents_that_are_scaled_twice_a_step_are_read_before_both(built: Callable[[str, str], Any]) -> None:
     """ControlNet's guess mode scales them for the denoiser and again for the ControlNet, with Euler not by 1."""
     pipe = built("sdxl", "StableDiffusionXLControlNetPipeline")
