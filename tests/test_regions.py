@@ -339,7 +339,7 @@ def test_regions_are_found_pulled_and_settled(pipe: Any) -> None:
     assert not torch.equal(plain, guided)
     assert torch.equal(plain, draw(pipe))
     assert [(record.call, record.image, record.step) for record in run.regions] == [(0, 0, 0), (0, 0, 2)]
-    assert [step.step for step in run.steps] == [1, 2]
+    assert [step.step for step in run.steps] == [0, 1, 2]
     assert set(run.steps[0].terms) == {"pull", "positive", "negative"}
     assert len(run.noises) == 1
     assert len(run.noises[0].outcome.losses) == 4

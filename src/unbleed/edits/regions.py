@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..attention.maps import JointSequence
+from ..errors import PromptError
 from ..guidance.edit import Edit, Opened, Rows, Scene
 from ..guidance.run import RegionStep
 from ..losses.base import has_entities
@@ -98,14 +99,16 @@ def joint_bias(visible: Tensor, groups: TokenGroups, joint: JointSequence, total
 class RegionEdit(Edit):
     """See the module. Times are fractions of the run, lengths fractions of the grid's size (see `unbleed.regions.layout`).
 
-    Regions are laid out from the attention of the first step; later steps are masked, until `stop`. `settle_at`: from here on,
-    regions are what has grown in them (None: they stay as planned). `background`: entities' words are visible outside of all
-    regions until then. `emphasis`: added to the logits of an entity's modifiers inside its region. `memory`: how much of the
-    maps of earlier steps the running mean keeps, for settling.
+    Regions are laid out from the attention of the first step; later steps are masked, until `stop`. `wait`: where the first
+    step is more of the run than this, regions are laid out before it, from one more part of a forward, and it is masked too.
+    `settle_at`: from here on, regions are what has grown in them, once a step was masked (None: they stay as planned).
+    `background`: entities' words are visible outside of all regions until then. `emphasis`: added to the logits of an entity's
+    modifiers inside its region. `memory`: how much of the maps of earlier steps the running mean keeps, for settling.
     """
 
     settle_at: float | None = 0.3
     stop: float = 1.0
+    wait: float = 0.13
     background: bool = False
     emphasis: float = 0.0
     sigma: float = 0.125
@@ -148,6 +151,7 @@ class _Regions(Opened):
         self.masks: Tensor | None = None  # bool (entity, height, width); True where there is no region yet
         self.limited = torch.zeros_like(given)  # bool (entity,): has a region by now
         self.grid = (0, 0)  # of the maps
+        self.grown = False  # maps of a masked step were seen
         self.settled = False
         self.maps: Tensor | None = None  # their running mean, (batch, token, height, width)
         self.seen = -1  # the last step whose maps were seen
@@ -168,15 +172,20 @@ class _Regions(Opened):
 
     # ---------------------------------------------------------------------------------------------- finding them
 
+    def looks_first(self, rows: Rows) -> bool:
+        return rows.steps * self.edit.wait < 1 - _TOLERANCE and not bool(self.limited[self.finding].all())
+
     def reads_maps(self, rows: Rows) -> bool:
+        if rows.step == self.seen:  # a later run of the denoiser in the same step, which may leave layers out
+            return False
         waiting = not bool(self.limited[self.finding].all())
         settling = self.edit.settle_at is not None and not self.settled and bool(self.finding.any())
         return waiting or settling
 
     def see(self, maps: Tensor, rows: Rows) -> None:
-        if rows.step == self.seen:  # an inner evaluation of the same step
-            return
-        self.seen = rows.step
+        if not rows.evaluating:
+            self.seen = rows.step
+            self.grown = self.grown or bool(self.limited[self.finding].any())
         keep = self.edit.memory
         self.maps = maps if self.maps is None else keep * self.maps + (1 - keep) * maps
         if self.finding.any() and not self.limited[self.finding].any():
@@ -204,10 +213,19 @@ class _Regions(Opened):
             for number in image.unique().tolist()
         ]
         self.masks = torch.cat(parts) if parts else torch.zeros(0, *grid, dtype=torch.bool)
+        full = self._taken(rows.grid).flatten(1).all(dim=1)[image] & self.finding
+        if full.any():
+            at = int(full.nonzero()[0])
+            entity = [entity for tokens in self.scene.tokens for entity in tokens.kept][at]
+            raise PromptError(
+                f'nothing is left for "{entity}": the regions that were given cover the whole picture; give "{entity}" a '
+                "region too, or None to the entity that is everywhere"
+            )
         self._limit(self.fixed, rows)
 
     def _take(self, found: Tensor, rows: Rows) -> None:
         assert self.masks is not None
+        self.masks = self.masks.clone()  # one that was made in inference mode cannot be changed out of it
         self.masks[self.finding] = resize(found.cpu(), (self.masks.shape[-2], self.masks.shape[-1])) >= 0.5
         self._limit(self.finding, rows)
 
@@ -234,8 +252,10 @@ class _Regions(Opened):
         edit = self.edit
         if self.masks is None:
             self._begin(rows)
+        if rows.grid != self.grid:  # a second run on the same prompts, at another size
+            self.grid, self.maps, self.seen, self.biases = rows.grid, None, -1, {}
         due = edit.settle_at is not None and rows.share >= edit.settle_at - _TOLERANCE
-        if due and not self.settled and self.limited[self.finding].any() and self.maps is not None:
+        if due and not self.settled and self.grown and self.maps is not None:
             self._settle(rows)
         with ExitStack() as stack:
             self._limit_adapters(stack, rows, negative=False)

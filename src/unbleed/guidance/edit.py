@@ -48,6 +48,7 @@ class Rows:
     share: float  # of the run that is over, from 0 to 1
     grid: tuple[int, int]  # height and width, of the layers that the method reads
     step: int = 0  # index of the denoising step
+    steps: int = 1  # of the run
     evaluating: bool = False  # the denoiser runs for the guidance, not for the picture
     joint: JointSequence | None = None  # where picture and text stand, if they are one sequence
 
@@ -84,8 +85,16 @@ class Opened(ABC):  # noqa: B024 (the hooks are optional)
         del rows
         return False
 
+    def looks_first(self, rows: Rows) -> bool:
+        """Return whether `see` is to get the attention at the first latents, before the first step. One part of a forward."""
+        del rows
+        return False
+
     def see(self, maps: Tensor, rows: Rows) -> None:
-        """Take the attention maps (batch, token, height, width) of the pipeline's own run of the denoiser, without gradient."""
+        """Take the attention maps (batch, token, height, width), without gradient.
+
+        They are those of the pipeline's own run of the denoiser, or with `rows.evaluating` those at the first latents.
+        """
         del maps, rows
 
     @property

@@ -89,7 +89,7 @@ class Session:
         self.before: Tensor | None = None  # maps of the last step, for losses that remember
         self.measured: dict[int, Tensor] = {}  # of each image, the maps of its last evaluation
         self.share = 0.0  # of the run that is over
-        self.step = 0  # its index
+        self.step, self.steps = 0, 1  # its index, and how many there are
         self.heard: dict[str, Capture] | None = None  # attention of the pipeline's own run of the denoiser, for edits
         self.grid: Grid | None = None  # of the maps, the same in all of a run
         self.levels: Levels | None = None  # of noise, that the run walks through
@@ -148,10 +148,13 @@ class Session:
 
     def rows(self, call: DenoiserCall) -> Rows:
         images = tuple(range(call.conditional.stop - call.conditional.start))
-        return Rows(call.conditional.start, images, self.share, self._grid(call), self.step, joint=self._joint(call))
+        return Rows(
+            call.conditional.start, images, self.share, self._grid(call), self.step, self.steps, joint=self._joint(call)
+        )
 
     def _rows_alone(self, call: DenoiserCall, images: Sequence[int]) -> Rows:
-        return Rows(0, tuple(images), self.share, self._grid(call), self.step, evaluating=True, joint=self._joint(call))
+        grid, joint = self._grid(call), self._joint(call)
+        return Rows(0, tuple(images), self.share, grid, self.step, self.steps, evaluating=True, joint=joint)
 
     def _grid(self, call: DenoiserCall) -> Grid:
         if self.grid is None:  # asked for once: where the call has it in a tensor, the device is waited for
@@ -248,9 +251,11 @@ class Session:
             return
         latents = call.latents(self._channels) if raw is None or len(raw) != len(call.sample) else raw[call.conditional]
         latents = self.own = at_least_single(latents.detach())  # refinement adds up small updates: not in half precision
-        self.share, self.step = place.index / place.steps, place.index
+        self.share, self.step, self.steps = place.index / place.steps, place.index, place.steps
         if place.index == 0 and self.noise and self.searched:
             latents = self._search_noise(call, latents)
+        if place.index == 0:
+            self._look_first(call, latents)
         ready = not (self.loss and self.loss.reads_regions) or self._regions(self.concerned) is not None
         if self.concerned and ready and self.schedule.guides(place.index, place.asked):
             self.levels.check(self.done, call.time * self.family.times)
@@ -262,6 +267,16 @@ class Session:
             self.before = maps if look_back else self.before
             if self.record_maps:
                 self.run.maps.append(StepMaps(self.call, place.index, place.timestep, maps.cpu()))
+
+    def _look_first(self, call: DenoiserCall, latents: Tensor) -> None:
+        """Give the edits that ask for it the attention at the first latents."""
+        rows = self._rows_alone(call, range(len(latents)))
+        asking = [opened for opened in self.opened if opened.looks_first(rows)]
+        if asking:
+            with torch.no_grad(), native_processors(self.probe.modules.values()):
+                maps = self._see(call, latents, rows.images).maps
+            for opened in asking:
+                opened.see(maps, rows)
 
     def _search_noise(self, call: DenoiserCall, latents: Tensor) -> Tensor:
         """Return the latents with better noise, set them as the step's corrected latents, and note what happened."""

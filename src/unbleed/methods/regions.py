@@ -3,8 +3,9 @@
 This project, 2026. The parts, each usable alone:
 
 0. **Choose** (`unbleed.guidance.noise_choice`, `unbleed.regions.score`): of a few first noises, the one in which every noun has
-   a place. `candidates=1` keeps the pipeline's own.
-1. **Locate** (`unbleed.regions.layout`): the nouns' maps of the pipeline's own first forward.
+   a place. `candidates=1` keeps the pipeline's own, and so does a run that begins with a picture (image-to-image).
+1. **Locate** (`unbleed.regions.layout`): the nouns' maps of the pipeline's own first forward. In runs of few steps (`wait`) one
+   more part of a forward before the first step, which then is masked and pulled too.
 2. **Lay out**: centers are chosen together, where each entity is ahead of the others, and a region around each.
 3. **Mask** (`unbleed.edits.regions`): from the next step on, text attention inside a region does not see the words of other
    entities.
@@ -51,6 +52,7 @@ class Regions(PaperMethod):
     binding: float = setting(4.0, "ours: weight of SynGen's loss beside the pull")
     settle: float | None = setting(0.3, "ours")
     stop: float = setting(1.0, "ours: masked to the end")
+    wait: float = setting(0.13, "ours: where the first step is more of the run, regions are laid out before it")
     background: bool = setting(False, "ours: entities' words are seen in regions alone")
     spacing: float = setting(0.45, "ours: of centers, as a fraction of the grid's size")
     margin: float = setting(0.16, "ours: of a center from the edge")
@@ -68,6 +70,7 @@ class Regions(PaperMethod):
         edit = RegionEdit(
             settle_at=self.settle,
             stop=self.stop,
+            wait=self.wait,
             background=self.background,
             emphasis=self.emphasis,
             sigma=self.sigma,

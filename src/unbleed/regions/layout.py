@@ -155,7 +155,8 @@ def layout(
     >>> regions[0, 4, 1].item(), regions[1, 4, 1].item(), (regions[0] & regions[1]).any().item()
     (True, False, False)
 
-    `taken` bool (batch, height, width) are pixels that a user's regions hold: no center is put there.
+    `taken` bool (batch, height, width) are pixels that a user's regions hold: no center is put there. An entity for which the
+    grid has no pixel of its own left has all that are free.
     """
     entities = min_max(blur(entity_maps(maps.float(), groups), sigma))
     of_entity = None if taken is None else taken[groups.entity_image]
@@ -163,7 +164,9 @@ def layout(
         leads(entities, groups.entity_image), groups.entity_image, spacing=spacing, margin=margin, taken=of_entity
     )
     regions = around_centers(centers, groups.entity_image, (maps.shape[-2], maps.shape[-1]), radius=radius)
-    return regions if of_entity is None else regions & ~of_entity
+    free = torch.ones_like(regions) if of_entity is None else ~of_entity
+    own = regions & free
+    return torch.where(own.flatten(1).any(dim=1)[:, None, None], own, free)
 
 
 def resize(regions: Tensor, grid: tuple[int, int]) -> Tensor:
