@@ -42,7 +42,7 @@ def choose_noise(noise: Tensor, score: Score, choice: NoiseChoice) -> tuple[Tens
     A candidate whose loss is not finite is never taken; an image without any other keeps its own noise.
     """
     rows = list(range(len(noise)))
-    best, least = noise, torch.full((len(noise),), torch.inf)
+    best, least = noise, torch.full((len(noise),), torch.inf, dtype=torch.float32)
     losses: list[list[float]] = [[] for _ in rows]
     terms: list[dict[str, float]] = [{} for _ in rows]
     for number in range(choice.candidates):

@@ -53,8 +53,8 @@ def choose_centers(
     shrink = max(1.0, max(height, width) / _SIDE)
     grid = (max(1, round(height / shrink)), max(1, round(width / shrink)))
     coarse = F.adaptive_avg_pool2d(scores[:, None], grid)[:, 0] if shrink > 1 else scores
-    rows = (torch.arange(grid[0]) + 0.5) * height / grid[0]
-    columns = (torch.arange(grid[1]) + 0.5) * width / grid[1]
+    rows = (torch.arange(grid[0], dtype=scores.dtype) + 0.5) * height / grid[0]
+    columns = (torch.arange(grid[1], dtype=scores.dtype) + 0.5) * width / grid[1]
     inside = _inside(rows, height, margin * size)[:, None] & _inside(columns, width, margin * size)[None, :]
     points = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1)[inside]  # (point, 2)
     values = coarse[:, inside]  # (entity, point)
@@ -124,8 +124,8 @@ def around_centers(centers: Tensor, entity_image: Tensor, grid: tuple[int, int],
 
 def _distances(centers: Tensor, grid: tuple[int, int]) -> Tensor:
     """Return the distance of every pixel's middle to each center, (entity, height, width), in pixels."""
-    rows = torch.arange(grid[0], device=centers.device) + 0.5
-    columns = torch.arange(grid[1], device=centers.device) + 0.5
+    rows = torch.arange(grid[0], dtype=centers.dtype, device=centers.device) + 0.5
+    columns = torch.arange(grid[1], dtype=centers.dtype, device=centers.device) + 0.5
     return (
         (rows[None, :, None] - centers[:, 0, None, None]) ** 2 + (columns[None, None, :] - centers[:, 1, None, None]) ** 2
     ).sqrt()
