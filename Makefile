@@ -21,11 +21,11 @@ $(STAMP): pyproject.toml Makefile
 
 # The main job: one prompt, the model's own picture and the guided one, side by side.
 demo: setup
-	@$(BIN)/unbleed generate $(DEMO) --method syngen --compare --out out/demo
+	@$(BIN)/unbleed generate $(DEMO) --compare --out out/demo
 
 # Every picture of the documentation, drawn anew, and the pages of the methods.
 pictures: setup
-	cp "$$($(BIN)/unbleed generate $(DEMO) --method syngen --compare --out out/pictures)" docs/images/compare.png
+	cp "$$($(BIN)/unbleed generate $(DEMO) --compare --out out/pictures)" docs/images/compare.png
 	$(BIN)/unbleed attention $(DEMO) --out docs/images/attention.png
 	$(BIN)/unbleed emoji sheet --out docs/images/singles.png
 	$(BIN)/python docs/method_pages.py draw
