@@ -118,7 +118,7 @@ def test_calls_of_one_block_have_regions_of_their_own(pipe: Any) -> None:
 def test_a_second_run_on_the_same_prompt_may_have_another_size(pipe: Any) -> None:
     with unbleed.guide(pipe, unbleed.Regions(resolution=16, settle=None)) as run, torch.no_grad():
         text = pipe.encode_prompt(PROMPT, "cpu", 1, False)[0]
-        for side in (32, 64):
+        for side in (16, 32):
             pipe.scheduler.set_timesteps(2)
             x = torch.randn(1, pipe.unet.config.in_channels, side, side, generator=torch.Generator().manual_seed(1))
             for t in pipe.scheduler.timesteps:

@@ -48,7 +48,7 @@ class Regions(PaperMethod):
     year: ClassVar[int] = 2026
 
     step_size: float = setting(2.0, "ours; 0: no gradient at all")
-    pull_stop: float = setting(0.13, "ours: the last fraction of the run that is pulled")
+    pull_stop: float = setting(0.13, "ours: fraction of the run that is pulled, from its beginning")
     binding: float = setting(4.0, "ours: weight of SynGen's loss beside the pull")
     settle: float | None = setting(0.3, "ours")
     stop: float = setting(1.0, "ours: masked to the end")
