@@ -18,11 +18,12 @@ from . import heat_maps
 from .api import guide
 from .attention.families import denoiser_of
 from .errors import ModelError, OutputError, PrecisionError
-from .guidance.run import Step
+from .guidance.run import RegionStep, Step
 from .heat_maps import ImageAttention
 from .methods import method_from
 from .prompt import PromptTokens
 from .recipes import Recipe, initial_image
+from .regions.texts import regions_of
 from .sizes import check_size
 
 
@@ -36,6 +37,7 @@ class Picture:
     seconds: float  # of its batch, divided by the batch's pictures
     tokens: PromptTokens
     attention: ImageAttention | None = None  # when recorded
+    regions: tuple[RegionStep, ...] = ()  # where the method has some
 
 
 def generate(
@@ -53,7 +55,7 @@ def generate(
 
 
 def draw(pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False) -> list[Picture]:
-    """Return the pictures of recipes that differ in prompt, entities and seed alone, drawn as one batch.
+    """Return the pictures of recipes that differ in prompt, entities, regions and seed alone, drawn as one batch.
 
     Raises `PrecisionError` when a picture holds values that are no numbers, as half precision can give.
     """
@@ -65,13 +67,21 @@ def draw(pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False) -> 
     if initial is not None:
         pipe, common = _image_to_image(pipe), replace(common, width=initial.width, height=initial.height)
     check_size(pipe, common.height, common.width)
-    alike = len({(recipe.prompt, recipe.entities) for recipe in recipes}) == 1  # one prompt is parsed and encoded once
+    # one prompt is parsed and encoded once
+    alike = all((r.prompt, r.entities, r.regions) == (common.prompt, common.entities, common.regions) for r in recipes)
     said = recipes[:1] if alike else recipes
     from_noise = {"height": common.height, "width": common.width}
     begin = from_noise if initial is None else {"image": [initial] * len(said), "strength": common.strength}
     named = [recipe.entities for recipe in said]
+    regions = [regions_of(recipe.regions) for recipe in said]
     begun = time.perf_counter()
-    with guide(pipe, method, entities=None if set(named) == {None} else named, record_maps=record_maps) as run:
+    with guide(
+        pipe,
+        method,
+        entities=None if set(named) == {None} else named,
+        record_maps=record_maps,
+        regions=regions if any(regions) else None,
+    ) as run:
         negative = common.negative_prompt
         images = pipe(
             [recipe.prompt for recipe in said],
@@ -96,6 +106,7 @@ def draw(pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False) -> 
             seconds=seconds,
             tokens=run.tokens[0 if alike else at],
             attention=run.attention(at) if record_maps else None,
+            regions=tuple(step for step in run.regions if step.image == at),
         )
         for at, (recipe, image) in enumerate(zip(recipes, pipe.image_processor.numpy_to_pil(images), strict=True))
     ]
@@ -118,7 +129,7 @@ def unguided(recipe: Recipe) -> Recipe:
     """Return the recipe of the same picture without guidance, whose maps are read as the guided one's are."""
     parts = method_from(recipe.method, recipe.settings).parts()
     reading = {"parity": parts.parity, "resolution": parts.resolution, "layers": parts.layers}
-    return replace(recipe, method="none", settings=reading)
+    return replace(recipe, method="none", settings=reading, regions={})
 
 
 def comparison(plain: Picture, guided: Picture) -> Image.Image:

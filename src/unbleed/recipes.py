@@ -20,6 +20,7 @@ from . import schema
 from .errors import OutputError, PromptError, UnbleedError, UnbleedWarning
 from .files import atomic_write, open_image, read_bytes
 from .methods import method_from
+from .regions.texts import regions_of
 
 _CHUNK = "unbleed"  # the PNG text chunk that holds the recipe
 
@@ -46,6 +47,7 @@ class Recipe:
     image: str | None = None  # the path of the picture that it begins with
     image_sha256: str | None = None  # of that file
     strength: float | None = None  # the share of the steps that are run, from `image` on
+    regions: Mapping[str, str] = field(default_factory=dict)  # by phrase; see `unbleed.regions.texts`
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt", "entities"):
@@ -69,6 +71,7 @@ class Recipe:
             )
         if not 0 <= self.seed < 2**63:
             raise PromptError(f"seed {self.seed}; expected 0 to {2**63 - 1}")
+        regions_of(self.regions)
 
 
 class NoRecipe(OutputError):

@@ -24,6 +24,7 @@ from .options import (
     MethodName,
     Model,
     Precision,
+    RegionsOption,
     Scale,
     Scheduler,
     Setting,
@@ -46,6 +47,7 @@ def generate(
     guidance_scale: Scale = None,
     negative_prompt: Annotated[str | None, typer.Option(help="What the picture should not show.")] = None,
     entities: EntitiesOption = None,
+    regions: RegionsOption = None,
     height: Height = None,
     width: Width = None,
     image: Annotated[Path | None, typer.Option(parser=named, help="A picture to begin with, in place of noise alone.")] = None,
@@ -70,6 +72,7 @@ def generate(
     from ..files import check_writable
     from ..methods import DEFAULT_METHOD
     from ..model_settings import method_of, read_settings
+    from ..regions.texts import read_regions
 
     given = {name: value for name, value in context.params.items() if _is_given(context, name)}
     recipe, foreign = (None, {}) if replay is None else read_replayed(replay, given)
@@ -87,9 +90,12 @@ def generate(
         said["steps"], said["guidance_scale"] = sampling_defaults(model, said.get("steps"), said.get("guidance_scale"))
         chosen = method_of(DEFAULT_METHOD if method is None else method, model, read_settings(settings or []))
         said |= {"seed": numbers[0], "method": chosen.name, "settings": chosen.settings(), "entities": entities}
+        said |= {"regions": read_regions(regions or [])}
         said |= {"model": model, "config": config, "scheduler": scheduler, "loras": tuple(loras or ()), "dtype": dtype}
         recipe = recipes.Recipe(**said, **initial(image, strength))
     _check_prompt(recipe.prompt, recipe.entities, recipe.model)
+    if recipe.regions:
+        _check_regions(recipe)
     if compare and recipe.method == "none":
         raise MethodError("--compare with --method none compares a picture with itself; name another method")
     single = is_file_name(out)
@@ -155,6 +161,18 @@ def _check_prompt(prompt: str, entities: str | None, model: str) -> None:
             UnbleedWarning,
             stacklevel=2,
         )
+
+
+def _check_regions(recipe: Any) -> None:
+    """Raise the error of a region that fits no entity, or of a method that has no use for regions, before anything is loaded."""
+    from ..guidance.refusals import refuse_regions
+    from ..methods import method_from
+    from ..prompt import parse
+    from ..regions.given import assign
+    from ..regions.texts import regions_of
+
+    refuse_regions(method_from(recipe.method, recipe.settings).parts())
+    assign(parse(recipe.prompt, recipe.entities), regions_of(recipe.regions))
 
 
 def _entities(picture: Any) -> list[dict[str, Any]]:

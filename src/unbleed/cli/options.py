@@ -45,3 +45,11 @@ Width = Annotated[int | None, typer.Option(help="Pixels, a multiple of 8 [the mo
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps ... [the fastest that is here].")]
 Scheduler = Annotated[str | None, typer.Option(help="euler, euler-ancestral, ddim, dpm-solver, uni-pc ... [the model's own].")]
 Loras = Annotated[list[str] | None, typer.Option("--lora", help="A LoRA, PATH or HUB-ID, or with :WEIGHT; may be repeated.")]
+RegionsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--region",
+        help='Where an entity goes, "red cat: left", "red cat: 0,0.2,0.5,1" or "red cat: mask.png"; may be repeated.',
+        metavar="PHRASE: WHERE",
+    ),
+]

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from ..attention import Family
-from ..errors import ModelError, UnbleedWarning
+from ..errors import MethodError, ModelError, UnbleedWarning
 from .compiled import is_compiled
 from .method import Method
 
@@ -41,6 +41,12 @@ def refuse_pipelines(pipe: Any) -> None:
             f"{kind} denoises overlapping parts of one picture, each of which would be guided as if it were all of it; "
             "guide StableDiffusionPipeline(**pipe.components)"
         )
+
+
+def refuse_regions(method: Method) -> None:
+    """Raise `MethodError` where regions were given for a method that has no use for them."""
+    if not any(edit.takes_regions for edit in method.edits):
+        raise MethodError(f'regions were given, but {method.name} does not use them; take the method "regions"')
 
 
 def refuse_what_cannot_work(denoiser: nn.Module, family: Family, method: Method) -> None:

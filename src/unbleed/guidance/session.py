@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..attention import AttentionProbe, Capture, JointSequence, average_maps, average_self_maps, family_of
 from ..attention.families import Grid, grid_of
 from ..attention.probe import native_processors
-from ..errors import MethodError, ModelError, UnbleedWarning
+from ..errors import ModelError, UnbleedWarning
 from ..losses import Loss, Seen
 from ..losses.base import concerned_by, terms_of
 from ..losses.groups import TokenGroups
@@ -30,7 +30,7 @@ from .needs import needs_of
 from .noise import search_noise
 from .noise_choice import NoiseChoice, choose_noise
 from .reading import Reading, warn_about
-from .refusals import refuse_what_cannot_work
+from .refusals import refuse_regions, refuse_what_cannot_work
 from .run import FirstNoise, Run, Step, StepMaps
 from .update import Evaluate, Evaluation, update
 
@@ -68,8 +68,8 @@ class Session:
         self.remembers = {loss.remembers for loss in losses} - {None}
         self.family = family_of(denoiser)
         refuse_what_cannot_work(denoiser, self.family, self.method)
-        if regions and not any(edit.takes_regions for edit in self.method.edits):
-            raise MethodError(f'regions were given, but {self.method.name} does not use them; take the method "regions"')
+        if regions:
+            refuse_regions(self.method)
         self.layers = self.family.layers(denoiser, self.method.resolution, self.method.layers)
         self.self_names = self.layers.self_names if any(loss.reads_self_attention for loss in losses) else ()
         self.probe = AttentionProbe(denoiser, self.layers.names, self.self_names)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from ..errors import PromptError
-from ..files import open_image
 from ..prompt import Entity, Parsed, parse
+from .masks import mask_file, mask_of
 
 Box = tuple[float, float, float, float]
 
@@ -31,7 +31,9 @@ WORDS: dict[str, Box] = {
     "bottom right": (0.5, 0.5, 1, 1),
 }
 """Regions by name. "background" is what no other region of the picture covers."""
-BACKGROUND, FOUND = "background", "found"
+BACKGROUND, FOUND, EVERYWHERE = "background", "found", "everywhere"
+_OTHER = (BACKGROUND, FOUND, EVERYWHERE)
+_SQUEEZED = 1.15  # how far a mask's aspect ratio may be off: grids of pixels are rounded
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Region:
     - a word: left, right, top, bottom, center, "top left" and the other corners, background
     - a mask: an image, the path of one, or a two-dimensional array or tensor, above half of its maximum inside
     - "found": the model finds it, as for entities that no region is given for
-    - None: nowhere in particular; the entity's words are seen everywhere
+    - None or "everywhere": nowhere in particular; the entity's words are seen everywhere
 
     `adapter` is the name of a LoRA adapter of the pipeline (`pipe.load_lora_weights(..., adapter_name="knight")`).
 
@@ -60,6 +62,8 @@ class Region:
     def __post_init__(self) -> None:
         if self.adapter is not None and not (isinstance(self.adapter, str) and self.adapter):
             raise PromptError(f"the adapter of a region is {self.adapter!r}; expected the name of a LoRA adapter")
+        if isinstance(self.where, str) and self.where.strip().lower() == EVERYWHERE:
+            object.__setattr__(self, "where", None)
         if self.where is None or self.is_background or self.is_found:
             return
         object.__setattr__(self, "where", _checked(self.where))
@@ -75,7 +79,7 @@ class Region:
     def mask(self, grid: tuple[int, int]) -> Tensor:
         """Return bool (height, width): the pixels of the grid of which at least half is inside, and always at least one.
 
-        None is everywhere. "background" depends on the other regions; it cannot be drawn alone.
+        None is everywhere. Raises `PromptError` for a mask of other proportions. "background" depends on the other regions; it cannot be drawn alone.
         """
         if self.where is None:
             return torch.ones(grid, dtype=torch.bool)
@@ -95,13 +99,13 @@ def _checked(where: Any) -> Any:
     if isinstance(where, str) and where.strip().lower() in WORDS:
         return WORDS[where.strip().lower()]
     if isinstance(where, Path) or (isinstance(where, str) and Path(where).suffix.lower() == ".png"):
-        return _mask_of(_opened(Path(where)))
+        return mask_file(Path(where))
     if isinstance(where, str):
-        near = difflib.get_close_matches(where.strip().lower(), [*WORDS, BACKGROUND, FOUND], n=1)
-        hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join([*WORDS, BACKGROUND, FOUND])}, a box or a .png"
+        near = difflib.get_close_matches(where.strip().lower(), [*WORDS, *_OTHER], n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join([*WORDS, *_OTHER])}, a box or a .png"
         raise PromptError(f'"{where}" is not a region; {hint}')
     if isinstance(where, Image.Image | np.ndarray | Tensor):
-        return _mask_of(where)
+        return mask_of(where)
     if isinstance(where, Sequence):
         return _box_of(where)
     raise PromptError(f"{where!r} is not a region; expected a box (left, top, right, bottom), a word, a mask or None")
@@ -119,29 +123,6 @@ def _box_of(where: Sequence[Any]) -> Box:
     return left, top, right, bottom
 
 
-def _opened(path: Path) -> Image.Image:
-    try:
-        with open_image(path) as image:
-            image.load()
-            return image.convert("RGBA") if image.mode in ("P", "PA") else image
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else "it cannot be read as a picture"
-        raise PromptError(f"the mask {path} cannot be used: {reason}") from None
-
-
-def _mask_of(where: Any) -> Tensor:
-    if isinstance(where, Image.Image):
-        # a mask that is drawn on a transparent ground has its shape in the transparency
-        transparent = where.mode in ("RGBA", "LA") and np.array(where.getchannel("A")).min() < 255
-        where = np.array(where.getchannel("A") if transparent else where.convert("L"))
-    mask = torch.as_tensor(where).detach().float().cpu()
-    if mask.ndim != 2 or not mask.numel():
-        raise PromptError(f"a mask has the shape {tuple(mask.shape)}; expected (height, width)")
-    if not mask.isfinite().all() or mask.max() <= 0:
-        raise PromptError("a mask is empty: nothing of it is above 0; mark the region in white")
-    return (mask / mask.max()).clamp(min=0)
-
-
 def _box_cover(box: Box, grid: tuple[int, int]) -> Tensor:
     """Return how much of each pixel the box covers, (height, width)."""
     left, top, right, bottom = box
@@ -156,6 +137,12 @@ def _overlap(first: float, last: float, count: int) -> Tensor:
 
 
 def _mask_cover(mask: Tensor, grid: tuple[int, int]) -> Tensor:
+    squeezed = mask.shape[0] * grid[1] / (mask.shape[1] * grid[0])
+    if not 1 / _SQUEEZED < squeezed < _SQUEEZED:
+        raise PromptError(
+            f"a mask of {mask.shape[1]}x{mask.shape[0]} pixels has other proportions than the picture, which has "
+            f"{grid[1]}:{grid[0]}; give a mask of the picture's size"
+        )
     return F.adaptive_avg_pool2d((mask > 0.5).float()[None, None], grid)[0, 0]
 
 
