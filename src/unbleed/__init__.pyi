@@ -14,6 +14,7 @@ from .errors import (
 from .estimation import Estimate, estimate
 from .guidance import BaseMethod, Descent, Method, PaperMethod, Refinement, Run, Schedule
 from .guidance.run import RegionStep, Step, StepMaps
+from .heat_maps import draw_regions
 from .loading import load
 from .losses import (
     AnchoringLoss,
@@ -131,6 +132,7 @@ __all__ = [
     "__version__",
     "attach",
     "detach",
+    "draw_regions",
     "estimate",
     "guide",
     "load",

@@ -12,6 +12,7 @@ from .lettering import fit, lettered, width, wrap
 
 _INK, _PAPER, _FAINT = (24, 26, 32), (255, 255, 255), (110, 114, 124)
 _GAP = 8
+_COLOURS = ((214, 39, 40), (31, 100, 200), (20, 140, 70), (150, 60, 190), (210, 110, 0), (0, 140, 150))
 
 # Five stops of a perceptually even scale from dark violet over red to pale yellow.
 _SCALE = np.array([(12, 8, 38), (91, 16, 105), (187, 55, 84), (249, 142, 9), (252, 255, 164)], dtype=np.float32)
@@ -31,6 +32,46 @@ def overlay(image: Image.Image, values: Tensor, peak: float | None = None, opaci
     """Return the image in grey under the heat of a map (height, width), stretched over it."""
     grey = image.convert("L").convert("RGB")
     return Image.blend(grey, heat(values, peak).resize(image.size, Image.Resampling.BICUBIC), opacity)
+
+
+def outlines(image: Image.Image, masks: Sequence[Tensor], names: Sequence[str]) -> Image.Image:
+    """Return the image with the outline of each mask, bool (height, width), and its name; a mask of all pixels has none.
+
+    >>> import torch
+    >>> left = torch.tensor([[True, False]])
+    >>> outlines(Image.new("RGB", (64, 64)), [left], ["cat"]).getpixel((1, 40))
+    (214, 39, 40)
+    """
+    drawn = image.convert("RGB")
+    line, size = max(2, min(image.size) // 96), max(11, min(18, min(image.size) // 14))
+    limited = [at for at, mask in enumerate(masks) if mask.any() and not mask.all()]
+    areas = {at: _stretched(masks[at], image.size) for at in limited}
+    for at in limited:
+        for ink, thick in ((_PAPER, line + 1), (_COLOURS[at % len(_COLOURS)], line)):  # a thin light rim inside
+            drawn.paste(ink, mask=Image.fromarray(_edge(areas[at], thick)))
+    for at in limited:
+        rows, columns = np.nonzero(areas[at])
+        text, font = lettered(fit(names[at], size, image.width - 2 * line - 8), size)
+        wide = font.getlength(text) + 8
+        x = min(columns[rows == rows.min()].min() + line, image.width - wide - line)
+        y = min(rows.min() + line, image.height - size - 6 - line)
+        draw = ImageDraw.Draw(drawn)
+        draw.rectangle((x, y, x + wide, y + size + 5), fill=_COLOURS[at % len(_COLOURS)])
+        draw.text((x + 4, y + 2), text, _PAPER, font, anchor="la")
+    return drawn
+
+
+def _stretched(mask: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """Return a mask (height, width) as bool of an image's size."""
+    return np.array(Image.fromarray(mask.cpu().numpy()).resize(size, Image.Resampling.NEAREST))
+
+
+def _edge(inside: np.ndarray, thick: int) -> np.ndarray:
+    """Return the pixels of a bool array that are at most `thick` away from one outside, the border of the image included."""
+    deep = np.pad(inside, thick)
+    for axis in (0, 1):
+        deep = np.logical_and.reduce([np.roll(deep, shift, axis) for shift in range(-thick, thick + 1)])
+    return inside & ~deep[thick:-thick, thick:-thick]
 
 
 def enlarge(image: Image.Image, side: int) -> Image.Image:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from . import heat_maps
 from .api import guide
@@ -21,7 +22,7 @@ from .errors import ModelError, OutputError, PrecisionError
 from .guidance.run import RegionStep, Step
 from .heat_maps import ImageAttention
 from .methods import method_from
-from .prompt import PromptTokens
+from .prompt import Entity, PromptTokens
 from .recipes import Recipe, initial_image
 from .regions.texts import regions_of
 from .sizes import check_size
@@ -38,6 +39,11 @@ class Picture:
     tokens: PromptTokens
     attention: ImageAttention | None = None  # when recorded
     regions: tuple[RegionStep, ...] = ()  # where the method has some
+
+    @property
+    def region_masks(self) -> dict[Entity, Tensor]:
+        """The last regions, bool (height, width), by entity; none where the method has none."""
+        return dict(zip(self.tokens.kept, self.regions[-1].masks, strict=True)) if self.regions else {}
 
 
 def generate(
@@ -138,8 +144,10 @@ def comparison(plain: Picture, guided: Picture) -> Image.Image:
     Raises `OutputError` where the maps were not recorded, or were read at different layers.
     """
     label = guided.recipe.method.replace(" + ", "\n+ ")
-    rows = [(row, picture.image, _recorded(picture)) for row, picture in (("unguided", plain), (label, guided))]
-    return heat_maps.compare(rows, title=f"“{guided.recipe.prompt}”", note=_note(guided.recipe))
+    both = (("unguided", plain), (label, guided))
+    rows = [(row, picture.image, _recorded(picture)) for row, picture in both]
+    regions = [picture.region_masks for _, picture in both]
+    return heat_maps.compare(rows, regions=regions, title=f"“{guided.recipe.prompt}”", note=_note(guided.recipe))
 
 
 def attention_sheet(picture: Picture, *, per_step: int = 0) -> Image.Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -174,13 +174,37 @@ class ImageAttention:
         return figures.grid(rows, columns=heading, labels=labels, captions=captions, title=title, note=told)
 
 
+def draw_regions(picture: Image.Image, masks: Mapping[Any, Tensor], *, side: int = 384) -> Image.Image:
+    """Return a picture with the outline and name of each mask, bool (height, width), its longer side at least `side` pixels.
+
+    >>> import torch
+    >>> left = torch.zeros(8, 8, dtype=torch.bool)
+    >>> left[:, :4] = True
+    >>> draw_regions(Image.new("RGB", (128, 128)), {"red cat": left}).size
+    (384, 384)
+
+    The grid of a mask need not be the picture's. A mask of all pixels has no outline. Raises `OutputError` unless the picture is
+    a Pillow image and each mask has two dimensions.
+    """
+    large = figures.enlarge(_pillow(picture), side)
+    for name, mask in masks.items():
+        if mask.ndim != 2:
+            raise OutputError(f'the mask of "{name}" has the shape {tuple(mask.shape)}; expected (height, width)')
+    return figures.outlines(large, list(masks.values()), [str(name) for name in masks])
+
+
 def compare(
-    rows: Sequence[tuple[str, Image.Image, ImageAttention]], *, side: int = 192, title: str = "", note: str = ""
+    rows: Sequence[tuple[str, Image.Image, ImageAttention]],
+    *,
+    regions: Sequence[Mapping[Any, Tensor]] = (),
+    side: int = 192,
+    title: str = "",
+    note: str = "",
 ) -> Image.Image:
     """Return a sheet of pictures of one prompt, a row each (label, picture, attention), with the maps of its entities' words.
 
-    The maps of a word have one scale in all rows. Raises `OutputError` where the rows' maps are of different layers, which
-    cannot be compared.
+    The maps of a word have one scale in all rows. `regions`, the masks of each row by their names, are drawn over its picture
+    in a column of their own. Raises `OutputError` where the rows' maps are of different layers, which cannot be compared.
     """
     readings = list(dict.fromkeys((attention.layers, attention.grid) for _, _, attention in rows))
     if len(readings) > 1:
@@ -192,14 +216,19 @@ def compare(
     means = [[attention.over_steps(places).mean(dim=0) for _, places in words] for _, _, attention in rows]
     peaks = [max(float(maps[k].max()) for maps in means) for k in range(len(words))]
     pictures = [figures.enlarge(_pillow(picture), side) for _, picture, _ in rows]
+    outlined = (
+        [[draw_regions(p, own) if own else None] for p, own in zip(pictures, regions, strict=True)]
+        if any(regions)
+        else [[] for _ in rows]
+    )
     return figures.grid(
         [
-            [picture, *(figures.overlay(picture, values, peak) for values, peak in zip(maps, peaks, strict=True))]
-            for picture, maps in zip(pictures, means, strict=True)
+            [picture, *first, *(figures.overlay(picture, values, peak) for values, peak in zip(maps, peaks, strict=True))]
+            for picture, first, maps in zip(pictures, outlined, means, strict=True)
         ],
-        columns=["picture", *(label for label, _ in words)],
+        columns=["picture", *("regions" for _ in outlined[0]), *(label for label, _ in words)],
         labels=[label for label, _, _ in rows],
-        captions=[["", *map(_peak, maps)] for maps in means],
+        captions=[["", *("" for _ in outlined[0]), *map(_peak, maps)] for maps in means],
         title=title,
         note=f"{note} Maps: {rows[0][2].reading}, averaged over the steps, each word on one scale. "
         "max: the word's largest share of a pixel's attention.".strip(),

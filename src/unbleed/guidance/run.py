@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import OutputError
-from ..heat_maps import HeatMap, ImageAttention, Words
+from ..heat_maps import HeatMap, ImageAttention, Words, draw_regions
 from ..prompt import Entity, PromptTokens
 from .noise import NoiseOutcome
 
@@ -97,10 +97,7 @@ class Run:
 
         Raises `OutputError` where no maps were recorded, or where there is no such image or call.
         """
-        calls = len(self.calls)
-        if not -calls <= call < calls:
-            raise OutputError(f"call {call}; the pipeline was called {calls} time{'s' * (calls != 1)} inside the block")
-        call %= calls
+        call = self._call(call)
         recorded = [maps for maps in self.maps if maps.call == call]
         if not recorded:
             raise OutputError("no attention maps were recorded; open the block with guide(..., record_maps=True)")
@@ -135,6 +132,45 @@ class Run:
         call without maps.
         """
         return self.attention(image, call=call).heat_map(words, step)
+
+    def region_masks(self, *, step: int | None = None, image: int = 0, call: int = -1) -> dict[Entity, Tensor]:
+        """Return the regions of an image by entity, bool (height, width); a region of all pixels does not limit anything.
+
+        `step`: index of a denoising step; by default the last. `image` and `call` as in `heat_map`. Raises `OutputError` where
+        there are no regions at that step.
+        """
+        call = self._call(call)
+        records = [r for r in self.regions if (r.call, r.image) == (call, image) and (step is None or r.step <= step)]
+        if not records:
+            known = sorted({r.step for r in self.regions if (r.call, r.image) == (call, image)})
+            when = f"; its first are of step {known[0]}" if known else '; take a method that has some, such as "regions"'
+            raise OutputError(f"image {image} has no regions{'' if step is None else f' at step {step}'}{when}")
+        first, per_prompt = self.calls[call]
+        entities = self.tokens[first + image // per_prompt].kept
+        return dict(zip(entities, records[-1].masks, strict=True))
+
+    def show_regions(
+        self, picture: Image.Image, *, step: int | None = None, side: int = 384, image: int = 0, call: int = -1
+    ) -> Image.Image:
+        """Return a picture with the outlines and names of its regions, its longer side at least `side` pixels.
+
+        >>> import unbleed
+        >>> pipe = unbleed.load("emoji")
+        >>> with unbleed.guide(pipe, "regions", regions={"cat": "left", "dog": "right"}) as run:
+        ...     picture = pipe("a red cat and a dog", num_inference_steps=2).images[0]
+        >>> run.show_regions(picture).size
+        (384, 384)
+
+        Arguments and errors are those of `region_masks`; `unbleed.draw_regions` draws any masks.
+        """
+        return draw_regions(picture, self.region_masks(step=step, image=image, call=call), side=side)
+
+    def _call(self, call: int) -> int:
+        """Return the index of a call of the pipeline, counted from 0."""
+        calls = len(self.calls)
+        if not -calls <= call < calls:
+            raise OutputError(f"call {call}; the pipeline was called {calls} time{'s' * (calls != 1)} inside the block")
+        return call % calls
 
     def show(
         self,

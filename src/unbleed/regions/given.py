@@ -79,7 +79,8 @@ class Region:
     def mask(self, grid: tuple[int, int]) -> Tensor:
         """Return bool (height, width): the pixels of the grid of which at least half is inside, and always at least one.
 
-        None is everywhere. Raises `PromptError` for a mask of other proportions. "background" depends on the other regions; it cannot be drawn alone.
+        None is everywhere. "background" depends on the other regions; it cannot be drawn alone. Raises `PromptError` for a
+        mask of other proportions than the grid's.
         """
         if self.where is None:
             return torch.ones(grid, dtype=torch.bool)
