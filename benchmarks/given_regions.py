@@ -1,8 +1,8 @@
 """Given regions on the embedded model: is every entity where it was asked to be, and is the picture right?
 
-Pairs of `emoji-pairs`, shuffled by a seed, each in four layouts: left and right, right and left, top and bottom, and two opposite
-corners. The oracle says what is in a picture, and where. An entity that is there is inside if the middle of its box is in its region;
-of several of its kind the surest one counts.
+Pairs of `emoji-pairs`, shuffled by a seed, each in four layouts: left and right, right and left, top and bottom, and two
+opposite corners. The oracle says what is in a picture, and where. An entity that is there is inside if the middle of its box is
+in its region; of several of its kind the surest one counts.
 """
 
 from __future__ import annotations

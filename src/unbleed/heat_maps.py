@@ -183,8 +183,8 @@ def draw_regions(picture: Image.Image, masks: Mapping[Any, Tensor], *, side: int
     >>> draw_regions(Image.new("RGB", (128, 128)), {"red cat": left}).size
     (384, 384)
 
-    The grid of a mask need not be the picture's. A mask of all pixels has no outline. Raises `OutputError` unless the picture is
-    a Pillow image and each mask has two dimensions.
+    The grid of a mask need not be the picture's. A mask of all pixels has no outline. Raises `OutputError` unless the picture
+    is a Pillow image and each mask has two dimensions.
     """
     large = figures.enlarge(_pillow(picture), side)
     for name, mask in masks.items():
@@ -217,7 +217,7 @@ def compare(
     peaks = [max(float(maps[k].max()) for maps in means) for k in range(len(words))]
     pictures = [figures.enlarge(_pillow(picture), side) for _, picture, _ in rows]
     outlined = (
-        [[draw_regions(p, own) if own else None] for p, own in zip(pictures, regions, strict=True)]
+        [[draw_regions(p, own, side=side) if own else None] for p, own in zip(pictures, regions, strict=True)]
         if any(regions)
         else [[] for _ in rows]
     )

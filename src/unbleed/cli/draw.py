@@ -164,7 +164,7 @@ def _check_prompt(prompt: str, entities: str | None, model: str) -> None:
 
 
 def _check_regions(recipe: Any) -> None:
-    """Raise the error of a region that fits no entity, or of a method that has no use for regions, before anything is loaded."""
+    """Raise now, before a model is loaded, for a region of no entity and for a method that has no use for regions."""
     from ..guidance.refusals import refuse_regions
     from ..methods import method_from
     from ..prompt import parse
@@ -181,6 +181,8 @@ def _entities(picture: Any) -> list[dict[str, Any]]:
 
 def _describe(picture: Any, path: Path) -> dict[str, Any]:
     """Return a picture as `--json` tells it."""
+    from ..regions.layout import bounds
+
     steps = [
         {
             "step": step.step,
@@ -194,6 +196,7 @@ def _describe(picture: Any, path: Path) -> dict[str, Any]:
         }
         for step in picture.steps
     ]
+    regions = {str(entity): bounds(mask) for entity, mask in picture.region_masks.items()}  # the last
     return {
         "path": str(path),
         "prompt": picture.recipe.prompt,
@@ -202,6 +205,7 @@ def _describe(picture: Any, path: Path) -> dict[str, Any]:
         "settings": picture.recipe.settings,
         "steps": steps,
         "seconds": round(picture.seconds, 3),
+        **({"regions": regions} if regions else {}),
     }
 
 

@@ -183,6 +183,21 @@ def drawn_on(regions: Tensor, grid: tuple[int, int]) -> Tensor:
     return (cover >= least) & (cover > 0)
 
 
+def bounds(region: Tensor) -> tuple[float, float, float, float]:
+    """Return the smallest box around a region, bool (height, width): left, top, right, bottom in fractions of the grid.
+
+    All are 0 for an empty region.
+
+    >>> bounds(torch.tensor([[False, True], [False, True]]))
+    (0.5, 0.0, 1.0, 1.0)
+    """
+    if not region.any():
+        return 0.0, 0.0, 0.0, 0.0
+    rows, columns = region.any(dim=1).nonzero().flatten(), region.any(dim=0).nonzero().flatten()
+    height, width = region.shape
+    return int(columns[0]) / width, int(rows[0]) / height, (int(columns[-1]) + 1) / width, (int(rows[-1]) + 1) / height
+
+
 def grid_of(pixels: int, like: Sequence[int]) -> tuple[int, int]:
     """Return (height, width) of a grid of so many pixels whose aspect ratio is nearest to that of `like`.
 

@@ -54,9 +54,9 @@ def as_data(mask: Tensor) -> str:
     if max(inside.size) > LONGEST_SIDE:
         scale = LONGEST_SIDE / max(inside.size)
         inside = inside.resize([max(1, round(side * scale)) for side in inside.size], Image.Resampling.BOX)
-    shares = np.array(inside)
+    shares = np.array(inside).astype(int)
     stream = io.BytesIO()
-    Image.fromarray(shares * 2 >= min(255, 2 * int(shares.max()))).save(stream, "PNG", optimize=True)
+    Image.fromarray(2 * shares >= min(255, 2 * shares.max())).save(stream, "PNG", optimize=True)
     return DATA + base64.b64encode(stream.getvalue()).decode()
 
 

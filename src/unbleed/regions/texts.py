@@ -36,8 +36,10 @@ def _held(where: str, phrase: str) -> str:
     """Return the text of a region with nothing left to look up: names in small letters, a mask's own pixels."""
     if _is_file(where):
         return as_data(mask_file(Path(where)))
+    if not where.startswith(DATA):
+        where = "".join(where.split()) if "," in where else " ".join(where.split())
     with_name(phrase, where)
-    return where if where.startswith(DATA) else " ".join(where.lower().split()).replace(" ", "" if "," in where else " ")
+    return where if where.startswith(DATA) else where.lower()
 
 
 def regions_of(texts: Mapping[str, str]) -> dict[str, Region]:
