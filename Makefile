@@ -28,6 +28,7 @@ pictures: setup
 	cp "$$($(BIN)/unbleed generate $(DEMO) --compare --out out/pictures)" docs/images/compare.png
 	$(BIN)/unbleed attention $(DEMO) --out docs/images/attention.png
 	$(BIN)/unbleed emoji sheet --out docs/images/singles.png
+	$(BIN)/python docs/region_pictures.py
 	$(BIN)/python docs/method_pages.py draw
 	$(BIN)/python docs/method_pages.py
 
