@@ -276,7 +276,7 @@ BOMB = base64.b64decode(
         (["cat: {tmp}/large.png"], "large.png has 5000x8 pixels; expected at most 4096x4096"),
         (["cat: {tmp}/bomb.png"], "bomb.png"),
         (["cat: data:image/png;base64,%%%"], "the mask cannot be used: its text is not base64"),
-        (["cat: left", "car: right", "red: background"], "nothing is left for the background"),
+        (["cat: 0,0,1,1", "car: background"], "nothing is left for the background"),
     ],
 )
 def test_bad_regions_are_one_line(run: Any, tmp_path: Path, regions: list[str], line: str) -> None:
