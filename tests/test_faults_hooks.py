@@ -31,7 +31,7 @@ STRANGER = (
     r"^a StableDiffusionImg2ImgPipeline ran the denoiser of the StableDiffusionPipeline that is being guided, and its own"
 )
 ELSEWHERE = r"^this pipeline, or another one with the same denoiser, is being guided in another thread, and this call would be"
-TWICE = r"^this pipeline, or another one with the same denoiser, is being guided already; leave that `with` block first"
+TWICE = r"^this pipeline, or another one with the same denoiser, is being guided already; leave that `with` block, or call"
 
 
 def draw(pipe: Any, **changes: Any) -> Tensor:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from torch import nn
 
 import unbleed
 from unbleed.emoji import WEIGHTS
@@ -116,7 +117,7 @@ def test_some_settings_can_be_changed() -> None:
     [("syngen", WEIGHTS, 13.0), ("syngen@paper", WEIGHTS, 20.0), ("syngen:step_size=3", WEIGHTS, 3), ("syngen", None, 20.0)],
 )
 def test_a_label_means_for_a_pipeline_what_its_folder_says(label: str, folder: Any, step_size: float) -> None:
-    pipe = SimpleNamespace(name_or_path=folder and str(folder))
+    pipe = SimpleNamespace(name_or_path=folder and str(folder), unet=nn.Identity())
     assert method_for(pipe, label).settings()["step_size"] == step_size
     assert method_for(pipe, SynGen()) == SynGen()
 

@@ -259,7 +259,9 @@ class Painter:
         assert record_maps
         self.recipes.append(recipes[0])
         entities = (((2,), ()), ((5,), ()))
-        tokens = SimpleNamespace(pieces=("",) * 8, entities=entities, own=tuple(range(1, 7)), end=7, padded_with_end=True)
+        tokens = SimpleNamespace(
+            pieces=("",) * 8, entities=entities, own=tuple(range(1, 7)), end=7, padded_with_end=True, chunks=1
+        )
         pictures = []
         for recipe in recipes:
             if len(self.drawn) == self.patience:

@@ -24,7 +24,7 @@ def aligned(prompt: str, text: str, learnt: tuple[str, ...] = ()) -> Find:
     """Return where words of `prompt` stand in `text`, which is the same but for words left out, added or respelled.
 
     >>> find = aligned("A  cat in <b>a BOX</b>", "a cat in a box")
-    >>> find(Span(14, 17, "BOX"))
+    >>> find(Span(15, 18, "BOX"))
     Span(start=11, end=14, text='box')
     """
     if prompt == text:

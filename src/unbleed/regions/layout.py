@@ -13,7 +13,7 @@ each entity.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -198,7 +198,8 @@ def bounds(region: Tensor) -> tuple[float, float, float, float]:
     return int(columns[0]) / width, int(rows[0]) / height, (int(columns[-1]) + 1) / width, (int(rows[-1]) + 1) / height
 
 
-def grid_of(pixels: int, like: Sequence[int]) -> tuple[int, int]:
+@lru_cache
+def grid_of(pixels: int, like: tuple[int, int]) -> tuple[int, int]:
     """Return (height, width) of a grid of so many pixels whose aspect ratio is nearest to that of `like`.
 
     >>> grid_of(60, (12, 20))
