@@ -54,6 +54,7 @@ class ApartEdit(Edit):
     share: float = 0.5
 
     families: ClassVar[tuple[str, ...] | None] = None
+    needs = "two entities"
 
     def open(self, scene: Scene) -> Opened:
         entities = [list(aligned(parsed, tokens)) for parsed, tokens in zip(scene.parsed, scene.tokens, strict=True)]

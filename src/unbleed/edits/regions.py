@@ -120,6 +120,7 @@ class RegionEdit(Edit):
     memory: float = 0.5
 
     families: ClassVar[tuple[str, ...] | None] = None
+    needs = "two entities"
 
     @property
     def replaces_attention(self) -> bool:
