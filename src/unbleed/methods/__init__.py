@@ -59,7 +59,7 @@ METHODS = Registry(
 )
 
 DEFAULT_METHOD = "regions"
-"""What is used where no method is named: the one that wins on every suite of the embedded model."""
+"""What is used where no method is named: the one that draws most pictures right on the embedded model."""
 
 __all__ = [
     "DEFAULT_METHOD",
