@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from typing import Any
+from types import FrameType
 
 interrupted = False
 """Whether Ctrl-C was pressed: some libraries turn the KeyboardInterrupt into errors of their own."""
@@ -31,12 +31,23 @@ def main() -> None:
     sys.exit(code)
 
 
-def _interrupt(*_: Any) -> None:
+def _interrupt(_: int, frame: FrameType | None) -> None:
     global interrupted
     if interrupted:  # a second time: do not wait for anything
         os._exit(130)
+    if _importing(frame):  # an exception inside the import of a C++ library would abort the process
+        os.write(2, b"unbleed: interrupted\n")
+        os._exit(130)
     interrupted = True
     raise KeyboardInterrupt
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _leave() -> None:
