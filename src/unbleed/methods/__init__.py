@@ -59,7 +59,7 @@ METHODS = Registry(
 )
 
 DEFAULT_METHOD = "regions"
-"""What is used where no method is named: the one that draws most pictures right on the embedded model."""
+"""What is used where no method is named: of those measured on the embedded model, the one that draws most pairs right."""
 
 __all__ = [
     "DEFAULT_METHOD",
