@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from unbleed.bench.plan.plan.cases import Case
 
 import unbleed
-from unbleed.bench.cases import Case
 from unbleed.bench.metrics.oracle import score
 from unbleed.bench.suites import suite
 from unbleed.emoji.findings import Finding

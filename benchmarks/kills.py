@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from unbleed.bench.store import Store, read_image
+from unbleed.bench.storage.store import Store, read_image
 
 Kept = dict[str, tuple[Any, ...]]
 """{key: seconds and moment} of rows as they were first seen: a picture that is drawn once more has others."""

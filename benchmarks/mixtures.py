@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from unbleed.bench.measure import measure
+from unbleed.bench.api import measure
 from unbleed.bench.suites import suite
 from unbleed.emoji import WEIGHTS
 from unbleed.emoji.train import PRESETS, Recipe, Stage, train

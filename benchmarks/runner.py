@@ -20,17 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from unbleed.bench.plan.plan.cases import Case, Suite
+from unbleed.bench.plan.plan.environment import NULL_MODEL
+from unbleed.bench.plan.plan.plan import Plan
+from unbleed.bench.plan.plan.variants import contenders_from
 
-from unbleed.bench import comparison, report
-from unbleed.bench.cases import Case, Suite
-from unbleed.bench.contenders import contenders_from
-from unbleed.bench.judging import judge
+from unbleed.bench.analysis import summary as comparison
 from unbleed.bench.metrics import Score
-from unbleed.bench.plan import Plan
-from unbleed.bench.results import results
-from unbleed.bench.run import plan_for, run
-from unbleed.bench.store import Store
-from unbleed.bench.surroundings import NULL_MODEL
+from unbleed.bench.reporting import writer as report
+from unbleed.bench.sampling.runner import plan_for, run
+from unbleed.bench.scoring.results import results
+from unbleed.bench.scoring.scorer import judge
+from unbleed.bench.storage.store import Store
 
 SEEDS = 4
 METHODS = ("none", "syngen")

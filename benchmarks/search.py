@@ -19,11 +19,11 @@ from statistics import fmean, median
 from typing import Any
 
 import torch
+from unbleed.bench.plan.plan.cases import Suite
 
 import unbleed
-from unbleed.bench.cases import Suite
-from unbleed.bench.executors import ray
-from unbleed.bench.measure import measure
+from unbleed.bench.api import measure
+from unbleed.bench.sampling.executors import ray
 from unbleed.bench.suites import suite
 from unbleed.guidance import PaperMethod
 from unbleed.model_settings import settings_of

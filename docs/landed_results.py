@@ -21,10 +21,11 @@ from typing import Any
 from PIL import Image
 
 from unbleed import figures
-from unbleed.bench import comparison, report
-from unbleed.bench.comparison import Report, Row
-from unbleed.bench.folders import open_folder
-from unbleed.bench.plots import INK, PENS, svg_on_paper
+from unbleed.bench.analysis import summary as comparison
+from unbleed.bench.analysis.summary import Report, Row
+from unbleed.bench.reporting import writer as report
+from unbleed.bench.reporting.plots import INK, PENS, svg_on_paper
+from unbleed.bench.scoring.run_folder import open_folder
 
 SHOWN = ("all_correct", "all_present", "all_bound")
 PROMPTS, SIDE = 8, 80

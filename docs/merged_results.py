@@ -20,17 +20,17 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from unbleed.bench.plan.plan.variants import Contender
 
 import landed_results as landed
 from unbleed import figures
-from unbleed.bench import comparison
-from unbleed.bench.comparison import Report, Row
-from unbleed.bench.contenders import Contender
-from unbleed.bench.folders import open_folder
-from unbleed.bench.markdown import markdown
-from unbleed.bench.report import csv_text
-from unbleed.bench.statistics import holm
-from unbleed.bench.wording import notes, result
+from unbleed.bench.analysis import summary as comparison
+from unbleed.bench.analysis.bootstrap import holm
+from unbleed.bench.analysis.summary import Report, Row
+from unbleed.bench.reporting.markdown import markdown
+from unbleed.bench.reporting.text import notes, result
+from unbleed.bench.reporting.writer import csv_text
+from unbleed.bench.scoring.run_folder import open_folder
 
 Groups = Mapping[str, Sequence[Row]]
 TOP, GAP = 12, 8  # of the sheet: above the first row of pictures, and below each

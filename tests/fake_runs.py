@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from unbleed.bench.plan.plan.cases import Case
+from unbleed.bench.plan.plan.plan import Plan
+from unbleed.bench.plan.plan.variants import contenders_from
 
-from unbleed.bench.cases import Case
-from unbleed.bench.contenders import contenders_from
 from unbleed.bench.metrics.base import Metric, Score
 from unbleed.bench.metrics.oracle import METRICS as SCORES
 from unbleed.bench.metrics.oracle import score
-from unbleed.bench.plan import Plan
-from unbleed.bench.results import PictureRow, Results
-from unbleed.bench.store import PICTURES, Store, case_digest, row_key
+from unbleed.bench.scoring.results import PictureRow, Results
+from unbleed.bench.storage.store import PICTURES, Store, case_digest, row_key
 from unbleed.bench.suites import suite
 from unbleed.emoji.findings import Finding, Sighting
 

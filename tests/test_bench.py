@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from unbleed.bench.plan.plan.cases import Case, Expected
+from unbleed.bench.plan.plan.variants import contenders_from
 
-from unbleed.bench.cases import Case, Expected
-from unbleed.bench.contenders import contenders_from
 from unbleed.bench.metrics.oracle import METRICS, score
 from unbleed.bench.suites import suite
 from unbleed.cli import bench as bench_commands  # noqa: F401  (it adds the commands)

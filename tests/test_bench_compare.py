@@ -13,8 +13,8 @@ import pytest
 
 from fake_runs import FakeClip, FakeOracle, plan_of, write_run
 from unbleed import cli
-from unbleed.bench import folders
-from unbleed.bench.compare import compare, names_of, open_both
+from unbleed.bench.analysis.two_runs import compare, names_of, open_both
+from unbleed.bench.scoring import run_folder as folders
 from unbleed.cli import bench_report  # noqa: F401  (it adds the command)
 from unbleed.errors import BenchError
 

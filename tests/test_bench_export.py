@@ -15,10 +15,10 @@ from PIL import Image
 
 from fake_runs import SCORES, FakeClip, FakeOracle, plan_of, write_run
 from unbleed import cli
-from unbleed.bench import folders
-from unbleed.bench.export import export
-from unbleed.bench.folders import Folder, open_folder
-from unbleed.bench.gallery import contents, gallery
+from unbleed.bench.exchange.dataset import export
+from unbleed.bench.reporting.gallery import contents, gallery
+from unbleed.bench.scoring import run_folder as folders
+from unbleed.bench.scoring.run_folder import Folder, open_folder
 from unbleed.cli import bench_export  # noqa: F401  (it adds the commands)
 from unbleed.errors import BenchError, OutputError
 

@@ -16,20 +16,21 @@ import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 from transformers import CLIPTokenizer
+from unbleed.bench.plan.plan.plan import Plan
+from unbleed.bench.plan.plan.variants import contenders_from
 
 import tiny_metrics
 from fake_runs import FakeOracle, plan_of, write_run
 from unbleed import cli
-from unbleed.bench import folders, judging
-from unbleed.bench.compare import compare, open_both
-from unbleed.bench.contenders import contenders_from
-from unbleed.bench.definitions import FILE_NAME
-from unbleed.bench.imported import import_pictures
-from unbleed.bench.judging import judge
+from unbleed.bench.analysis.two_runs import compare, open_both
+from unbleed.bench.exchange.imported import import_pictures
 from unbleed.bench.metrics import metric, metric_names
-from unbleed.bench.plan import Plan
-from unbleed.bench.run import plan_for
-from unbleed.bench.store import Store, read_image
+from unbleed.bench.sampling.runner import plan_for
+from unbleed.bench.scoring import run_folder as folders
+from unbleed.bench.scoring import scorer as judging
+from unbleed.bench.scoring.metric_config import FILE_NAME
+from unbleed.bench.scoring.scorer import judge
+from unbleed.bench.storage.store import Store, read_image
 from unbleed.bench.suites import suite
 from unbleed.cli import (  # noqa: F401  (they add the commands)
     bench_distance,

@@ -17,14 +17,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from unbleed.bench.plan.plan.cases import Suite
+from unbleed.bench.plan.plan.jobs import Job
+from unbleed.bench.plan.plan.variants import contenders_from
 
-from unbleed.bench.cases import Suite
-from unbleed.bench.contenders import contenders_from
-from unbleed.bench.executors import MAX_DEATHS, _check_room, ray
-from unbleed.bench.jobs import Job
-from unbleed.bench.painting import NullPainter, Painted
-from unbleed.bench.run import Outcome, plan_for, run
-from unbleed.bench.store import Store, read_image
+from unbleed.bench.sampling.executors import MAX_DEATHS, _check_room, ray
+from unbleed.bench.sampling.runner import Outcome, plan_for, run
+from unbleed.bench.sampling.workers import NullPainter, Painted
+from unbleed.bench.storage.store import Store, read_image
 from unbleed.bench.suites import suite
 from unbleed.errors import BenchError, ModelError
 

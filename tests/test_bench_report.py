@@ -17,25 +17,26 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from unbleed.bench.plan.plan.cases import Case, Expected
 
 from fake_runs import SCORES, FakeClip, FakeOracle, finding_of, plan_of, results_of, write_run
 from unbleed import cli
-from unbleed.bench import folders, page
-from unbleed.bench.captions import caption, faults
-from unbleed.bench.cases import Case, Expected
-from unbleed.bench.comparison import Report, build
-from unbleed.bench.failures import changes
-from unbleed.bench.latex import escaped, latex
-from unbleed.bench.markdown import markdown
+from unbleed.bench.analysis.bootstrap import affordable, arrange, bootstrap, estimate, holm, resample, sample
+from unbleed.bench.analysis.changes import changes
+from unbleed.bench.analysis.summary import Report, build
 from unbleed.bench.metrics.oracle import score
-from unbleed.bench.numbers import number, percent, points, signed, span, with_span
-from unbleed.bench.page import choose_sheets
-from unbleed.bench.plots import styles
-from unbleed.bench.report import write
-from unbleed.bench.statistics import affordable, arrange, bootstrap, estimate, holm, resample, sample
-from unbleed.bench.store import Store
+from unbleed.bench.reporting import html as page
+from unbleed.bench.reporting.captions import caption, faults
+from unbleed.bench.reporting.html import choose_sheets
+from unbleed.bench.reporting.latex import escaped, latex
+from unbleed.bench.reporting.markdown import markdown
+from unbleed.bench.reporting.number_format import number, percent, points, signed, span, with_span
+from unbleed.bench.reporting.plots import styles
+from unbleed.bench.reporting.text import TO_SCORE, exchanges, result
+from unbleed.bench.reporting.writer import write
+from unbleed.bench.scoring import run_folder as folders
+from unbleed.bench.storage.store import Store
 from unbleed.bench.suites import suite
-from unbleed.bench.wording import TO_SCORE, exchanges, result
 from unbleed.cli import bench_report  # noqa: F401  (it adds the command)
 from unbleed.emoji.findings import Finding, Sighting
 from unbleed.errors import BenchError

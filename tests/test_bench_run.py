@@ -21,23 +21,24 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from unbleed.bench.plan.plan.cases import Case, Expected, Suite
+from unbleed.bench.plan.plan.environment import model_fingerprint
+from unbleed.bench.plan.plan.jobs import Job, canonical_json
+from unbleed.bench.plan.plan.plan import Plan
+from unbleed.bench.plan.plan.variants import contenders_from
 
 from unbleed import cli, files
-from unbleed.bench import painting, results
-from unbleed.bench import run as runner
-from unbleed.bench.cases import Case, Expected, Suite
-from unbleed.bench.contenders import contenders_from
-from unbleed.bench.jobs import Job, canonical_json
-from unbleed.bench.judging import judge
 from unbleed.bench.metrics import Score
 from unbleed.bench.metrics.oracle import METRICS, score
-from unbleed.bench.painting import NullPainter, Painted, PipelinePainter
-from unbleed.bench.plan import Plan
-from unbleed.bench.results import PictureRow
-from unbleed.bench.run import Outcome, Progress, plan_for, run
-from unbleed.bench.store import Store, read_image
+from unbleed.bench.sampling import runner
+from unbleed.bench.sampling import workers as painting
+from unbleed.bench.sampling.runner import Outcome, Progress, plan_for, run
+from unbleed.bench.sampling.workers import NullPainter, Painted, PipelinePainter
+from unbleed.bench.scoring import results
+from unbleed.bench.scoring.results import PictureRow
+from unbleed.bench.scoring.scorer import judge
+from unbleed.bench.storage.store import Store, read_image
 from unbleed.bench.suites import suite
-from unbleed.bench.surroundings import model_fingerprint
 from unbleed.cli import bench as bench_commands  # noqa: F401  (it adds the commands)
 from unbleed.emoji import WEIGHTS
 from unbleed.emoji.findings import Finding, Sighting
@@ -596,7 +597,9 @@ def count_of(out: Path) -> int:
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_rows(tmp_path: Path) -> None:
     processes = multiprocessing.get_context("forkserver")  # it imports torch once, and every process begins with that
-    processes.set_forkserver_preload(["unbleed.bench.run", "unbleed.api", "transformers", "diffusers", "pyarrow.parquet"])
+    processes.set_forkserver_preload(
+        ["unbleed.bench.sampling.runner", "unbleed.api", "transformers", "diffusers", "pyarrow.parquet"]
+    )
     undisturbed = processes.Process(target=draw_for_real, args=(tmp_path / "whole",))
     undisturbed.start()
     undisturbed.join()

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from unbleed.bench import table as tables
-from unbleed.bench.table import Table
+from unbleed.bench.storage import table as tables
+from unbleed.bench.storage.table import Table
 from unbleed.errors import BenchError, OutputError, UnbleedWarning
 
 COLUMNS = {"key": "string", "number": "int64", "words": "string"}

@@ -15,22 +15,22 @@ from typing import Any, Literal, TypedDict
 
 import pytest
 from PIL import Image
+from unbleed.bench.plan.plan.cases import Case
+from unbleed.bench.plan.plan.jobs import Job
+from unbleed.bench.plan.plan.plan import Plan
 
 from fake_runs import FakeOracle, plan_of, seen_by, write_run
 from unbleed import cli, schema
-from unbleed.bench import folders
-from unbleed.bench.cases import Case
-from unbleed.bench.export import export
-from unbleed.bench.folders import open_folder
-from unbleed.bench.jobs import Job
+from unbleed.bench.exchange.dataset import export
 from unbleed.bench.metrics import dsg, geneval
 from unbleed.bench.metrics.oracle import OracleMetric
-from unbleed.bench.painting import Painted
-from unbleed.bench.plan import Plan
-from unbleed.bench.run import run
-from unbleed.bench.store import PICTURES, Store, case_digest, row_key
+from unbleed.bench.sampling.runner import run
+from unbleed.bench.sampling.workers import Painted
+from unbleed.bench.scoring import run_folder as folders
+from unbleed.bench.scoring.run_folder import open_folder
+from unbleed.bench.storage.store import PICTURES, Store, case_digest, row_key
+from unbleed.bench.storage.table import Table
 from unbleed.bench.suites.own import own_suite
-from unbleed.bench.table import Table
 from unbleed.cli import bench, bench_export, bench_report  # noqa: F401  (they add the commands)
 from unbleed.errors import BenchError, OutputError, UnbleedWarning
 from unbleed.files import atomic_file, atomic_write, check_writable, clear_unfinished, read_json

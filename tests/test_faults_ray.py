@@ -21,11 +21,11 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 
-from unbleed.bench.contenders import contenders_from
-from unbleed.bench.executors import ray
-from unbleed.bench.painting import NullPainter
-from unbleed.bench.run import plan_for, run
-from unbleed.bench.store import Store
+from unbleed.bench.plan.variants import contenders_from
+from unbleed.bench.sampling.executors import ray
+from unbleed.bench.sampling.workers import NullPainter
+from unbleed.bench.sampling.runner import plan_for, run
+from unbleed.bench.storage.store import Store
 from unbleed.bench.suites import suite
 from unbleed.errors import UnbleedError
 

@@ -15,25 +15,25 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image, UnidentifiedImageError
+from unbleed.bench.plan.plan.cases import Case, Expected
 
 from fake_runs import FakeOracle, plan_of, results_of
 from unbleed import cli
-from unbleed.bench import report
-from unbleed.bench.cases import Case, Expected
-from unbleed.bench.comparison import Report, build
-from unbleed.bench.distances import _error
+from unbleed.bench.analysis.bootstrap import MIN_PROMPTS, bootstrap, estimate, sample
+from unbleed.bench.analysis.distances import _error
+from unbleed.bench.analysis.summary import Report, build
+from unbleed.bench.exchange.imported import import_pictures
 from unbleed.bench.extras import extra, install_command
-from unbleed.bench.imported import import_pictures
-from unbleed.bench.latex import latex
-from unbleed.bench.markdown import markdown
 from unbleed.bench.metrics.cmmd import Distance
-from unbleed.bench.page import html, thumbnail
-from unbleed.bench.plots import difference_plots, group_plot, time_plot
-from unbleed.bench.report import write
-from unbleed.bench.run import run
-from unbleed.bench.statistics import MIN_PROMPTS, bootstrap, estimate, sample
-from unbleed.bench.store import read_image
-from unbleed.bench.wording import result
+from unbleed.bench.reporting import writer as report
+from unbleed.bench.reporting.html import html, thumbnail
+from unbleed.bench.reporting.latex import latex
+from unbleed.bench.reporting.markdown import markdown
+from unbleed.bench.reporting.plots import difference_plots, group_plot, time_plot
+from unbleed.bench.reporting.text import result
+from unbleed.bench.reporting.writer import write
+from unbleed.bench.sampling.runner import run
+from unbleed.bench.storage.store import read_image
 from unbleed.cli import bench, bench_import, bench_report, draw, study  # noqa: F401  (they add the commands)
 from unbleed.errors import BenchError, OutputError
 from unbleed.files import open_image

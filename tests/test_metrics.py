@@ -17,10 +17,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 from transformers.utils import is_scipy_available
+from unbleed.bench.plan.plan.cases import Case, Expected
 
 import tiny_metrics
 from tiny_checkpoints import hps_checkpoint, image_reward_checkpoint
-from unbleed.bench.cases import Case, Expected
 from unbleed.bench.metrics import Metric, metric, metric_facts, metric_names
 from unbleed.bench.metrics.answers import BlipAnswers, ChatAnswers
 from unbleed.bench.metrics.models import Pretrained

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import CLIPTokenizer
+from unbleed.bench.plan.plan.cases import Case, Expected
 
 import tiny_checkpoints
 import tiny_metrics
-from unbleed.bench.cases import Case, Expected
 from unbleed.bench.metrics import metric
 from unbleed.bench.metrics.asked import entities_of
 from unbleed.bench.metrics.blip import share_of_yes

@@ -18,17 +18,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from unbleed.bench.plan.plan.plan import Plan
 
 import unbleed
 from unbleed import cli
-from unbleed.bench import causes_run
-from unbleed.bench import run as runner
-from unbleed.bench.causes import QUANTITIES, Causes, auc, build, compare, windows
-from unbleed.bench.causes_report import markdown, result, write
-from unbleed.bench.causes_run import draw, rows_of, store_of
-from unbleed.bench.plan import Plan
-from unbleed.bench.statistics import resample
-from unbleed.bench.store import Store
+from unbleed.bench.analysis.bootstrap import resample
+from unbleed.bench.sampling import runner
+from unbleed.bench.storage.store import Store
+from unbleed.bench.studies import missing_entities_run as causes_run
+from unbleed.bench.studies.missing_entities import QUANTITIES, Causes, auc, build, compare, windows
+from unbleed.bench.studies.missing_entities_report import markdown, result, write
+from unbleed.bench.studies.missing_entities_run import draw, rows_of, store_of
 from unbleed.bench.suites import suite
 from unbleed.cli import study  # noqa: F401  (it adds the command)
 from unbleed.emoji.findings import Finding, Sighting

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unbleed.bench.plan.plan.cases import Case, Expected, Suite
+from unbleed.bench.plan.plan.plan import Plan
+from unbleed.bench.plan.plan.variants import Contender
 
 from unbleed import cli
-from unbleed.bench.cases import Case, Expected, Suite
-from unbleed.bench.contenders import Contender
-from unbleed.bench.plan import Plan
 from unbleed.bench.suites import download, published, readers, suite, suite_folder, suite_names
 from unbleed.bench.suites.dvmp import KINDS, dvmp
 from unbleed.bench.suites.entity_missing import TEST_WORDS, WORDS

@@ -3,7 +3,7 @@
 A type is a dataclass, a `TypedDict`, or made of `str`, `int`, `float`, `bool`, `None`, `Any`, `Literal`, unions, `list`,
 `tuple`, `Sequence` and `Mapping`. A dataclass refuses fields that it does not have; a `TypedDict` keeps them.
 
->>> from unbleed.bench.cases import Expected
+>>> from unbleed.bench.plan.cases import Expected
 >>> check({"noun": "cat", "modifiers": ["red"]}, Expected)
 Expected(noun='cat', modifiers=('red',))
 >>> check({"noun": "cat", "modifiers": [5]}, Expected)

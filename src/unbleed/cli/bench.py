@@ -61,11 +61,11 @@ def run(
 ) -> None:
     """Draw the pictures of a suite with several methods and say what is in them. A run that was stopped goes on."""
     quiet_libraries()
-    from ..bench.contenders import contenders_from
-    from ..bench.executors import serial
-    from ..bench.run import plan_for
-    from ..bench.run import run as run_bench
-    from ..bench.store import Store
+    from ..bench.plan.variants import contenders_from
+    from ..bench.sampling.executors import serial
+    from ..bench.sampling.runner import plan_for
+    from ..bench.sampling.runner import run as run_bench
+    from ..bench.storage.store import Store
     from ..bench.suites import suite as suite_called
 
     cases = suite_called(suite, suite_dir).head(limit)
@@ -116,7 +116,7 @@ def score(
     """Let metrics look at the pictures of a run. A pass that was stopped goes on."""
     quiet_libraries()
     from ..bench.metrics import metrics_from
-    from ..bench.store import Store
+    from ..bench.storage.store import Store
 
     store = Store(folder)
     plan, looking = store.plan(), metrics_from(metrics)
@@ -139,7 +139,7 @@ def _looking(metrics: str | None, cases: Any, model: str) -> dict[str, Any]:
 
 
 def _judge(store: Any, plan: Any, looking: Any) -> int:
-    from ..bench.judging import judge
+    from ..bench.scoring.scorer import judge
 
     with telling("pictures") as tell:
         return judge(store, plan, looking, report=lambda done, total: tell(looking.name, done, total)).judged
@@ -154,7 +154,7 @@ def _threads_of(workers: int | None) -> int:
 def _ray(plan: Any, workers: int | None, address: str | None) -> Any:
     import torch
 
-    from ..bench.executors import ray
+    from ..bench.sampling.executors import ray
 
     gpus, threads = torch.cuda.device_count(), plan.machine["threads"]
     count = (gpus or max(1, plan.machine["cores"] // threads)) if workers is None else workers

@@ -30,8 +30,8 @@ def distance(
 ) -> None:
     """Say how far each method's pictures are from reference pictures (CMMD); cmmd must have looked at them."""
     quiet_libraries()
-    from ..bench.distances import distances
-    from ..bench.numbers import number, signed
+    from ..bench.analysis.distances import distances
+    from ..bench.reporting.number_format import number, signed
 
     with telling("pictures") as tell:
         found = distances(

@@ -24,8 +24,8 @@ def export(
 ) -> None:
     """Write the pictures of a run with their scores as Parquet, for datasets.load_dataset."""
     quiet_libraries()
-    from ..bench.export import export as export_run
-    from ..bench.folders import open_folder
+    from ..bench.exchange.dataset import export as export_run
+    from ..bench.scoring.run_folder import open_folder
     from ..files import check_writable
 
     check_writable(out)
@@ -43,8 +43,8 @@ def gallery(
 ) -> None:
     """Write a page with all pictures of a run, to be opened in a browser: index.html."""
     quiet_libraries()
-    from ..bench.folders import open_folder
-    from ..bench.gallery import gallery as write_gallery
+    from ..bench.reporting.gallery import gallery as write_gallery
+    from ..bench.scoring.run_folder import open_folder
     from ..files import check_writable
 
     check_writable(out)

@@ -26,7 +26,7 @@ def import_(
 ) -> None:
     """Make pictures that came from elsewhere a run, to be scored, reported, compared, exported and looked through."""
     quiet_libraries()
-    from ..bench.imported import import_pictures
+    from ..bench.exchange.imported import import_pictures
 
     with telling("pictures") as tell:
         done = import_pictures(table, out, report=lambda count, total: tell("imported", count, total))

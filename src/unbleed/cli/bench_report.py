@@ -23,8 +23,8 @@ Run = Annotated[Path, typer.Argument(parser=named, help="The folder of a run.", 
 def report(folder: Run, partial: Partial = False, metrics: Metrics = None, draws: Draws = 10_000, json: AsJson = False) -> None:
     """Compare the methods of a run: report.html, .md and .tex and CSV files, written into its folder."""
     quiet_libraries()
-    from ..bench.comparison import build
-    from ..bench.folders import open_folder
+    from ..bench.analysis.summary import build
+    from ..bench.scoring.run_folder import open_folder
 
     run = open_folder(folder, names_in(metrics), allow_partial=partial)
     built = build(run.plan, run.results, metrics=run.metrics, draws=draws, date=run.date, cautions=run.cautions)
@@ -43,9 +43,9 @@ def compare(
 ) -> None:
     """Compare the methods of two runs over the prompts and seeds that both have. The files are those of a report."""
     quiet_libraries()
-    from ..bench.compare import compare as compare_runs
-    from ..bench.compare import open_both
-    from ..bench.owned import OwnFiles
+    from ..bench.analysis.two_runs import compare as compare_runs
+    from ..bench.analysis.two_runs import open_both
+    from ..bench.storage.owned_files import OwnFiles
     from ..files import check_writable
 
     check_writable(out)
@@ -60,7 +60,7 @@ def names_in(metrics: str | None) -> list[str] | None:
 
 
 def _write(built: Any, folder: Path, json: bool, own: Any = None) -> None:
-    from ..bench.report import write
+    from ..bench.reporting.writer import write
 
     files = {kind: str(path) for kind, path in write(built, folder, own=own).items()}
     if json:

@@ -34,10 +34,10 @@ def causes(
     Writes causes.md, causes.csv and causes.svg. A study that was stopped goes on.
     """
     quiet_libraries()
-    from ..bench.causes import build
-    from ..bench.causes_report import write
-    from ..bench.causes_run import draw, store_of
     from ..bench.extras import extra
+    from ..bench.studies.missing_entities import build
+    from ..bench.studies.missing_entities_report import write
+    from ..bench.studies.missing_entities_run import draw, store_of
     from ..bench.suites import suite as suite_called
     from ..emoji.oracle import Oracle
 

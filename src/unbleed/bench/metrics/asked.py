@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from ...prompt import parse
-from ..cases import Case
+from ..plan.cases import Case
 
 T = TypeVar("T")
 

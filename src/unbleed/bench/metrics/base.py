@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from ..cases import Case
+from ..plan.cases import Case
 
 
 @dataclass(frozen=True)

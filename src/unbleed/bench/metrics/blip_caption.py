@@ -18,8 +18,8 @@ from typing import Any, TypedDict
 import torch
 from PIL import Image
 
-from .. import fingerprints
-from ..cases import Case
+from ..plan import fingerprints
+from ..plan.cases import Case
 from .base import Score
 from .embedding import Clip
 from .models import Pretrained

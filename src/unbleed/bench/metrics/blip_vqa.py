@@ -19,8 +19,8 @@ from PIL import Image
 
 from ...prompt import parse
 from ...prompt.phrases import phrases_of
-from .. import fingerprints
-from ..cases import Case
+from ..plan import fingerprints
+from ..plan.cases import Case
 from .base import Score
 from .blip import BlipAnswers
 from .models import Pretrained

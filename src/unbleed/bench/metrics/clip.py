@@ -19,8 +19,8 @@ from typing import Any, TypedDict
 from PIL import Image
 from torch import Tensor
 
-from .. import fingerprints
-from ..cases import Case
+from ..plan import fingerprints
+from ..plan.cases import Case
 from .asked import entities_of
 from .base import Score
 from .embedding import Clip

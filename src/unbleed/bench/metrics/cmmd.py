@@ -26,8 +26,8 @@ from PIL import Image
 
 from ...errors import BenchError
 from ...files import open_image
-from .. import fingerprints
-from ..cases import Case
+from ..plan import fingerprints
+from ..plan.cases import Case
 from .embedding import Clip
 from .models import Pretrained
 

@@ -21,8 +21,8 @@ from PIL import Image
 from ...errors import BenchError
 from ...files import understanding
 from ...schema import check
-from .. import fingerprints
-from ..cases import Case
+from ..plan import fingerprints
+from ..plan.cases import Case
 from .answers import Answers, answers
 from .base import Score
 

@@ -16,8 +16,8 @@ from typing import Any, TypedDict
 
 from PIL import Image
 
-from .. import fingerprints
-from ..cases import Case
+from ..plan import fingerprints
+from ..plan.cases import Case
 from .answers import Answers, answers
 from .asked import entities_of
 from .base import Score

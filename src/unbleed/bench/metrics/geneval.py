@@ -30,8 +30,8 @@ from torch import Tensor
 from ...errors import BenchError
 from ...files import understanding
 from ...schema import SchemaError, check
-from .. import fingerprints
-from ..cases import Case
+from ..plan import fingerprints
+from ..plan.cases import Case
 from .base import Score
 from .detector import Detector, Thing
 from .embedding import Clip

@@ -18,8 +18,8 @@ from typing import Any, TypedDict
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from .. import fingerprints
-from ..cases import Case
+from ..plan import fingerprints
+from ..plan.cases import Case
 from .base import Score
 from .embedding import Clip
 from .models import Pretrained, dtype_of, fill, read_weights, to_device, weights_file

@@ -21,8 +21,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from .. import fingerprints
-from ..cases import Case
+from ..plan import fingerprints
+from ..plan.cases import Case
 from .base import Score
 from .models import Pretrained, dtype_of, fill, read_weights, to_device, weights_file
 

@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ...errors import BenchError
-from .. import fingerprints
 from ..extras import install_command
+from ..plan import fingerprints
 
 
 class Published(NamedTuple):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ...emoji.findings import Finding
 from ...emoji.oracle import ORACLE_FOLDER, Oracle
-from ..cases import Case
+from ..plan.cases import Case
 from .base import Score
 from .models import to_device
 

@@ -17,8 +17,8 @@ from typing import Any, TypedDict
 
 from PIL import Image
 
-from .. import fingerprints
-from ..cases import Case
+from ..plan import fingerprints
+from ..plan.cases import Case
 from .answers import ChatAnswers
 from .base import Score
 from .models import Pretrained

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import combinations, product
 
 from ...emoji.sprites import ANIMALS, COLOURS, OBJECTS
-from ..cases import Case, Expected
+from ..plan.cases import Case, Expected
 from .made import Made
 
 WORN = ("crown", "bow", "glasses")

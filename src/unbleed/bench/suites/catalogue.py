@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...errors import BenchError
-from ..cases import Suite
+from ..plan.cases import Suite
 from . import attend_and_excite, dvmp, emoji, entity_missing
 from .files import suite_folder, text_of
 from .made import Made

@@ -13,7 +13,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..cases import Case, Expected
+from ..plan.cases import Case, Expected
 from .made import Made, conjunction
 
 SEED = 11

@@ -8,7 +8,7 @@ from itertools import combinations, permutations
 
 from ...emoji.scenes import held_out_pairs
 from ...emoji.sprites import ANIMALS, COLOURS, NOUNS, OBJECTS
-from ..cases import Case, Expected
+from ..plan.cases import Case, Expected
 from .made import Made
 
 LOOK_ALIKES = (("bear", "monkey"), ("rabbit", "mouse"), ("dog", "cat"))

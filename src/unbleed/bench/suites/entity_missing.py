@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import combinations
 
-from ..cases import Case, Expected
+from ..plan.cases import Case, Expected
 from .made import Made, conjunction
 
 WORDS = (

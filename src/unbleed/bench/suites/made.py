@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ..cases import Case, Expected
+from ..plan.cases import Case, Expected
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from typing import Any
 
 from ...errors import BenchError
 from ...schema import check, parse
-from ..cases import Case, Expected, Suite
+from ..plan.cases import Case, Expected, Suite
 
 SHOWN = 60  # characters of what cannot be understood
 

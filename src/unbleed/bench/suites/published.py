@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from ..cases import Case
+from ..plan.cases import Case
 from . import readers
 
 HOST = "https://raw.githubusercontent.com"

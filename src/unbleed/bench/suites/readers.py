@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import Any
 
-from ..cases import Case, Expected
+from ..plan.cases import Case, Expected
 
 _THING = r"[Aa]n? (?:([a-z]+) )?([a-z]+)"
 _PAIR = re.compile(rf"{_THING} (?:and|with) {_THING}")

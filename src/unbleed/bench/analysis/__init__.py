@@ -1,0 +1,1 @@
+"""Analysis: bootstrap intervals, summaries, and comparisons of runs."""

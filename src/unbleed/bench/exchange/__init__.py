@@ -1,0 +1,1 @@
+"""Exchange: images imported from elsewhere, and runs exported as data sets."""

@@ -1,0 +1,1 @@
+"""Reporting: results as text, tables, plots and HTML pages."""

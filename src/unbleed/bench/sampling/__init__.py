@@ -1,0 +1,1 @@
+"""Sampling: workers that draw batches of jobs, executors, and the runner."""

@@ -1,0 +1,1 @@
+"""Scoring: metrics run over images, their cached output, and results per image."""

@@ -1,0 +1,1 @@
+"""Storage: rows and images on disk, each written once and whole."""
