@@ -28,9 +28,9 @@ pictures: setup
 	cp "$$($(BIN)/unbleed generate $(DEMO) --compare --out out/pictures)" docs/images/compare.png
 	$(BIN)/unbleed attention $(DEMO) --out docs/images/attention.png
 	$(BIN)/unbleed emoji sheet --out docs/images/singles.png
-	$(BIN)/python docs/region_pictures.py
-	$(BIN)/python docs/method_pages.py draw
-	$(BIN)/python docs/method_pages.py
+	$(BIN)/python tools/region_pictures.py
+	$(BIN)/python tools/method_pages.py draw
+	$(BIN)/python tools/method_pages.py
 
 # Small tensors gain little from threads: a process per core, of one thread each, ends sooner.
 test: setup

@@ -23,7 +23,7 @@ from transformers import AutoTokenizer, T5Tokenizer
 from unbleed.emoji import WEIGHTS
 from unbleed.prompt import Encoder, Parsed, locate, parse_all
 from unbleed.prompt import parser as parsers
-from unbleed.prompt.train import evaluate
+from unbleed.prompt.training.train import evaluate
 
 Gold = list[tuple[str, list[str]]]  # nouns with their modifiers
 CAPTIONS = Path(__file__).parents[1] / "tests/captions.txt"

@@ -14,11 +14,11 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
+from unbleed.emoji.training.loop.model import PRESETS, export, train, whiten
 
 from unbleed.emoji import WEIGHTS, networks
 from unbleed.emoji.scenes import VARIED, Mixture, as_told, caption, draw_scene, held_out_pairs, sample_scene
 from unbleed.emoji.sprites import COLOURS, NOUNS, SHADES, find_font, sprite
-from unbleed.emoji.train import PRESETS, export, train, whiten
 from unbleed.errors import ModelError, TrainingError
 
 

@@ -13,6 +13,20 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from unbleed.emoji.training.loop.oracle import ORACLE_PRESETS, Tally, Truth, degrade, loss_parts, train_oracle
+from unbleed.emoji.training.loop.oracle_evaluate import blend_recall, evaluate, matches, summary
+from unbleed.emoji.training.loop.oracle_redraw import from_latents, outlasted, redraw, round_trip
+from unbleed.emoji.training.loop.oracle_scenes import (
+    EVERY_PAIR,
+    WAYS,
+    Blend,
+    blend_pixels,
+    blend_scene,
+    draw,
+    draw_all,
+    learning_scene,
+    melt,
+)
 
 from unbleed import load
 from unbleed.cli import main
@@ -32,20 +46,6 @@ from unbleed.emoji.oracle import (
     decode,
     from_pixels,
 )
-from unbleed.emoji.oracle_evaluate import blend_recall, evaluate, matches, summary
-from unbleed.emoji.oracle_redraw import from_latents, outlasted, redraw, round_trip
-from unbleed.emoji.oracle_scenes import (
-    EVERY_PAIR,
-    WAYS,
-    Blend,
-    blend_pixels,
-    blend_scene,
-    draw,
-    draw_all,
-    learning_scene,
-    melt,
-)
-from unbleed.emoji.oracle_train import ORACLE_PRESETS, Tally, Truth, degrade, loss_parts, train_oracle
 from unbleed.emoji.scenes import Thing, draw_scene, sample_scene
 from unbleed.emoji.sprites import COLOURS, NOUNS, find_font
 from unbleed.errors import ModelError, TrainingError

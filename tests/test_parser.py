@@ -12,10 +12,11 @@ import spacy
 from spacy.tokens import Doc
 
 from unbleed.errors import ModelError, TrainingError
-from unbleed.prompt import parse, parse_all, templates
+from unbleed.prompt import parse, parse_all
 from unbleed.prompt import parser as parsers
-from unbleed.prompt import train as training
 from unbleed.prompt.grammar import ClearNLP, Universal, entities_of, tree_of
+from unbleed.prompt.training import templates
+from unbleed.prompt.training import train as training
 from unbleed.prompt.words import readable
 
 CAPTIONS = Path(__file__).with_name("captions.txt")

@@ -22,9 +22,9 @@ from torch import Tensor
 from .attention.families import denoiser_of, family_of
 from .errors import ModelError
 from .guidance.call import DenoiserCall
+from .guidance.checks import refuse_guided
 from .guidance.named import Entities
-from .guidance.reading import Reader
-from .guidance.refusals import refuse_guided
+from .guidance.prompts import Reader
 from .guidance.run import Run
 from .guidance.session import Session
 from .methods import MethodLike, method_from

@@ -165,7 +165,7 @@ def _check_prompt(prompt: str, entities: str | None, model: str) -> None:
 
 def _check_regions(recipe: Any) -> None:
     """Raise now, before a model is loaded, for a region of no entity and for a method that has no use for regions."""
-    from ..guidance.refusals import refuse_regions
+    from ..guidance.checks import refuse_regions
     from ..methods import method_from
     from ..prompt import parse
     from ..regions.given import assign

@@ -34,8 +34,8 @@ def train(
 ) -> None:
     """Train the emoji model from nothing. A run that was stopped goes on where it was."""
     quiet_libraries()
-    from ..emoji.train import PRESETS
-    from ..emoji.train import train as run
+    from ..emoji.training.model import PRESETS
+    from ..emoji.training.model import train as run
     from ..errors import OutputError, TrainingError
     from ..files import check_writable
     from ..loading import usable_device
@@ -72,9 +72,9 @@ def train_oracle(
     A run that was stopped goes on where it was.
     """
     quiet_libraries()
-    from ..emoji.oracle_train import ORACLE_PRESETS
-    from ..emoji.oracle_train import train_oracle as run
     from ..emoji.sprites import find_font
+    from ..emoji.training.oracle import ORACLE_PRESETS
+    from ..emoji.training.oracle import train_oracle as run
     from ..errors import OutputError, TrainingError
     from ..files import check_writable
     from ..loading import usable_device
@@ -107,9 +107,9 @@ def evaluate(
 ) -> None:
     """Measure how often the oracle is right, on scenes as drawn, after the autoencoder of MODEL, and redrawn by MODEL."""
     quiet_libraries()
-    from ..emoji import oracle_evaluate
     from ..emoji.oracle import ORACLE_FOLDER, Oracle
     from ..emoji.sprites import find_font
+    from ..emoji.training import oracle_evaluate
 
     font = find_font(font)
     network = Oracle.load(oracle or ORACLE_FOLDER)

@@ -61,8 +61,8 @@ def train(
 ) -> None:
     """Train the embedded parser on a treebank and on sentences in the language of prompts."""
     from ..files import check_writable
-    from ..prompt.train import Recipe
-    from ..prompt.train import train as train_parser
+    from ..prompt.training.train import Recipe
+    from ..prompt.training.train import train as train_parser
 
     check_writable(out.parent)
     with telling() as tell:
@@ -82,7 +82,7 @@ def evaluate(
 ) -> None:
     """Measure how well a parser parses a split of a treebank from its plain text."""
     from ..prompt.parser import load
-    from ..prompt.train import evaluate as measure
+    from ..prompt.training.train import evaluate as measure
 
     scores = measure(load(parser).pipeline, treebank, split)
     if json:

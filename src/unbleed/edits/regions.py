@@ -33,7 +33,7 @@ from ..regions.given import masks_of
 from ..regions.layout import drawn_on, grid_of, layout, resize
 from ..regions.settle import settle
 from .adapters import layers_of, limited, warn_of_text_encoders
-from .answers import Question, answering
+from .attention_override import Question, answering
 
 _TOLERANCE = 1e-9  # 0.2 * 50 must be 10 whatever the rounding
 _FINER = 4  # pixels of a given region per pixel of the maps

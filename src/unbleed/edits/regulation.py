@@ -22,7 +22,7 @@ from ..guidance.edit import Edit, Opened, Rows, Scene
 from ..losses.regulation import patterns, regulation
 from ..precision import at_least_single, without_autocast
 from ..settings import Positive, Share, WholeNumber
-from .answers import Question, answering
+from .attention_override import Question, answering
 
 
 def regulated(

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..guidance.edit import Edit, Opened, Rows, Scene
-from .answers import Question, answering
+from .attention_override import Question, answering
 
 Phrase = tuple[list[int], Tensor]
 """Where a phrase stands in the prompt's sequence, and its own embedding there, (position, channel)."""

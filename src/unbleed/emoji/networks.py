@@ -111,7 +111,8 @@ def text_encoder(vocabulary: CLIPTokenizer) -> CLIPTextModel:
     """Return CLIP's text encoder without its layers: embeddings, positions and the last normalisation.
 
     A causal layer copies every noun to the places behind it, the end token and the padding first of all. The UNet then
-    draws from these copies, and moving the attention of the noun's own place changes little (`benchmarks/carriers.py`).
+    draws from these copies, and moving the attention of the noun's own place changes
+    little (`experiments/token_information.py`).
     """
     return CLIPTextModel(
         CLIPTextConfig(

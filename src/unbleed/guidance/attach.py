@@ -24,12 +24,12 @@ from ..errors import ModelError, PromptError
 from ..regions.given import Given
 from .call import DenoiserCall
 from .callers import pipeline_call, pipeline_of, running
+from .checks import refuse_guided, refuse_pipelines, warn_of_what_is_slow
 from .compiled import hook_calls
-from .instance import replace_attribute
 from .method import BaseMethod
 from .named import Entities
-from .reading import Read, Reader, Reading, encoding
-from .refusals import refuse_guided, refuse_pipelines, warn_of_what_is_slow
+from .patching import replace_attribute
+from .prompts import Read, Reader, Reading, encoding
 from .run import Run
 from .session import Session
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .instance import replace_attribute
+from .patching import replace_attribute
 
 Before = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]] | None]
 After = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]

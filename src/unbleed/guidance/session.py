@@ -22,6 +22,7 @@ from ..losses.groups import TokenGroups
 from ..precision import at_least_single, casting_by_replacement, computes_in_float16, gradient_through, without_autocast
 from ..regions.given import Given, assign_all
 from .call import DenoiserCall
+from .checks import refuse_regions, refuse_what_cannot_work
 from .compiled import uncompiled
 from .edit import Opened, Rows, Scene
 from .levels import Levels, Place
@@ -29,8 +30,7 @@ from .method import BaseMethod
 from .needs import needs_of
 from .noise import search_noise
 from .noise_choice import NoiseChoice, choose_noise
-from .reading import Reading, warn_about
-from .refusals import refuse_regions, refuse_what_cannot_work
+from .prompts import Reading, warn_about
 from .run import FirstNoise, Run, Step, StepMaps
 from .update import Evaluate, Evaluation, update
 

@@ -1,6 +1,6 @@
 """One method of a report in these docs, drawn anew or added, without drawing the others.
 
-python docs/merged_results.py RUN DIR NAME            # RUN: a finished run of the baseline and NAME; DIR: docs/results/NAME
+python tools/merged_results.py RUN DIR NAME            # RUN: a finished run of the baseline and NAME; DIR: docs/results/NAME
 
 Prompts, seeds and the bootstrap's draws are the same in every run of a suite, so the rows of a method do not depend on what it
 is drawn beside, but for Holm's correction, which is made anew. That holds where the baseline's figures are the same to the last
@@ -18,11 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields, replace
 from pathlib import Path
 
+import landed_results as landed
 import numpy as np
 from PIL import Image
 from unbleed.bench.plan.plan.variants import Contender
 
-import landed_results as landed
 from unbleed import figures
 from unbleed.bench.analysis import summary as comparison
 from unbleed.bench.analysis.bootstrap import holm

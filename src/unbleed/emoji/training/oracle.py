@@ -26,15 +26,15 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..loading import usable_device
-from . import networks
-from .findings import Finding
-from .oracle import BLEND, GRID, LOOKS, ORACLE_FILE, SIDE, Answer, OracleNetwork, Thresholds, decode, from_pixels
+from ...loading import usable_device
+from .. import networks
+from ..findings import Finding
+from ..oracle import BLEND, GRID, LOOKS, ORACLE_FILE, SIDE, Answer, OracleNetwork, Thresholds, decode, from_pixels
+from ..scenes import Thing, sample_scene
+from ..sprites import NOUNS, find_font
+from .loop import Report, State, check_recipe, optimise, save_tensors
 from .oracle_redraw import from_latents, outlasted, redraw, round_trip
 from .oracle_scenes import EVERY_PAIR, Blend, Scene, blend_scene, draw_all, learning_scene
-from .scenes import Thing, sample_scene
-from .sprites import NOUNS, find_font
-from .training import Report, State, check_recipe, optimise, save_tensors
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from ..errors import TrainingError
+from ...errors import TrainingError
 from .templates import Lexicon, Phrase, sentences
 
 SPLITS = {split: f"en_ewt-ud-{split}.conllu" for split in ("train", "dev", "test")}

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .findings import Box
-from .oracle import SIDE
-from .scenes import VARIED, Mixture, Thing, draw_scene, resize, sample_scene
-from .sprites import COLOURS, NOUNS, sprite
+from ..findings import Box
+from ..oracle import SIDE
+from ..scenes import VARIED, Mixture, Thing, draw_scene, resize, sample_scene
+from ..sprites import COLOURS, NOUNS, sprite
 
 # wider than what the denoiser learns from; all pairs, since it is to recognise what the denoiser has never seen together
 MIXTURE = Mixture(

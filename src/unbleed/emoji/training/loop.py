@@ -20,8 +20,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ..errors import TrainingError
-from ..files import atomic_write
+from ...errors import TrainingError
+from ...files import atomic_write
 
 Report = Callable[[str, int, int, float | None], None]  # stage, step, steps, loss if it has one
 

@@ -1,9 +1,9 @@
 """The pages of the methods, made of their docstrings, their settings, and figures that commands have measured.
 
-python docs/method_pages.py measure [NAME...]         # counts operations and draws the figures, of all methods or of these
-python docs/method_pages.py draw [NAME...]            # draws the figures alone
-python docs/method_pages.py results ROWS.csv          # takes over the scores of a report of `unbleed bench`
-python docs/method_pages.py                           # writes docs/methods/*.md from what is there
+python tools/method_pages.py measure [NAME...]         # counts operations and draws the figures, of all methods or of these
+python tools/method_pages.py draw [NAME...]            # draws the figures alone
+python tools/method_pages.py results ROWS.csv          # takes over the scores of a report of `unbleed bench`
+python tools/method_pages.py                           # writes docs/methods/*.md from what is there
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from unbleed.methods import METHODS
 from unbleed.model_settings import method_of, settings_of
 from unbleed.recipes import Recipe
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).parents[1] / "docs"
 PAGES = DOCS / "methods"
 MEASURED, SCORES = PAGES / "measured.json", PAGES / "scores.json"
 FIGURES = DOCS / "images/methods"
@@ -50,7 +50,7 @@ def kept(path: Path) -> dict[str, Any]:
 
 
 def contents(names: list[str], scores: dict[str, Any]) -> str:
-    lines = ["# Methods", "", "One page each, made by `python docs/method_pages.py`.", ""]
+    lines = ["# Methods", "", "One page each, made by `python tools/method_pages.py`.", ""]
     lines += ["| method | what it does | paper | all correct, against `none` |", "|---|---|---|---|"]
     for name in names:
         kind = METHODS[name]

@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..errors import TrainingError
-from ..loading import usable_device
-from . import networks
-from .scenes import VARIED, Mixture, Thing, as_told, caption, draw_scene, sample_scene
-from .sprites import find_font
-from .training import Report, State, check_recipe, normal_noise, optimise, save_tensors
+from ...errors import TrainingError
+from ...loading import usable_device
+from .. import networks
+from ..scenes import VARIED, Mixture, Thing, as_told, caption, draw_scene, sample_scene
+from ..sprites import find_font
+from .loop import Report, State, check_recipe, normal_noise, optimise, save_tensors
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from diffusers import StableDiffusionImg2ImgPipeline
 from torch import Tensor
 
-from . import networks
-from .oracle import SIDE, from_pixels
+from .. import networks
+from ..oracle import SIDE, from_pixels
+from ..scenes import Thing
 from .oracle_scenes import Blend, Scene, draw_all
-from .scenes import Thing
 
 # How the model redraws. It must stay this faint, and as faint for things as for blends: what a thing is, and that a blend is
 # one, is to outlast it (where a blend has not, see `outlasted`), and "redrawn" is to say nothing about "blend", which it would

@@ -1,6 +1,6 @@
 """The pictures of docs/regions.md, of the embedded model, written to docs/images/regions.
 
-python docs/region_pictures.py [NAME...]       # all, or those of these names
+python tools/region_pictures.py [NAME...]       # all, or those of these names
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import unbleed
 from unbleed import figures
 from unbleed.model_settings import settings_of
 
-FOLDER = Path(__file__).parent / "images/regions"
+FOLDER = Path(__file__).parents[1] / "docs/images/regions"
 SIDE = 256
 SEEDS = (0, 1, 2)  # not picked
 PAIR = "a rabbit and a red car"

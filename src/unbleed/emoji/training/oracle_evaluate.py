@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .findings import Box, Finding, Sighting
-from .oracle import LOOKS, SAME_PLACE, SIDE, Oracle, from_pixels, overlap
+from ..findings import Box, Finding, Sighting
+from ..oracle import LOOKS, SAME_PLACE, SIDE, Oracle, from_pixels, overlap
+from ..scenes import Thing, sample_scene
+from ..sprites import NOUNS
+from .oracle import Tally
 from .oracle_redraw import from_latents, outlasted, redraw, round_trip
 from .oracle_scenes import EVERY_PAIR, Blend, Scene, blend_scene, draw_all
-from .oracle_train import Tally
-from .scenes import Thing, sample_scene
-from .sprites import NOUNS
 
 EVALUATION_SEED = 2_000_003
 

@@ -1,7 +1,7 @@
 """A report of `unbleed bench` as it is kept in these docs: Markdown, CSV, figures and one small contact sheet.
 
-python docs/landed_results.py RUN DIR                 # RUN: the folder of a finished run; DIR: docs/results/NAME
-python docs/merged_results.py RUN DIR NAME            # one method alone
+python tools/landed_results.py RUN DIR                 # RUN: the folder of a finished run; DIR: docs/results/NAME
+python tools/merged_results.py RUN DIR NAME            # one method alone
 
 Writes report.md, rows.csv, differences.svg, cost.svg and sheet.webp. What was learned stands in README.md beside them, by hand.
 """
@@ -64,7 +64,7 @@ def over_cost(built: Report) -> str:
 
     Operations were counted by `method_pages.py measure`; seconds would tell as much of what else the machine did.
     """
-    measured = json.loads((Path(__file__).parent / "methods" / "measured.json").read_text())
+    measured = json.loads((Path(__file__).parents[1] / "docs/methods/measured.json").read_text())
     costs = {name: one["forwards"] / one["unguided_forwards"] for name, one in measured.items()} | {built.baseline: 1.0}
     rows = [row for row in built.rows if row.metric == SHOWN[0]]
 

@@ -1,0 +1,1 @@
+"""Training of the embedded models and of the oracle: scenes, latents, a resumable loop."""
