@@ -3,7 +3,7 @@
     benchmarks/gpu_check.sh                                       # or `make gpu`: measures, at most 8 minutes
     python benchmarks/gpu_check.py land out/gpu.json              # takes a GPU's figures into docs/performance.md
 
-`measure` runs the tests of `tests/test_half_precision.py`, then `benchmarks/speed.py` against diffusers' own pipeline at
+`measure` runs `tests/guidance/test_half_precision.py`, then `benchmarks/speed.py` against diffusers' own pipeline at
 512x512 with batches of 1 and 8, then model offload. Each part gets the time that is left; a part that does not fit is left
 out, which the file says. Weights are random: nothing is downloaded. Without a GPU everything runs on the CPU at small sizes, to
 try the script, and `land` refuses the file.
@@ -60,7 +60,7 @@ def contract(timeout: float) -> dict[str, Any]:
     """Run the contract tests in half precision; return how many passed, and the names of those that failed."""
     with TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        tests = "tests/test_half_precision.py"
+        tests = "tests/guidance/test_half_precision.py"
         command = [sys.executable, "-m", "pytest", "-q", "--show-capture=no", "--tb=short", tests, f"--junitxml={report}"]
         run(command, timeout, sys.stderr)
         cases = list(ElementTree.parse(report).iter("testcase"))
@@ -140,7 +140,7 @@ def section(found: dict[str, Any]) -> str:
     if "contract" in measured:
         count, failed = measured["contract"]["tests"], measured["contract"]["failed"]
         told = f"{len(failed)} failed: {', '.join(failed)}" if failed else "all passed"
-        lines += ["", f"Contract tests in float16 and bfloat16 (`tests/test_half_precision.py`): {count}, {told}."]
+        lines += ["", f"Contract tests in float16 and bfloat16 (`tests/guidance/test_half_precision.py`): {count}, {told}."]
     lines += [f"Left out: {name} ({reason})." for name, reason in found["left_out"].items()]
     return "\n".join(lines)
 

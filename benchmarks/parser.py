@@ -26,7 +26,7 @@ from unbleed.prompt import parser as parsers
 from unbleed.prompt.training.train import evaluate
 
 Gold = list[tuple[str, list[str]]]  # nouns with their modifiers
-CAPTIONS = Path(__file__).parents[1] / "tests/captions.txt"
+CAPTIONS = Path(__file__).parents[1] / "tests/prompt/captions.txt"
 SIGNS = "abcXYZ 0123 \t\n\x00\x1f.,;:!?'\"()[]{}<>_-–—#@&%$/\\|~^`´°½🐱👩‍👧\u0301\u200b\u202e\ufeffאבגقطк猫犬é"
 WORDS = "a red cat and BREAK (blue:1.3) <x> <lora:y:1> photo of two 3 that is made wearing best quality , .".split()
 
@@ -261,7 +261,9 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--prompts", type=Path, help="folder with attend_and_excite, cc500, dvmp and abc6k")
     options.add_argument("--treebank", type=Path, help="folder of UD_English-EWT")
-    options.add_argument("--captions", type=Path, default=CAPTIONS, help="labelled captions, in the form of tests/captions.txt")
+    options.add_argument(
+        "--captions", type=Path, default=CAPTIONS, help="labelled captions, as tests/prompt/captions.txt has them"
+    )
     options.add_argument("--parser", help="a spaCy pipeline in place of the embedded parser")
     options.add_argument("--clip", type=Path, default=WEIGHTS / "tokenizer", help="a CLIP tokenizer [the embedded model's]")
     options.add_argument("--t5", type=Path, help="a T5 tokenizer [one of its kind, learnt from the captions]")

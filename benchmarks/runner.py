@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from unbleed.bench.plan.plan.cases import Case, Suite
-from unbleed.bench.plan.plan.environment import NULL_MODEL
-from unbleed.bench.plan.plan.plan import Plan
-from unbleed.bench.plan.plan.variants import contenders_from
 
 from unbleed.bench.analysis import summary as comparison
 from unbleed.bench.metrics import Score
+from unbleed.bench.plan.cases import Case, Suite
+from unbleed.bench.plan.environment import NULL_MODEL
+from unbleed.bench.plan.plan import Plan
+from unbleed.bench.plan.variants import contenders_from
 from unbleed.bench.reporting import writer as report
 from unbleed.bench.sampling.runner import plan_for, run
 from unbleed.bench.scoring.results import results

@@ -16,7 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-import every_scheduler as every
+from helpers import every_scheduler as every
 from unbleed.emoji.networks import tokenizer
 
 

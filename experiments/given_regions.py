@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from unbleed.bench.plan.plan.cases import Case
 
 import unbleed
 from unbleed.bench.metrics.oracle import score
+from unbleed.bench.plan.cases import Case
 from unbleed.bench.suites import suite
 from unbleed.emoji.findings import Finding
 from unbleed.emoji.oracle import ORACLE_FOLDER, Oracle

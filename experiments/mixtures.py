@@ -16,11 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from unbleed.emoji.training.loop.model import PRESETS, Recipe, Stage, train
-
 from unbleed.bench.api import measure
 from unbleed.bench.suites import suite
 from unbleed.emoji import WEIGHTS
+from unbleed.emoji.training.model import PRESETS, Recipe, Stage, train
 from unbleed.model_settings import FILE_NAME
 
 RELEASE = PRESETS["release"]

@@ -19,10 +19,10 @@ from statistics import fmean, median
 from typing import Any
 
 import torch
-from unbleed.bench.plan.plan.cases import Suite
 
 import unbleed
 from unbleed.bench.api import measure
+from unbleed.bench.plan.cases import Suite
 from unbleed.bench.sampling.executors import ray
 from unbleed.bench.suites import suite
 from unbleed.guidance import PaperMethod

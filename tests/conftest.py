@@ -11,7 +11,7 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTokenizer
 
-import tiny
+from helpers import tiny
 from unbleed.emoji.networks import tokenizer as emoji_tokenizer
 
 

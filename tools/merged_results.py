@@ -18,15 +18,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields, replace
 from pathlib import Path
 
-import landed_results as landed
 import numpy as np
 from PIL import Image
-from unbleed.bench.plan.plan.variants import Contender
 
+import landed_results as landed
 from unbleed import figures
 from unbleed.bench.analysis import summary as comparison
 from unbleed.bench.analysis.bootstrap import holm
 from unbleed.bench.analysis.summary import Report, Row
+from unbleed.bench.plan.variants import Contender
 from unbleed.bench.reporting.markdown import markdown
 from unbleed.bench.reporting.text import notes, result
 from unbleed.bench.reporting.writer import csv_text

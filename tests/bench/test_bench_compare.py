@@ -1,0 +1,117 @@
+"""Two runs side by side: the pictures that both have, each with the name of its run."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.fake_runs import FakeClip, FakeOracle, plan_of, write_run
+from unbleed import cli
+from unbleed.bench.analysis.two_runs import compare, names_of, open_both
+from unbleed.bench.scoring import run_folder as folders
+from unbleed.cli import bench_report  # noqa: F401  (it adds the command)
+from unbleed.errors import BenchError
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def _metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "metric_called", {"oracle": FakeOracle(), "clip": FakeClip()}.__getitem__)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[Path, Path]:
+    """Return two runs of 8 and of 6 prompts, 2 and 3 seeds; the second of more steps, and of more skill."""
+    write_run(tmp_path / "old", plan_of("none,syngen", limit=8), skill=0.3)
+    write_run(tmp_path / "new", replace(plan_of("syngen", limit=6, seeds=3), steps=9), skill=0.95)
+    return tmp_path / "old", tmp_path / "new"
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        code = cli._run(["bench", "compare", *(str(a) for a in arguments)])
+        return (code, *capsys.readouterr())
+
+    return call
+
+
+def test_what_both_have_is_compared_picture_by_picture(runs: tuple[Path, Path]) -> None:
+    both = open_both(*runs)
+    made = compare(*both, draws=200)
+    assert [c.label for c in made.contenders] == ["old:none", "old:syngen", "new:syngen"]
+    assert made.baseline == "old:none"
+    assert (made.run["prompts"], made.run["seeds"], made.run["pictures"]) == (6, 2, 6 * 2 * 3)
+    assert {r.seed for r in made.pictures} == {0, 1}
+    for r in made.pictures:
+        assert made.cases[r.case].prompt == r.prompt
+    for row in made.rows:
+        folder, _, label = row.method.partition(":")
+        values = [
+            r.scores[row.metric]
+            for r in both[folder == "new"].results.pictures
+            if r.contender == label and (r.prompt, r.seed) in {(p.prompt, p.seed) for p in made.pictures}
+        ]
+        assert row.mean == pytest.approx(np.mean(values))
+
+
+def test_what_only_one_has_and_how_they_differ_is_said(runs: tuple[Path, Path]) -> None:
+    first, second, third, *_ = compare(*open_both(*runs), draws=100).run["cautions"]
+    assert first.startswith('Left out, for old alone has them: 2 prompts ("')
+    assert second == "Left out, for new alone has them: 1 seed (2)."
+    assert third == "The runs differ in steps; their differences are also those of that."
+
+
+def test_a_comparison_from_the_command_line(command: Command, runs: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, text, err = command(*runs, "--out", out, "--draws", 100)
+    assert (code, err) == (0, "")
+    assert {Path(line).name for line in text.split()} == {path.name for path in out.glob("[a-z]*")}
+    page = (out / "report.html").read_text()
+    assert "<h1>old and new: emoji-pairs</h1>" in page
+    assert "old: sampling" in page
+    assert "2 steps" in page
+    assert "9 steps" in page
+    assert {r["method"] for r in csv.DictReader((out / "rows.csv").read_text().splitlines())} == {
+        "old:none",
+        "old:syngen",
+        "new:syngen",
+    }
+    code, text, _ = command(*runs, "--out", out, "--draws", 100, "--json")
+    assert (code, json.loads(text)["run"]["baseline"]) == (0, "old:none")
+
+
+def test_nothing_in_common_is_one_line(command: Command, runs: tuple[Path, Path], tmp_path: Path) -> None:
+    write_run(tmp_path / "triples", plan_of("none", limit=2, name="emoji-triples"))
+    validation = plan_of("none", limit=8)
+    write_run(tmp_path / "later", replace(validation, suite=replace(validation.suite, first_seed=50)))
+    for other, what in (("triples", "prompt"), ("later", "seed")):
+        code, out, err = command(runs[0], tmp_path / other, "--out", tmp_path / "out")
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert f"no {what} in common" in err
+    code, _, err = command(runs[0], runs[0], "--out", tmp_path / "out")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "are one folder; name two" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_metrics_are_those_of_both_in_one_version(tmp_path: Path) -> None:
+    plan = plan_of("none", limit=4)
+    write_run(tmp_path / "a", plan, metrics=[FakeOracle(), FakeClip()])
+    write_run(tmp_path / "b", plan, metrics=[FakeOracle("0b" * 16), FakeClip()])
+    one, two = open_both(tmp_path / "a", tmp_path / "b")
+    assert [m.name for m in (*one.metrics, *two.metrics)] == ["clip", "clip"]
+    with pytest.raises(BenchError, match="no version of oracle in common; let it look at both"):
+        open_both(tmp_path / "a", tmp_path / "b", ["oracle"])
+
+
+def test_folders_of_one_name_are_told_apart() -> None:
+    assert names_of([Path("/x/a/pairs"), Path("/x/b/pairs")]) == ["a/pairs", "b/pairs"]
+    assert names_of([Path("/x/a"), Path("/x/b")]) == ["a", "b"]

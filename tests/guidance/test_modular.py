@@ -1,0 +1,72 @@
+"""Guidance as a block of modular pipelines: the same latents as around the pipelines that are not modular."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from diffusers.modular_pipelines import FluxAutoBlocks, StableDiffusionXLAutoBlocks
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+import unbleed
+from helpers import tiny
+from unbleed.errors import ModelError
+from unbleed.modular import add_guidance
+
+PROMPTS = ["a red cat and a blue bench", "a dog and a yellow car with an apple"]
+METHOD = unbleed.SynGen(include_entities=True, step_size=5.0, stop=1.0)
+BLOCKS: dict[str, Callable[[], Any]] = {"flux": FluxAutoBlocks, "sdxl": StableDiffusionXLAutoBlocks}
+
+
+def seeds() -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in (0, 1)]
+
+
+def drawn(pipe: Any, **more: Any) -> Tensor:
+    options = {"height": 128, "width": 160, "num_inference_steps": 3, "generator": seeds(), **more}
+    return pipe(prompt=PROMPTS, output="latents", **options)
+
+
+@pytest.mark.parametrize("name", ["flux", "sdxl"])
+def test_a_block_gives_the_latents_of_the_hooks(name: str, tokenizer: CLIPTokenizer) -> None:
+    base = tiny.make(name, tokenizer)
+    blocks = BLOCKS[name]()
+    guidance = add_guidance(blocks, METHOD)
+    pipe = blocks.init_pipeline()
+    pipe.update_components(**{key: value for key, value in base.components.items() if value is not None})
+    pipe.set_progress_bar_config(disable=True)
+    found = drawn(pipe, **({"max_sequence_length": 24} if name == "flux" else {}))
+    assert [[str(e) for e in own] for own in guidance.run.entities] == [
+        ["red cat", "blue bench"],
+        ["dog", "yellow car", "apple"],
+    ]
+    assert [step.step for step in guidance.run.steps if step.image == 0] == [0, 1, 2]
+    options = {"height": 128, "width": 160, "num_inference_steps": 3, "generator": seeds(), "output_type": "latent"}
+    more = {"max_sequence_length": 24} if name == "flux" else {"guidance_scale": 7.5}
+    with unbleed.guide(base, METHOD):
+        expected = base(PROMPTS, **options, **more).images
+    if name == "flux":
+        expected = base._unpack_latents(expected, 128, 160, base.vae_scale_factor)
+    assert found.shape == expected.shape
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_block_cannot_change_the_denoiser() -> None:
+    with pytest.raises(ModelError, match="composable changes what is inside the denoiser, which a block cannot"):
+        add_guidance(FluxAutoBlocks(), "composable")
+
+
+def test_blocks_without_a_loop_are_refused() -> None:
+    with pytest.raises(ModelError, match="has no denoising loop"):
+        add_guidance(object())
+
+
+def test_families_without_a_block_are_refused(tokenizer: CLIPTokenizer) -> None:
+    """Their modular loops call the denoiser in ways of their own: they are not to be guessed at."""
+    block = add_guidance(FluxAutoBlocks(), METHOD)
+    base = tiny.make("sd3", tokenizer)
+    with pytest.raises(ModelError, match="a block for SD3Transformer2DModel is not there yet"):
+        block(base, None, 0, torch.tensor(1.0))

@@ -1,0 +1,1 @@
+"""What tests share: tiny random models, slow references, made-up runs."""
