@@ -26,7 +26,7 @@ from unbleed.bench.metrics import Score
 from unbleed.bench.plan.cases import Case, Suite
 from unbleed.bench.plan.environment import NULL_MODEL
 from unbleed.bench.plan.plan import Plan
-from unbleed.bench.plan.variants import contenders_from
+from unbleed.bench.plan.variants import variants_from
 from unbleed.bench.reporting import writer as report
 from unbleed.bench.sampling.runner import plan_for, run
 from unbleed.bench.scoring.results import results
@@ -56,7 +56,7 @@ def plan_of(out: Path, jobs: int) -> Plan:
     prompts = jobs // (SEEDS * len(METHODS))
     cases = tuple(Case(f"thing number {number}", groups=(f"group {number % 5}",)) for number in range(prompts))
     suite = Suite("null", "numbered things", cases)
-    return plan_for(Store(out), suite, contenders_from(METHODS, "emoji"), model=NULL_MODEL, seeds=SEEDS)
+    return plan_for(Store(out), suite, variants_from(METHODS, "emoji"), model=NULL_MODEL, seeds=SEEDS)
 
 
 def draw(out: Path, jobs: int) -> None:

@@ -26,7 +26,7 @@ from unbleed import figures
 from unbleed.bench.analysis import summary as comparison
 from unbleed.bench.analysis.bootstrap import holm
 from unbleed.bench.analysis.summary import Report, Row
-from unbleed.bench.plan.variants import Contender
+from unbleed.bench.plan.variants import Variant
 from unbleed.bench.reporting.markdown import markdown
 from unbleed.bench.reporting.text import notes, result
 from unbleed.bench.reporting.writer import csv_text
@@ -161,9 +161,9 @@ def main() -> None:
     picture.save(given.folder / "sheet.webp", "WEBP", quality=80, method=6)
 
 
-def _stand_in(label: str) -> Contender:
+def _stand_in(label: str) -> Variant:
     """Return a contender of which only the report is left."""
-    return Contender(label, label, {}, draws=2 if label.startswith("best-of-") else 1)
+    return Variant(label, label, {}, draws=2 if label.startswith("best-of-") else 1)
 
 
 if __name__ == "__main__":

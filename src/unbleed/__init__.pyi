@@ -18,6 +18,7 @@ from .heat_maps import draw_regions
 from .loading import load
 from .losses import (
     AnchoringLoss,
+    AttentionMaps,
     BindingLoss,
     ConflictLoss,
     ContrastLoss,
@@ -30,7 +31,6 @@ from .losses import (
     PredicateLoss,
     RegionLoss,
     RetentionLoss,
-    Seen,
     SegregationLoss,
     SelfCrossLoss,
     StrayLoss,
@@ -73,6 +73,7 @@ __all__ = [
     "AStar",
     "AnchoringLoss",
     "AttendAndExcite",
+    "AttentionMaps",
     "AttentionRegulation",
     "BaseMethod",
     "BindingLoss",
@@ -114,7 +115,6 @@ __all__ = [
     "RetentionLoss",
     "Run",
     "Schedule",
-    "Seen",
     "SegregationLoss",
     "SelfCross",
     "SelfCrossLoss",

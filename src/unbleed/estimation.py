@@ -178,7 +178,7 @@ def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int
     with torch.no_grad(), _Fused(), FlopCounterMode(display=False) as counter:
         maps()
     reading = counter.get_total_flops()
-    if any(loss.remembers == "moved" for loss in losses):  # and reads once more where the step ends
+    if any(loss.needs_previous_maps == "moved" for loss in losses):  # and reads once more where the step ends
         evaluation += reading
 
     def checkpointed(module: Any, *given: Any) -> Any:

@@ -105,7 +105,7 @@ class GuidanceBlock(ModularPipelineBlocks):
         given = {name: getattr(block_state, name, None) for name in ("prompt", "prompt_2", "max_sequence_length")}
         given["num_images_per_prompt"] = getattr(block_state, "num_images_per_prompt", None) or 1
         length = block_state.prompt_embeds.shape[1]
-        session.take_up(self.reader.read(components, family_of(denoiser), given, length, _not_encoded))
+        session.begin_call(self.reader.read(components, family_of(denoiser), given, length, _not_encoded))
 
     def _call(self, session: Session, block_state: Any, t: Tensor) -> DenoiserCall:
         """Return the call of the denoiser that the loop will make, on the text alone."""

@@ -9,7 +9,7 @@ import pytest
 
 from unbleed.bench.metrics.oracle import METRICS, score
 from unbleed.bench.plan.cases import Case, Expected
-from unbleed.bench.plan.variants import contenders_from
+from unbleed.bench.plan.variants import variants_from
 from unbleed.bench.suites import suite
 from unbleed.cli import bench as bench_commands  # noqa: F401  (it adds the commands)
 from unbleed.emoji.findings import Finding, Sighting
@@ -125,8 +125,8 @@ def test_an_animal_that_was_asked_for_plain_must_be_natural() -> None:
 
 def test_contenders_mean_what_their_labels_say(tmp_path: Path) -> None:
     (tmp_path / "unbleed.json").write_text(json.dumps({"methods": {"syngen": {"step_size": 3}}}))
-    none, own, paper, best = contenders_from(["none", "syngen", " syngen@paper", "best-of-3"], str(tmp_path))
-    (short,) = contenders_from(["syngen:stop=.3"], str(tmp_path))
+    none, own, paper, best = variants_from(["none", "syngen", " syngen@paper", "best-of-3"], str(tmp_path))
+    (short,) = variants_from(["syngen:stop=.3"], str(tmp_path))
     assert short.settings["stop"] == 0.3
     assert (own.settings["step_size"], paper.settings["step_size"]) == (3, 20)
     assert own.settings.keys() == paper.settings.keys()  # all of them are recorded
@@ -135,9 +135,9 @@ def test_contenders_mean_what_their_labels_say(tmp_path: Path) -> None:
 
 
 def test_all_stands_for_every_method_and_sums_for_themselves() -> None:
-    everything = contenders_from(["all", "best-of-2"], "emoji")
+    everything = variants_from(["all", "best-of-2"], "emoji")
     assert [c.label for c in everything] == [*METHODS, "best-of-2"]
-    (both,) = contenders_from(["syngen + 0.5*overlap-iou:step_size=3"], "emoji")
+    (both,) = variants_from(["syngen + 0.5*overlap-iou:step_size=3"], "emoji")
     assert both.method == "syngen + 0.5*overlap-iou"
     assert both.settings["step_size"] == 3
     own = method_of("syngen", "emoji").settings()
@@ -162,4 +162,4 @@ def test_all_stands_for_every_method_and_sums_for_themselves() -> None:
 )
 def test_labels_that_mean_nothing_are_refused(labels: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        contenders_from(labels.split(","), "emoji")
+        variants_from(labels.split(","), "emoji")

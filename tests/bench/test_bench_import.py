@@ -24,7 +24,7 @@ from unbleed.bench.analysis.two_runs import compare, open_both
 from unbleed.bench.exchange.imported import import_pictures
 from unbleed.bench.metrics import metric, metric_names
 from unbleed.bench.plan.plan import Plan
-from unbleed.bench.plan.variants import contenders_from
+from unbleed.bench.plan.variants import variants_from
 from unbleed.bench.sampling.runner import plan_for
 from unbleed.bench.scoring import run_folder as folders
 from unbleed.bench.scoring import scorer as judging
@@ -151,7 +151,7 @@ def test_method_and_seed_may_be_left_out(tmp_path: Path, out: Path) -> None:
 
 def test_a_run_in_the_same_folder_takes_nothing_from_an_import(table: Path, out: Path) -> None:
     import_pictures(table, out)
-    drawn = plan_for(Store(out), suite("emoji-pairs").head(1), contenders_from(["none"], "emoji"), model="emoji", seeds=1)
+    drawn = plan_for(Store(out), suite("emoji-pairs").head(1), variants_from(["none"], "emoji"), model="emoji", seeds=1)
     assert (drawn.batch_size, drawn.imported) == (8, {})
 
 

@@ -20,10 +20,10 @@ import pytest
 
 from unbleed.bench.plan.cases import Suite
 from unbleed.bench.plan.jobs import Job
-from unbleed.bench.plan.variants import contenders_from
+from unbleed.bench.plan.variants import variants_from
 from unbleed.bench.sampling.executors import MAX_DEATHS, _check_room, ray
 from unbleed.bench.sampling.runner import Outcome, plan_for, run
-from unbleed.bench.sampling.workers import NullPainter, Painted
+from unbleed.bench.sampling.workers import JobResult, NullWorker
 from unbleed.bench.storage.store import Store, read_image
 from unbleed.bench.suites import suite
 from unbleed.errors import BenchError, ModelError
@@ -39,7 +39,7 @@ pytestmark = [
 
 
 def plan_of(out: Path, limit: int, model: str, **options: Any) -> Any:
-    contenders = contenders_from(["none", "syngen"], "emoji")
+    contenders = variants_from(["none", "syngen"], "emoji")
     chosen = {"seeds": 2, "steps": 2, "batch_size": 2, "threads": 1} | options
     return plan_for(Store(out), suite("emoji-pairs").head(limit), contenders, model=model, **chosen)
 
@@ -70,12 +70,12 @@ class Mortal:
     seconds: float = 0.02
     deadly: str = ""
 
-    def paint(self, jobs: Sequence[Job]) -> list[Painted]:
+    def paint(self, jobs: Sequence[Job]) -> list[JobResult]:
         (self.folder / str(os.getpid())).touch()
         time.sleep(self.seconds)
         if any(job.prompt == self.deadly for job in jobs):
             os.kill(os.getpid(), signal.SIGKILL)
-        return NullPainter().paint(jobs)
+        return NullWorker().paint(jobs)
 
 
 def draw(out: Path, folder: Path, limit: int = 40, **mortal: Any) -> Outcome:
@@ -138,7 +138,7 @@ class Broken:
         if self.at_once:
             raise self.error
 
-    def paint(self, jobs: Sequence[Job]) -> list[Painted]:
+    def paint(self, jobs: Sequence[Job]) -> list[JobResult]:
         raise self.error
 
 

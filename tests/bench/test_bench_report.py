@@ -23,10 +23,10 @@ from unbleed import cli
 from unbleed.bench.analysis.bootstrap import affordable, arrange, bootstrap, estimate, holm, resample, sample
 from unbleed.bench.analysis.changes import changes
 from unbleed.bench.analysis.summary import Report, build
-from unbleed.bench.metrics.oracle import score
+from unbleed.bench.metrics.oracle import faults, score
 from unbleed.bench.plan.cases import Case, Expected
 from unbleed.bench.reporting import html as page
-from unbleed.bench.reporting.captions import caption, faults
+from unbleed.bench.reporting.captions import caption
 from unbleed.bench.reporting.html import choose_sheets
 from unbleed.bench.reporting.latex import escaped, latex
 from unbleed.bench.reporting.markdown import markdown

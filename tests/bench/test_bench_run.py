@@ -29,11 +29,11 @@ from unbleed.bench.plan.cases import Case, Expected, Suite
 from unbleed.bench.plan.environment import model_fingerprint
 from unbleed.bench.plan.jobs import Job, canonical_json
 from unbleed.bench.plan.plan import Plan
-from unbleed.bench.plan.variants import contenders_from
+from unbleed.bench.plan.variants import variants_from
 from unbleed.bench.sampling import runner
 from unbleed.bench.sampling import workers as painting
 from unbleed.bench.sampling.runner import Outcome, Progress, plan_for, run
-from unbleed.bench.sampling.workers import NullPainter, Painted, PipelinePainter
+from unbleed.bench.sampling.workers import JobResult, NullWorker, PipelineWorker
 from unbleed.bench.scoring import results
 from unbleed.bench.scoring.results import PictureRow
 from unbleed.bench.scoring.scorer import judge
@@ -60,7 +60,7 @@ def plan_of(labels: str = "none,syngen", limit: int = 2, **changes: Any) -> Plan
     values: dict[str, Any] = {
         "suite": suite("emoji-pairs").head(limit),
         "seeds": 4,
-        "contenders": contenders_from(labels.split(","), "emoji"),
+        "contenders": variants_from(labels.split(","), "emoji"),
         "model": "emoji",
         "model_fingerprint": "f" * 64,
         "steps": 2,
@@ -189,13 +189,13 @@ class Eyes:
 
 
 @dataclass
-class Painter:
+class Worker:
     """Stands for the pipeline: a plain picture whose colour is draw, seed and method. Fails where it is told to."""
 
     drawn: list[Job] = field(default_factory=list)
     fail: Callable[[Job, int], BaseException | None] = lambda job, drawn: None
 
-    def paint(self, jobs: Sequence[Job]) -> list[Painted]:
+    def paint(self, jobs: Sequence[Job]) -> list[JobResult]:
         found = []
         for job in jobs:
             error = self.fail(job, len(self.drawn))
@@ -206,21 +206,21 @@ class Painter:
                 raise error
             self.drawn.append(job)
             image = Image.new("RGB", (8, 8), (job.seed // 1000, job.seed % 1000, len(job.setup.method)))
-            found.append(Painted(job, as_png(image, job.recipe), 1.5, len(jobs), "float32"))
+            found.append(JobResult(job, as_png(image, job.recipe), 1.5, len(jobs), "float32"))
         return found
 
 
 @pytest.fixture
-def painter() -> Painter:
-    return Painter()
+def worker() -> Worker:
+    return Worker()
 
 
-def bench(out: Path, painter: Any, labels: str = "none,syngen", *, limit: int = 2, **options: Any) -> Outcome:
+def bench(out: Path, worker: Any, labels: str = "none,syngen", *, limit: int = 2, **options: Any) -> Outcome:
     plan_options = {"model": "emoji", "seeds": 3, "steps": 2}
     run_options = {name: options.pop(name) for name in ("report", "retry_failed", "executor") if name in options}
     cases = options.pop("suite", suite("emoji-pairs").head(limit))
-    plan = plan_for(Store(out), cases, contenders_from(labels.split(","), "emoji"), **(plan_options | options))
-    return run(out, plan, make=lambda: painter, **run_options)
+    plan = plan_for(Store(out), cases, variants_from(labels.split(","), "emoji"), **(plan_options | options))
+    return run(out, plan, make=lambda: worker, **run_options)
 
 
 def rows_of(out: Path) -> dict[str, tuple[Any, ...]]:
@@ -234,9 +234,9 @@ def found(out: Path, eyes: Eyes, **options: Any) -> Sequence[PictureRow]:
     return results.results(store, store.plan(), [eyes], **options).pictures
 
 
-def test_a_run_keeps_pictures_rows_and_plan(painter: Painter, out: Path) -> None:
+def test_a_run_keeps_pictures_rows_and_plan(worker: Worker, out: Path) -> None:
     told: list[Progress] = []
-    outcome = bench(out, painter, batch_size=4, report=lambda p: told.append(Progress(dict(p.done), {}, dict(p.total))))
+    outcome = bench(out, worker, batch_size=4, report=lambda p: told.append(Progress(dict(p.done), {}, dict(p.total))))
     assert (outcome.pictures, outcome.drawn, outcome.failed) == (12, 12, 0)
     assert [sum(progress.done.values()) for progress in told] == [0, 4, 8, 10, 12]
     assert told[-1].done == told[-1].total == {"none": 6, "syngen": 6}
@@ -258,9 +258,9 @@ def test_a_run_keeps_pictures_rows_and_plan(painter: Painter, out: Path) -> None
         assert row.seconds == 1.5
 
 
-def test_nothing_is_done_twice_and_what_is_added_is_all_that_is_done(painter: Painter, out: Path) -> None:
+def test_nothing_is_done_twice_and_what_is_added_is_all_that_is_done(worker: Worker, out: Path) -> None:
     def done(labels: str, **options: Any) -> tuple[int, int]:
-        return bench(out, painter, labels, **options).drawn, judge(Store(out), Store(out).plan(), Eyes()).judged
+        return bench(out, worker, labels, **options).drawn, judge(Store(out), Store(out).plan(), Eyes()).judged
 
     assert done("none", seeds=2, batch_size=2) == (4, 4)
     assert done("none", seeds=2) == (0, 0)
@@ -270,69 +270,69 @@ def test_nothing_is_done_twice_and_what_is_added_is_all_that_is_done(painter: Pa
     assert done("none", seeds=4, limit=3) == (4, 4)
     assert done("none,best-of-2", seeds=2) == (0, 0)
     assert done("none", seeds=2, batch_size=1) == (4, 4)  # another batch, another picture
-    assert len({job.key for job in painter.drawn}) == len(painter.drawn) == len(rows_of(out)) == 40
+    assert len({job.key for job in worker.drawn}) == len(worker.drawn) == len(rows_of(out)) == 40
 
 
-def test_another_metric_looks_at_the_same_pictures(painter: Painter, out: Path) -> None:
-    bench(out, painter)
+def test_another_metric_looks_at_the_same_pictures(worker: Worker, out: Path) -> None:
+    bench(out, worker)
     first, second = Eyes(), Eyes("eyes-2", lambda pixel: Finding())
     assert {row.seen["oracle"]["things"] == [] for row in found(out, first)} == {False}
     assert {row.seen["oracle"]["things"] == [] for row in found(out, second)} == {True}
     assert (first.shown, second.shown) == (12, 12)
     found(out, first)
     assert first.shown == 12
-    assert len(painter.drawn) == 12
+    assert len(worker.drawn) == 12
 
 
-def test_other_expectations_of_a_picture_are_another_question(painter: Painter, out: Path) -> None:
+def test_other_expectations_of_a_picture_are_another_question(worker: Worker, out: Path) -> None:
     cases, eyes = suite("emoji-pairs").head(2).cases, Eyes()
-    bench(out, painter, "none", suite=Suite("a", "", cases))
+    bench(out, worker, "none", suite=Suite("a", "", cases))
     found(out, eyes)
-    bench(out, painter, "none", suite=Suite("b", "", tuple(replace(case, groups=("other",)) for case in cases)))
+    bench(out, worker, "none", suite=Suite("b", "", tuple(replace(case, groups=("other",)) for case in cases)))
     found(out, eyes)
-    assert (len(painter.drawn), eyes.shown) == (6, 6)
-    bench(out, painter, "none", suite=Suite("c", "", tuple(replace(case, annotations={"a": 1}) for case in cases)))
+    assert (len(worker.drawn), eyes.shown) == (6, 6)
+    bench(out, worker, "none", suite=Suite("c", "", tuple(replace(case, annotations={"a": 1}) for case in cases)))
     found(out, eyes)
-    assert (len(painter.drawn), eyes.shown) == (6, 12)
+    assert (len(worker.drawn), eyes.shown) == (6, 12)
 
 
-def test_pictures_that_are_gone_are_drawn_again_and_damaged_ones_named(painter: Painter, out: Path) -> None:
-    bench(out, painter)
+def test_pictures_that_are_gone_are_drawn_again_and_damaged_ones_named(worker: Worker, out: Path) -> None:
+    bench(out, worker)
     rows = found(out, Eyes())
     rows[0].image.unlink()
     with pytest.raises(BenchError, match=r"1 pictures of .* are not drawn and judged yet"):
         found(out, Eyes())
     with pytest.warns(UnbleedWarning, match=r"1 pictures of .* are gone"):
-        assert bench(out, painter).drawn == 1
+        assert bench(out, worker).drawn == 1
     assert len(found(out, Eyes())) == 12
     rows[1].image.write_bytes(b"no picture")
     with pytest.raises(BenchError, match=r"\.png is not the picture that its row means: .* again: it is made anew"):
         found(out, Eyes("eyes-3"))
 
 
-def test_what_was_half_written_is_cleared_away(painter: Painter, out: Path) -> None:
-    bench(out, painter)
+def test_what_was_half_written_is_cleared_away(worker: Worker, out: Path) -> None:
+    bench(out, worker)
     read = next(out.glob("images/*/*.png"))
     left = read.with_name(".unbleed-0a.tmp")
     left.write_bytes(b"half")
-    bench(out, painter)
+    bench(out, worker)
     assert not left.exists()
 
 
-def test_a_second_writer_is_refused_at_once(painter: Painter, out: Path) -> None:
-    bench(out, painter)
+def test_a_second_writer_is_refused_at_once(worker: Worker, out: Path) -> None:
+    bench(out, worker)
     with Store(out).writing(), pytest.raises(BenchError, match="another process is writing"):
-        bench(out, painter)
-    assert bench(out, painter).drawn == 0
+        bench(out, worker)
+    assert bench(out, worker).drawn == 0
 
 
-def test_best_of_n_keeps_the_best_and_pays_for_all(painter: Painter, out: Path) -> None:
+def test_best_of_n_keeps_the_best_and_pays_for_all(worker: Worker, out: Path) -> None:
     case = suite("emoji-pairs").head(1).cases[0]
     right = tuple(thing(e.noun, e.colour) for e in case.entities)
     # seed 0: the third is best; seed 1: all are equal, the first is kept; seed 2: the second has less that is too much
     quality = {(0, 0): right[:1], (1, 0): (), (2, 0): right, (0, 2): (*right, thing("bell")), (1, 2): right}
     eyes = Eyes(answer=lambda pixel: Finding(quality.get(pixel[:2], right[:1])))
-    outcome = bench(out, painter, "none,best-of-3", limit=1)
+    outcome = bench(out, worker, "none,best-of-3", limit=1)
     assert (outcome.pictures, outcome.drawn) == (9, 9)  # the first of the three is the unguided picture
     rows = {(row.contender, row.seed): row for row in found(out, eyes)}
     kept = [read_recipe(rows["best-of-3", seed].image).seed for seed in range(3)]
@@ -342,44 +342,42 @@ def test_best_of_n_keeps_the_best_and_pays_for_all(painter: Painter, out: Path) 
     assert rows["best-of-3", 0].scores["all_correct"] == 1
 
 
-def test_an_incomplete_run_says_what_is_missing(painter: Painter, out: Path) -> None:
-    painter.fail = lambda job, drawn: KeyboardInterrupt() if drawn == 10 else None
+def test_an_incomplete_run_says_what_is_missing(worker: Worker, out: Path) -> None:
+    worker.fail = lambda job, drawn: KeyboardInterrupt() if drawn == 10 else None
     with pytest.raises(KeyboardInterrupt):
-        bench(out, painter, limit=3, seeds=2, batch_size=1)
+        bench(out, worker, limit=3, seeds=2, batch_size=1)
     with pytest.raises(BenchError, match=r"2 pictures of .* are not drawn and judged yet"):
         found(out, Eyes())
     assert {row.case for row in found(out, Eyes(), allow_partial=True)} == {0, 1}
-    painter.fail = lambda job, drawn: None
-    assert bench(out, painter, limit=3, seeds=2).drawn == 2
+    worker.fail = lambda job, drawn: None
+    assert bench(out, worker, limit=3, seeds=2).drawn == 2
     assert len(found(out, Eyes())) == 12
 
 
-def test_two_metrics_may_not_give_one_score(painter: Painter, out: Path) -> None:
-    bench(out, painter)
+def test_two_metrics_may_not_give_one_score(worker: Worker, out: Path) -> None:
+    bench(out, worker)
     store, eyes = Store(out), Eyes()
     with pytest.raises(BenchError, match="two metrics give all_bound"):
         results.results(store, store.plan(), [eyes, eyes])
 
 
-def test_failures_are_kept_with_their_reason_and_tried_again_when_told(painter: Painter, out: Path) -> None:
+def test_failures_are_kept_with_their_reason_and_tried_again_when_told(worker: Worker, out: Path) -> None:
     bad = suite("emoji-pairs").head(3).cases[1].prompt
-    painter.fail = lambda job, drawn: (
-        PromptError("no such words") if (job.prompt, job.setup.method) == (bad, "syngen") else None
-    )
+    worker.fail = lambda job, drawn: PromptError("no such words") if (job.prompt, job.setup.method) == (bad, "syngen") else None
     with pytest.raises(BenchError, match=f'1 of 3 prompts could not be drawn: "{bad}" .syngen: no such words.'):
-        bench(out, painter, limit=3)
+        bench(out, worker, limit=3)
     failed = Store(out).drawn()[1]
     assert len(failed) == 3
     assert all(reason.startswith("no such words\n") and "PromptError" in reason for reason in failed.values())
     assert {row.case for row in found(out, Eyes(), allow_partial=True)} == {0, 2}
     with pytest.raises(BenchError, match="of which 3 could not be drawn"):
         found(out, Eyes())
-    painter.fail = lambda job, drawn: None
-    before = len(painter.drawn)
+    worker.fail = lambda job, drawn: None
+    before = len(worker.drawn)
     with pytest.raises(BenchError, match="--retry-failed"):
-        bench(out, painter, limit=3)  # not by itself: it would fail again
-    assert len(painter.drawn) == before
-    assert bench(out, painter, limit=3, retry_failed=True).drawn == 3
+        bench(out, worker, limit=3)  # not by itself: it would fail again
+    assert len(worker.drawn) == before
+    assert bench(out, worker, limit=3, retry_failed=True).drawn == 3
     assert len(found(out, Eyes())) == 18
 
 
@@ -394,11 +392,11 @@ def test_failures_are_kept_with_their_reason_and_tried_again_when_told(painter: 
     ],
 )
 def test_bad_numbers_leave_nothing_behind(
-    painter: Painter, out: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
+    worker: Worker, out: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises((BenchError, PromptError, ModelError), match=message):
-        bench(out, painter, **options)
+        bench(out, worker, **options)
     assert not out.exists()
 
 
@@ -410,7 +408,7 @@ def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:
         Store(tmp_path).plan()
 
 
-def test_a_full_disk_keeps_what_was_drawn(painter: Painter, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_what_was_drawn(worker: Worker, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write, written = files.atomic_file, []
 
     @contextmanager
@@ -423,17 +421,17 @@ def test_a_full_disk_keeps_what_was_drawn(painter: Painter, out: Path, monkeypat
 
     monkeypatch.setattr(files, "atomic_file", full)
     with pytest.raises(OutputError, match="No space left on device; make room"):
-        bench(out, painter, batch_size=4)
+        bench(out, worker, batch_size=4)
     monkeypatch.undo()
     assert len(rows_of(out)) == 4
-    assert bench(out, painter, batch_size=4).drawn == 8
+    assert bench(out, worker, batch_size=4).drawn == 8
     assert len(found(out, Eyes())) == 12
     assert not list(out.glob("images/*/.*"))
 
 
-def test_strange_prompts_are_drawn_and_kept(painter: Painter, out: Path) -> None:
+def test_strange_prompts_are_drawn_and_kept(worker: Worker, out: Path) -> None:
     prompts = ["a cat\nand a dog", "a dog " * 1700, 'a "quoted" \\ cat', "a caf\u00e9 \u2028 and a cat"]
-    bench(out, painter, "none", suite=Suite("own", "", tuple(Case(p, (Expected("cat"),)) for p in prompts)), seeds=1)
+    bench(out, worker, "none", suite=Suite("own", "", tuple(Case(p, (Expected("cat"),)) for p in prompts)), seeds=1)
     assert [row.prompt for row in found(out, Eyes())] == prompts
     assert [read_recipe(row.image).prompt for row in found(out, Eyes())] == prompts
 
@@ -474,27 +472,27 @@ def painted_by(monkeypatch: pytest.MonkeyPatch, fail: Callable[..., Exception | 
     monkeypatch.setattr(painting, "draw", trouble.draw)
     monkeypatch.setattr(painting, "loaded", lambda _, dtype, __: Pipe(dtype))
     plan = plan_of("none", seeds=8, limit=1, batch_size=8, dtype=dtype)
-    painter = PipelinePainter("emoji", dtype, "cpu", 8, pipe=Pipe(dtype))
+    worker = PipelineWorker("emoji", dtype, "cpu", 8, pipe=Pipe(dtype))
     (batch,) = plan.batches()
-    return painter, batch, trouble
+    return worker, batch, trouble
 
 
 def test_a_batch_that_is_too_large_is_halved_and_so_are_those_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    painter, batch, trouble = painted_by(monkeypatch, lambda recipes, _: MemoryError() if len(recipes) > 2 else None)
-    painted = painter.paint(batch)
+    worker, batch, trouble = painted_by(monkeypatch, lambda recipes, _: MemoryError() if len(recipes) > 2 else None)
+    painted = worker.paint(batch)
     assert [one.job for one in painted] == list(batch)
     assert [one.together for one in painted] == [2] * 8
     assert trouble.sizes == [8, 4, 2, 2, 4, 2, 2]
-    painter.paint(batch)
+    worker.paint(batch)
     assert trouble.sizes[7:] == [2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("most", [0, 1, 3])
 def test_a_warm_up_that_is_too_large_is_halved_too(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    painter, batch, trouble = painted_by(monkeypatch, lambda *_: None)
+    worker, batch, trouble = painted_by(monkeypatch, lambda *_: None)
     monkeypatch.setattr(painting, "loaded", lambda _, dtype, __: Pipe(dtype, most))
-    painter.pipe = None
-    assert [one.error for one in painter.paint(batch)] == [None] * 8
+    worker.pipe = None
+    assert [one.error for one in worker.paint(batch)] == [None] * 8
     assert set(trouble.sizes) == {2 if most == 3 else 1}
 
 
@@ -504,25 +502,25 @@ def test_a_float32_that_does_not_fit_costs_one_picture(monkeypatch: pytest.Monke
         raise torch.OutOfMemoryError("no room")
 
     monkeypatch.setattr(Pipe, "to", full)
-    painter, batch, _ = painted_by(
+    worker, batch, _ = painted_by(
         monkeypatch, lambda recipes, _: PrecisionError("no") if any(r.seed == 0 for r in recipes) else None
     )
-    first, *others = painter.paint(batch)
+    first, *others = worker.paint(batch)
     assert (first.error or "").splitlines()[0] == "no room"
     assert [one.error for one in others] == [None] * 7
-    assert painter.pipe.dtype == "float16"
+    assert worker.pipe.dtype == "float16"
 
 
 def test_one_bad_picture_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(recipes: Sequence[Recipe], _: Any) -> Exception | None:
         return PromptError("too strange") if any(recipe.seed == 5 for recipe in recipes) else None
 
-    painter, batch, trouble = painted_by(monkeypatch, fail)
-    painted = painter.paint(batch)
+    worker, batch, trouble = painted_by(monkeypatch, fail)
+    painted = worker.paint(batch)
     assert [one.error is None for one in painted] == [seed != 5 for seed in range(8)]
     assert (painted[5].png, painted[5].error.splitlines()[0]) == (None, "too strange")
     assert "Traceback" in painted[5].error
-    painter.paint(batch[:4])
+    worker.paint(batch[:4])
     assert trouble.sizes[-1] == 4  # it was not for want of memory
 
 
@@ -531,18 +529,18 @@ def test_no_numbers_in_half_precision_are_drawn_once_more_in_float32(monkeypatch
         broken = any(recipe.seed == 3 for recipe in recipes) and pipe.dtype == "float16"
         return PrecisionError("no numbers") if broken else None
 
-    painter, batch, _ = painted_by(monkeypatch, fail)
-    painted = painter.paint(batch)
+    worker, batch, _ = painted_by(monkeypatch, fail)
+    painted = worker.paint(batch)
     assert [one.dtype for one in painted] == ["float16"] * 3 + ["float32"] + ["float16"] * 4
-    assert painter.pipe.dtype == "float16"  # another one: weights that were kept in float32 on purpose are not rounded
-    painter, batch, _ = painted_by(monkeypatch, lambda recipes, _: PrecisionError("no numbers"))
-    assert [one.error.splitlines()[0] for one in painter.paint(batch[:1])] == ["no numbers"]
-    assert painter.pipe.dtype == "float16"
+    assert worker.pipe.dtype == "float16"  # another one: weights that were kept in float32 on purpose are not rounded
+    worker, batch, _ = painted_by(monkeypatch, lambda recipes, _: PrecisionError("no numbers"))
+    assert [one.error.splitlines()[0] for one in worker.paint(batch[:1])] == ["no numbers"]
+    assert worker.pipe.dtype == "float16"
 
 
 def test_the_null_model_draws_grey() -> None:
     (batch, *_) = plan_of("none").batches()
-    painted = NullPainter().paint(batch)
+    painted = NullWorker().paint(batch)
     with Image.open(io.BytesIO(painted[0].png or b"")) as image:
         assert (image.size, image.getpixel((3, 3))) == ((64, 64), (128, 128, 128))
     assert [one.job for one in painted] == list(batch)
@@ -570,7 +568,7 @@ def draw_for_real(out: Path) -> None:
     plan = plan_for(
         Store(out),
         suite("emoji-pairs").head(2),
-        contenders_from(["none", "syngen", "best-of-2"], "emoji"),
+        variants_from(["none", "syngen", "best-of-2"], "emoji"),
         model="emoji",
         seeds=2,
         steps=2,
@@ -632,10 +630,10 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_rows(tmp_path: 
 
 @pytest.fixture
 def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], painter: Painter
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], worker: Worker
 ) -> Callable[..., tuple[int, str, str]]:
-    """Run the command line with a painter that draws plain colours and an oracle that sees nothing."""
-    monkeypatch.setattr(runner, "painter", lambda *_: painter)
+    """Run the command line with a worker that draws plain colours and an oracle that sees nothing."""
+    monkeypatch.setattr(runner, "worker", lambda *_: worker)
     blind = Eyes(answer=lambda pixel: Finding())
     monkeypatch.setattr("unbleed.bench.metrics.metric", lambda name: blind)
 
@@ -647,7 +645,7 @@ def command(
     return call
 
 
-def test_a_run_from_the_command_line(command: Any, painter: Painter, out: Path) -> None:
+def test_a_run_from_the_command_line(command: Any, worker: Worker, out: Path) -> None:
     arguments = ["run", "emoji-bind", "--methods", "none,syngen", "--seeds", 2, "--limit", 2, "--steps", 2, "--out", out]
     code, text, err = command(*arguments, "--json")
     document = json.loads(text)
@@ -655,7 +653,7 @@ def test_a_run_from_the_command_line(command: Any, painter: Painter, out: Path) 
     assert document.pop("seconds") >= 0
     assert document == {"out": str(out), "suite": "emoji-bind", "pictures": 8, "drawn": 8, "judged": {"oracle": 8}}
     assert command(*arguments) == (0, f"{out}\n", "")
-    assert len(painter.drawn) == 8
+    assert len(worker.drawn) == 8
     code, text, err = command("score", out, "--metrics", "oracle", "--json")
     assert (code, json.loads(text), err) == (0, {"out": str(out), "judged": {"oracle": 0}}, "")
 

@@ -1,4 +1,4 @@
-"""Rows on disk: what was written is there whatever happened to the process, once, and in full."""
+"""BatchRows on disk: what was written is there whatever happened to the process, once, and in full."""
 
 from __future__ import annotations
 

@@ -22,10 +22,9 @@ from unbleed.bench.exchange.dataset import export
 from unbleed.bench.metrics import dsg, geneval
 from unbleed.bench.metrics.oracle import OracleMetric
 from unbleed.bench.plan.cases import Case
-from unbleed.bench.plan.jobs import Job
+from unbleed.bench.plan.jobs import Job, JobResult
 from unbleed.bench.plan.plan import Plan
 from unbleed.bench.sampling.runner import run
-from unbleed.bench.sampling.workers import Painted
 from unbleed.bench.scoring import run_folder as folders
 from unbleed.bench.scoring.run_folder import open_folder
 from unbleed.bench.storage.store import PICTURES, Store, case_digest, row_key
@@ -189,9 +188,9 @@ class Grey:
 
     drawn: int = 0
 
-    def paint(self, jobs: Sequence[Job]) -> list[Painted]:
+    def paint(self, jobs: Sequence[Job]) -> list[JobResult]:
         self.drawn += len(jobs)
-        return [Painted(job, png((job.seed, 9, 9)), 1.0, len(jobs), "float32") for job in jobs]
+        return [JobResult(job, png((job.seed, 9, 9)), 1.0, len(jobs), "float32") for job in jobs]
 
 
 def png(colour: tuple[int, int, int]) -> bytes:
@@ -213,9 +212,9 @@ def report_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 
 
 def drawn_anew(out: Path, plan: Plan) -> int:
-    painter = Grey()
-    run(out, plan, make=lambda: painter)
-    return painter.drawn
+    worker = Grey()
+    run(out, plan, make=lambda: worker)
+    return worker.drawn
 
 
 def judged(store: Store, plan: Plan) -> None:

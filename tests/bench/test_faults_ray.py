@@ -21,9 +21,9 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 
-from unbleed.bench.plan.variants import contenders_from
+from unbleed.bench.plan.variants import variants_from
 from unbleed.bench.sampling.executors import ray
-from unbleed.bench.sampling.workers import NullPainter
+from unbleed.bench.sampling.workers import NullWorker
 from unbleed.bench.sampling.runner import plan_for, run
 from unbleed.bench.storage.store import Store
 from unbleed.bench.suites import suite
@@ -33,12 +33,12 @@ from unbleed.errors import UnbleedError
 class Slow:
     def paint(self, jobs):
         time.sleep(2)
-        return NullPainter().paint(jobs)
+        return NullWorker().paint(jobs)
 
 
 out = Path(sys.argv[1])
 options = dict(model="null", seeds=8, steps=2, batch_size=1, threads=1)
-plan = plan_for(Store(out), suite("emoji-pairs"), contenders_from(["none"], "emoji"), **options)
+plan = plan_for(Store(out), suite("emoji-pairs"), variants_from(["none"], "emoji"), **options)
 try:
     run(out, plan, make=Slow, executor=ray(workers=1, cpus=1))
 except UnbleedError as error:

@@ -247,7 +247,7 @@ class Judge:
 
 
 @dataclass
-class Painter:
+class Worker:
     """Stands for the pipeline: maps that follow from the seed. Is stopped when it has drawn `patience` pictures."""
 
     patience: float = float("inf")
@@ -275,13 +275,13 @@ class Painter:
 
 
 @pytest.fixture
-def painter(monkeypatch: pytest.MonkeyPatch) -> Painter:
-    painter = Painter()
-    monkeypatch.setattr(causes_run, "draw_pictures", painter.draw)
+def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
+    worker = Worker()
+    monkeypatch.setattr(causes_run, "draw_pictures", worker.draw)
     monkeypatch.setattr(causes_run, "loaded", lambda *_: "a pipeline")
     monkeypatch.setattr(causes_run, "warm", lambda pipe, _: pipe)
     monkeypatch.setattr(runner, "BATCH_SIZE", 2)
-    return painter
+    return worker
 
 
 def drawn_rows(out: Path, *, limit: int = 3, judge: Judge | None = None, **options: Any) -> list[list[dict[str, Any]]]:
@@ -289,39 +289,39 @@ def drawn_rows(out: Path, *, limit: int = 3, judge: Judge | None = None, **optio
     return draw(out, suite("emoji-pairs").head(limit), judge=judge or Judge(), **options)[1]
 
 
-def test_a_study_that_was_stopped_draws_nothing_twice(painter: Painter, out: Path) -> None:
+def test_a_study_that_was_stopped_draws_nothing_twice(worker: Worker, out: Path) -> None:
     told: list[tuple[int, int]] = []
-    painter.patience = 5
+    worker.patience = 5
     with pytest.raises(KeyboardInterrupt):
         drawn_rows(out)
     assert len(rows_of(out).read()) == 4  # the fifth had no batch to come with
-    painter.patience = float("inf")
-    del painter.drawn[4:]
+    worker.patience = float("inf")
+    del worker.drawn[4:]
     rows = drawn_rows(out, report=lambda done, total: told.append((done, total)))
     assert told == [(4, 6), (6, 6)]
     prompts = [case.prompt for case in suite("emoji-pairs").head(3).cases]
-    assert painter.drawn == [(prompt, seed) for prompt in prompts for seed in (0, 1)]
-    assert list(rows_of(out).read("prompt", "seed").values()) == painter.drawn
+    assert worker.drawn == [(prompt, seed) for prompt in prompts for seed in (0, 1)]
+    assert list(rows_of(out).read("prompt", "seed").values()) == worker.drawn
     assert [[len(row["overlap"]) for row in of] for of in rows] == [[4, 4]] * 3
     assert drawn_rows(out) == rows
     drawn_rows(out, limit=4, seeds=4)  # more seeds, in the batches of before, and another prompt
-    assert len(painter.drawn) == len(set(painter.drawn)) == 16
+    assert len(worker.drawn) == len(set(worker.drawn)) == 16
 
 
 @pytest.mark.parametrize(
     "changes", [{"resolution": 8}, {"steps": 5}, {"guidance_scale": 4.0}, {"judge": Judge("judge-2")}], ids=" ".join
 )
-def test_whatever_changes_a_row_asks_for_another(painter: Painter, out: Path, changes: dict[str, Any]) -> None:
+def test_whatever_changes_a_row_asks_for_another(worker: Worker, out: Path, changes: dict[str, Any]) -> None:
     drawn_rows(out, limit=1)
     drawn_rows(out, limit=1, **changes)
-    assert len(painter.drawn) == 4
+    assert len(worker.drawn) == 4
     drawn_rows(out, limit=1)
-    assert len(painter.drawn) == 4  # those of before are still there
-    resolutions = [recipe.settings["resolution"] for recipe in painter.recipes]
+    assert len(worker.drawn) == 4  # those of before are still there
+    resolutions = [recipe.settings["resolution"] for recipe in worker.recipes]
     assert resolutions == [16, changes.get("resolution", 16)]
 
 
-def test_a_study_leaves_a_benchmark_alone(painter: Painter, out: Path) -> None:
+def test_a_study_leaves_a_benchmark_alone(worker: Worker, out: Path) -> None:
     drawn_rows(out)
     assert not (out / "run.json").exists()
     assert not (out / "pictures").exists()
@@ -337,22 +337,20 @@ def test_a_study_leaves_a_benchmark_alone(painter: Painter, out: Path) -> None:
         ({"seeds": 0}, "expected 1 to 1000"),
     ],
 )
-def test_what_cannot_be_studied_leaves_nothing_behind(
-    painter: Painter, out: Path, options: dict[str, Any], message: str
-) -> None:
+def test_what_cannot_be_studied_leaves_nothing_behind(worker: Worker, out: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(BenchError, match=message):
         drawn_rows(out, **options)
     assert not out.exists()
 
 
-def test_a_single_entity_overlaps_with_nothing(painter: Painter, out: Path) -> None:
+def test_a_single_entity_overlaps_with_nothing(worker: Worker, out: Path) -> None:
     with pytest.raises(BenchError, match=r'emoji-single has "a .*", with one entity'):
         draw(out, suite("emoji-single"), model="emoji", seeds=1, judge=Judge())
     assert not out.exists()
 
 
-def test_maps_that_are_no_numbers_are_not_kept(painter: Painter, out: Path) -> None:
-    painter.broken = True
+def test_maps_that_are_no_numbers_are_not_kept(worker: Worker, out: Path) -> None:
+    worker.broken = True
     with pytest.raises(BenchError, match="hold values that are no numbers"):
         drawn_rows(out)
     assert rows_of(out).read() == {}
@@ -406,7 +404,7 @@ def test_a_study_of_the_embedded_model(command: Any, out: Path) -> None:
     assert ((out / "causes.csv").read_text(), rows_of(out).read("measured")) == before
 
 
-def test_pictures_of_one_kind_are_one_line(painter: Painter, command: Any, out: Path) -> None:
+def test_pictures_of_one_kind_are_one_line(worker: Worker, command: Any, out: Path) -> None:
     blind = Judge(answers=itertools.repeat(Finding()))
     code, text, err = command(blind, "--limit", 2, "--seeds", 1, "--steps", 4, "--out", out)
     assert (code, text, err.count("\n")) == (2, "", 1)
@@ -415,13 +413,13 @@ def test_pictures_of_one_kind_are_one_line(painter: Painter, command: Any, out: 
 
 
 def test_a_missing_extra_is_named_before_the_work(
-    painter: Painter, command: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, command: Any, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     code, _, err = command(Judge(), "--out", out)
     assert code == 2
     assert 'needs matplotlib, which is not installed: pip install "jinja2>=' in err
-    assert not painter.drawn
+    assert not worker.drawn
 
 
 def test_a_level_that_the_model_has_not_is_named(command: Any, out: Path) -> None:

@@ -22,7 +22,7 @@ import pytest
 from unbleed import cli
 from unbleed.bench.plan.cases import Case, Expected, Suite
 from unbleed.bench.plan.plan import Plan
-from unbleed.bench.plan.variants import Contender
+from unbleed.bench.plan.variants import Variant
 from unbleed.bench.suites import download, published, readers, suite, suite_folder, suite_names
 from unbleed.bench.suites.dvmp import KINDS, dvmp
 from unbleed.bench.suites.entity_missing import TEST_WORDS, WORDS
@@ -235,7 +235,7 @@ def test_annotations_survive_a_plan() -> None:
     plan = Plan(
         suite=Suite("mixed", "", cases),
         seeds=1,
-        contenders=(Contender("none", "none"),),
+        contenders=(Variant("none", "none"),),
         model="emoji",
         model_fingerprint="",
         steps=1,

@@ -24,7 +24,7 @@ from helpers.engine import CURVE, PROMPTS, draw, guided, noise, traces
 from unbleed.attention.families import FAMILIES
 from unbleed.edits import RegulateEdit, regulation
 from unbleed.edits.regulation import regulated
-from unbleed.guidance.edit import Rows, Scene
+from unbleed.guidance.edit import BatchRows, CallContext
 from unbleed.guidance.run import Run
 from unbleed.losses.groups import group_tokens
 from unbleed.losses.regulation import patterns
@@ -211,7 +211,7 @@ class Bench:
         self.length = tokenizer.model_max_length
         groups = group_tokens(self.tokens)
         given: Any = (FAMILIES[0], [{} for _ in self.tokens], Run("regulation"), 0)
-        scene = Scene(None, self.layers, self.parsed, self.tokens, groups, lambda texts: noise(), ("attn2",), *given)
+        scene = CallContext(None, self.layers, self.parsed, self.tokens, groups, lambda texts: noise(), ("attn2",), *given)
         self.opened = edit.open(scene)
 
     def inputs(self, rows: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -220,7 +220,7 @@ class Bench:
         return query, key, torch.eye(self.length).expand(rows, 2, -1, -1).contiguous()
 
     def __call__(self, inputs: tuple[Tensor, ...], first: int, images: Sequence[int], share: float) -> tuple[Tensor, Tensor]:
-        with self.opened.around(Rows(first, tuple(images), share, self.grid)):
+        with self.opened.around(BatchRows(first, tuple(images), share, self.grid)):
             return self.layers(*inputs)
 
     def targets(self, image: int) -> list[int]:

@@ -293,7 +293,7 @@ def test_an_exception_in_the_middle_leaves_nothing_behind(
     class Failing(unbleed.ExciteLoss):
         calls = 0
 
-        def terms(self, seen: unbleed.Seen, groups: Any) -> dict[str, Tensor]:
+        def terms(self, seen: unbleed.AttentionMaps, groups: Any) -> dict[str, Tensor]:
             type(self).calls += 1
             if type(self).calls > at_step:
                 raise RuntimeError("stopped on purpose")
@@ -485,11 +485,11 @@ def runs_of(module: torch.nn.Module) -> Iterator[list[None]]:
 class Noting(unbleed.ExciteLoss):
     """A loss that reads all there is to read and keeps it."""
 
-    notes: ClassVar[list[unbleed.Seen]] = []
+    notes: ClassVar[list[unbleed.AttentionMaps]] = []
     reads_self_attention = True
-    remembers = "moved"
+    needs_previous_maps = "moved"
 
-    def terms(self, seen: unbleed.Seen, groups: Any) -> dict[str, Tensor]:
+    def terms(self, seen: unbleed.AttentionMaps, groups: Any) -> dict[str, Tensor]:
         self.notes.append(
             replace(seen, maps=seen.maps.detach(), self_maps=None if seen.self_maps is None else seen.self_maps.detach())
         )
@@ -532,7 +532,7 @@ def test_a_loss_can_see_the_maps_that_the_step_before_was_measured_on(
     tiny_sd: StableDiffusionPipeline, noting: Noting, refined: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of its last evaluation, for which nothing is run again; of the images that it concerns."""
-    monkeypatch.setattr(Noting, "remembers", "measured")
+    monkeypatch.setattr(Noting, "needs_previous_maps", "measured")
     schedule = unbleed.Schedule(stop=0.6, refine={0.0: unbleed.Refinement(most=2)} if refined else {})
     with runs_of(tiny_sd.unet) as runs, pytest.warns(unbleed.UnbleedWarning, match="runs unguided"):
         guided(tiny_sd, unbleed.Method(noting, schedule), [PROMPTS[0], "and", PROMPTS[1]], noise(3), num_inference_steps=5)
@@ -594,7 +594,7 @@ def test_losses_fall_while_refining(tiny_sd: StableDiffusionPipeline) -> None:
 
 def test_a_loss_that_is_not_finite_skips_the_image_and_warns_once(tiny_sd: StableDiffusionPipeline) -> None:
     class Broken(unbleed.ExciteLoss):
-        def terms(self, seen: unbleed.Seen, groups: Any) -> dict[str, Tensor]:
+        def terms(self, seen: unbleed.AttentionMaps, groups: Any) -> dict[str, Tensor]:
             terms = super().terms(seen, groups)["excite"]
             return {"excite": terms * torch.tensor([1.0, float("nan")])[: len(terms)]}
 

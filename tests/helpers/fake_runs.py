@@ -17,7 +17,7 @@ from unbleed.bench.metrics.oracle import METRICS as SCORES
 from unbleed.bench.metrics.oracle import score
 from unbleed.bench.plan.cases import Case
 from unbleed.bench.plan.plan import Plan
-from unbleed.bench.plan.variants import contenders_from
+from unbleed.bench.plan.variants import variants_from
 from unbleed.bench.scoring.results import PictureRow, Results
 from unbleed.bench.storage.store import PICTURES, Store, case_digest, row_key
 from unbleed.bench.suites import suite
@@ -81,7 +81,7 @@ def plan_of(labels: str, limit: int = 6, cases: tuple[Case, ...] = (), seeds: in
     return Plan(
         suite=replace(asked, cases=cases) if cases else asked,
         seeds=seeds,
-        contenders=contenders_from(labels.split(","), "emoji"),
+        contenders=variants_from(labels.split(","), "emoji"),
         model="emoji",
         model_fingerprint="f" * 64,
         steps=2,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from helpers.loss_cases import LENGTH, SHAPES, Maps, Shape, every_grid, every_shape, maps_of, tokens_of
-from unbleed.losses import BindingLoss, ExciteLoss, Loss, Seen, TokenGroups
+from unbleed.losses import AttentionMaps, BindingLoss, ExciteLoss, Loss, TokenGroups
 from unbleed.losses.groups import group_tokens
 from unbleed.losses.maps import smooth, smoothing_taps
 from unbleed.prompt import PromptTokens
@@ -199,7 +199,7 @@ def test_binding_is_its_formula(shape: Shape, grid: tuple[int, int], include_ent
     maps, tokens = maps_of(grid=grid), tokens_of(shape)
     positive, negative, slope = slow_binding(maps[0].tolist(), tokens, include_entities=include_entities)
     loss = BindingLoss(include_entities=include_entities)
-    terms = loss.terms(Seen(maps), group_tokens([tokens]))
+    terms = loss.terms(AttentionMaps(maps), group_tokens([tokens]))
     assert_same(terms["positive"], [positive])
     assert_same(terms["negative"], [negative])
     value, gradient = value_and_gradient(loss, maps, tokens)
@@ -233,7 +233,7 @@ def test_an_entity_that_is_the_whole_prompt_has_no_negative_term() -> None:
     tokens = replace(tokens_of(()), entities=(((2,), ((1,),)),), own=(1, 2), end=3)
     maps = maps_of(grid=(6, 9))
     positive, _, slope = slow_binding(maps[0].tolist(), tokens, include_entities=False)
-    terms = BindingLoss().terms(Seen(maps), group_tokens([tokens]))
+    terms = BindingLoss().terms(AttentionMaps(maps), group_tokens([tokens]))
     assert_same(terms["positive"], [positive])
     assert_same(terms["negative"], [0.0])
     assert_same(value_and_gradient(BindingLoss(), maps, tokens)[1].flatten(2), [slope])
@@ -298,7 +298,7 @@ def test_the_loss_falls_along_its_negative_gradient(loss: Loss, shape: Shape) ->
     # a step that is small against the smallest value of the maps keeps them positive
     step = 1e-2 * maps.min() / gradient.abs().amax().clamp(min=1e-12)
     after = loss(maps - step * gradient, groups)
-    assert torch.equal(size > 0, loss.concerns(groups))
+    assert torch.equal(size > 0, loss.applies_to(groups))
     assert (after[size > 0] < value[size > 0]).all()
 
 
@@ -350,8 +350,8 @@ def test_losses_add_up() -> None:
     tokens = [tokens_of(SHAPES["two"]), tokens_of(SHAPES["four"])]
     maps, groups = maps_of(images=2, grid=(6, 9)), group_tokens(tokens)
     loss = ExciteLoss() + 0.5 * BindingLoss()
-    parts = loss.terms(Seen(maps), groups)
-    own = BindingLoss().terms(Seen(maps), groups)
+    parts = loss.terms(AttentionMaps(maps), groups)
+    own = BindingLoss().terms(AttentionMaps(maps), groups)
     assert list(parts) == ["excite", "positive", "negative"]
     assert_same(parts["excite"], ExciteLoss()(maps, groups))
     assert_same(parts["positive"], 0.5 * own["positive"])
@@ -364,7 +364,7 @@ def test_losses_add_up() -> None:
 def test_terms_of_one_name_stay_apart() -> None:
     maps, groups = maps_of(grid=(6, 9)), group_tokens([tokens_of(SHAPES["four"])])
     loss = ExciteLoss() + 3 * ExciteLoss(pieces="last") + ExciteLoss()
-    assert list(loss.terms(Seen(maps), groups)) == ["excite", "excite'", "excite''"]
+    assert list(loss.terms(AttentionMaps(maps), groups)) == ["excite", "excite'", "excite''"]
     assert_same(loss(maps, groups), 2 * ExciteLoss()(maps, groups) + 3 * ExciteLoss(pieces="last")(maps, groups))
 
 
@@ -380,7 +380,7 @@ def test_equal_losses_are_equal() -> None:
 
 def test_concerns_names_the_images_with_something_to_do() -> None:
     groups = group_tokens([tokens_of(()), tokens_of(SHAPES["noun"]), tokens_of(SHAPES["modified"])])
-    assert ExciteLoss().concerns(groups).tolist() == [False, True, True]
-    assert BindingLoss().concerns(groups).tolist() == [False, False, True]
-    assert BindingLoss(include_entities=True).concerns(groups).tolist() == [False, True, True]
-    assert (BindingLoss() + ExciteLoss()).concerns(groups).tolist() == [False, True, True]
+    assert ExciteLoss().applies_to(groups).tolist() == [False, True, True]
+    assert BindingLoss().applies_to(groups).tolist() == [False, False, True]
+    assert BindingLoss(include_entities=True).applies_to(groups).tolist() == [False, True, True]
+    assert (BindingLoss() + ExciteLoss()).applies_to(groups).tolist() == [False, True, True]

@@ -21,7 +21,7 @@ from unbleed.edits import ComposeEdit, PhraseEdit, RegulateEdit
 from unbleed.emoji import WEIGHTS
 from unbleed.errors import MethodError, ModelError, UnbleedWarning
 from unbleed.guidance import Descent, Method, NoiseSearch, PaperMethod, Refinement, Schedule
-from unbleed.losses import BindingLoss, DivisionLoss, ExciteLoss, Loss, OverlapLoss, Seen, TokenGroups
+from unbleed.losses import AttentionMaps, BindingLoss, DivisionLoss, ExciteLoss, Loss, OverlapLoss, TokenGroups
 from unbleed.losses.base import FunctionLoss
 from unbleed.losses.binding import binding, distances
 from unbleed.losses.division import attribute_binding
@@ -85,7 +85,7 @@ def spread(maps: Tensor, groups: TokenGroups) -> Tensor:
 
 def test_I1_a_function_guides_as_the_loss_that_it_is(pipe: Any) -> None:
     class Spread(Loss):
-        def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
             return {"spread": spread(seen.maps, groups)}
 
     latents = []
@@ -101,7 +101,7 @@ def test_I1_functions_and_losses_add_up() -> None:
     maps, groups = two_bumps(0.0), one_entity()
     both = (2 * ExciteLoss() + spread)(maps, groups)
     assert torch.allclose(both, 2 * ExciteLoss()(maps, groups) + spread(maps, groups))
-    assert (spread + ExciteLoss()).concerns(groups).tolist() == [True]
+    assert (spread + ExciteLoss()).applies_to(groups).tolist() == [True]
     assert (SynGen() + spread + scalar).name == "syngen + spread + scalar"
 
 
@@ -122,26 +122,26 @@ def detached(maps: Tensor, groups: TokenGroups) -> Tensor:
 
 
 class Empty(Loss):
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         return {}
 
 
 class Bare(Loss):
-    def terms(self, seen: Seen, groups: TokenGroups) -> Any:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> Any:
         return seen.maps.sum(dim=(1, 2, 3))
 
 
 class Half(Loss):
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         whole = seen.maps.sum(dim=(1, 2, 3))
         return {"good": whole, "bad": whole > 0}
 
 
 class Certain(Loss):
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         return {"all": seen.maps.sum(dim=(1, 2, 3))}
 
-    def concerns(self, groups: TokenGroups) -> Any:
+    def applies_to(self, groups: TokenGroups) -> Any:
         return True
 
 
@@ -165,7 +165,7 @@ FLAT = (
         (Half(), f'Half returned a torch.bool tensor of shape (1,) for "bad"; expected {ONE}'),
         (
             Certain(),
-            "concerns of Certain returned True; expected a bool tensor of shape (1,), True for the images that the loss "
+            "applies_to of Certain returned True; expected a bool tensor of shape (1,), True for the images that the loss "
             "applies to",
         ),
     ],
@@ -239,7 +239,7 @@ def test_I2_a_field_of_unknown_kind_is_taken_as_it_is() -> None:
         size: LocalName  # type: ignore[name-defined]  # noqa: F821
         sigma: NotNegative = 0.5
 
-        def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+        def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
             return {"own": seen.maps.sum(dim=(1, 2, 3))}
 
     assert Own(3).size == 3
@@ -449,7 +449,7 @@ def test_F2_no_floor_under_paper_parity(kind: Any) -> None:
 
     def value(**more: Any) -> float:
         loss = kind(**settings, **more).parts().loss
-        return loss.terms(Seen(maps), one_entity())["positive"].item()
+        return loss.terms(AttentionMaps(maps), one_entity())["positive"].item()
 
     assert not math.isfinite(value(parity="paper"))
     assert 0 < value(floor=1e-3) < value(floor=1e-8) < math.inf
@@ -490,7 +490,7 @@ def test_F4_the_weight_of_intensity_is_a_setting_of_suppress() -> None:
     one, three = (Suppress(weight_intensity=weight).parts().loss for weight in (1.0, 3.0))
     assert one is not None
     assert three is not None
-    first, second = (loss.terms(Seen(maps), groups) for loss in (one, three))
+    first, second = (loss.terms(AttentionMaps(maps), groups) for loss in (one, three))
     assert first["intensity"].item() > 0
     assert second["intensity"].item() == pytest.approx(3 * first["intensity"].item())
     assert all(torch.equal(first[name], second[name]) for name in ("outside", "evenness", "exclusivity"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from .metrics import Metric, metric
 from .plan.cases import Suite
-from .plan.variants import contenders_from
+from .plan.variants import variants_from
 from .sampling.executors import Executor, serial
 from .sampling.runner import plan_for, run
 from .scoring.results import Results, results
@@ -32,7 +32,7 @@ def measure(
     folder holds is not done again.
     """
     store, looking = Store(out), [metric("oracle")] if metrics is None else list(metrics)
-    plan = plan_for(store, suite, contenders_from(labels, model), model=model, **options)
+    plan = plan_for(store, suite, variants_from(labels, model), model=model, **options)
     run(out, plan, executor=executor)
     for one in looking:
         judge(store, plan, one)

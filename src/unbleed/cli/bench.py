@@ -61,7 +61,7 @@ def run(
 ) -> None:
     """Draw the pictures of a suite with several methods and say what is in them. A run that was stopped goes on."""
     quiet_libraries()
-    from ..bench.plan.variants import contenders_from
+    from ..bench.plan.variants import variants_from
     from ..bench.sampling.executors import serial
     from ..bench.sampling.runner import plan_for
     from ..bench.sampling.runner import run as run_bench
@@ -69,7 +69,7 @@ def run(
     from ..bench.suites import suite as suite_called
 
     cases = suite_called(suite, suite_dir).head(limit)
-    contenders = contenders_from(methods.split(","), model)
+    contenders = variants_from(methods.split(","), model)
     looking = _looking(metrics, cases, model)
     _ = [one.fingerprint for one in looking.values()]  # a model that is not there is named now, not after all pictures
     if executor == "ray" and threads is None and not os.path.exists(out / "run.json"):

@@ -229,7 +229,7 @@ def attention(
     resolution: Annotated[
         int | None, typer.Option(help="Read, and guide, the layers of this grid at the model's own size [the method's].")
     ] = None,
-    per_step: Annotated[int, typer.Option(min=0, max=50, help="Rows for this many single steps.")] = 0,
+    per_step: Annotated[int, typer.Option(min=0, max=50, help="BatchRows for this many single steps.")] = 0,
     out: Annotated[Path, typer.Option(parser=named, help="The picture to write, NAME.png.")] = Path("attention.png"),
     json: AsJson = False,
 ) -> None:

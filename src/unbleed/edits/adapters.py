@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError, UnbleedWarning
-from ..guidance.edit import Rows
+from ..guidance.edit import BatchRows
 from ..regions.layout import drawn_on, grid_of
 
 
@@ -87,7 +87,7 @@ def warn_of_text_encoders(pipe: Any, adapters: Iterable[str]) -> None:
 
 
 @contextmanager
-def limited(layers: Mapping[str, nn.Module], masks: Tensor, tokens: Tensor, rows: Rows, on_text: str) -> Iterator[None]:
+def limited(layers: Mapping[str, nn.Module], masks: Tensor, tokens: Tensor, rows: BatchRows, on_text: str) -> Iterator[None]:
     """Let the adapter's `layers` add something inside `masks` and at `tokens` alone, while the denoiser runs for `rows`.
 
     `masks` bool (batch, height, width) and `tokens` bool (batch, token) are of all images of the pipeline's call. `on_text`
@@ -118,7 +118,7 @@ def limited(layers: Mapping[str, nn.Module], masks: Tensor, tokens: Tensor, rows
         yield
 
 
-def _inside(output: Tensor, of_text: bool, masks: Tensor, tokens: Tensor, rows: Rows) -> Tensor:
+def _inside(output: Tensor, of_text: bool, masks: Tensor, tokens: Tensor, rows: BatchRows) -> Tensor:
     """Return where an adapter may add its `output`, bool, broadcast to it. `masks` and `tokens` have its rows."""
     if output.ndim == 4:  # a convolution: (row, channel, height, width)
         return drawn_on(masks, (output.shape[2], output.shape[3]))[:, None]

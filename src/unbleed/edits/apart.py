@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..guidance.edit import Edit, Opened, Rows, Scene
+from ..guidance.edit import ActiveEdit, BatchRows, CallContext, Edit
 from ..prompt import Parsed, PromptTokens
 from ..prompt.phrases import phrases_of
 from ..prompt.words import split
@@ -56,7 +56,7 @@ class ApartEdit(Edit):
     families: ClassVar[tuple[str, ...] | None] = None
     needs = "two entities"
 
-    def open(self, scene: Scene) -> Opened:
+    def open(self, scene: CallContext) -> ActiveEdit:
         entities = [list(aligned(parsed, tokens)) for parsed, tokens in zip(scene.parsed, scene.tokens, strict=True)]
         entities = [found if len(found) > 1 else [] for found in entities]  # a lone one has nothing to be told from
         texts = sorted({phrase for found in entities for phrase, _, _ in found})
@@ -64,14 +64,14 @@ class ApartEdit(Edit):
         return _Apart([[(own, encoded[phrase], alone) for phrase, own, alone in found] for found in entities], self.share)
 
 
-class _Apart(Opened):
+class _Apart(ActiveEdit):
     def __init__(self, entities: list[list[tuple[list[int], Tensor, list[int]]]], share: float) -> None:
         self.entities, self.share = entities, share
 
-    def concerns(self, image: int) -> bool:
+    def applies_to(self, image: int) -> bool:
         return bool(self.entities[image])
 
-    def text(self, embeddings: Tensor, rows: Rows) -> Tensor:
+    def text(self, embeddings: Tensor, rows: BatchRows) -> Tensor:
         if not any(self.entities[image] for image in rows.images):
             return embeddings
         mixed = embeddings.clone()

@@ -15,7 +15,7 @@ from ..attention.probe import native_processors
 
 
 @dataclass(frozen=True)
-class Question:
+class AttentionCall:
     """One call of a module's attention to the text."""
 
     module: nn.Module
@@ -27,7 +27,7 @@ class Question:
     mask: Tensor | None  # added to the logits, or bool, broadcast to (row, head, place, token)
 
 
-Answer = Callable[[str, Question, Callable[[], Tensor]], Tensor]
+Answer = Callable[[str, AttentionCall, Callable[[], Tensor]], Tensor]
 
 
 @contextmanager
@@ -75,5 +75,5 @@ class _Answering(TorchFunctionMode):
         query, key, value = args[:3] if len(args) >= 3 else (kwargs["query"], kwargs["key"], kwargs["value"])
         mask = args[3] if len(args) > 3 else kwargs.get("attn_mask")
         scale = query.shape[-1] ** -0.5 if kwargs.get("scale") is None else kwargs["scale"]
-        asked = Question(self.module, self.text, query, key, value, scale, mask)
+        asked = AttentionCall(self.module, self.text, query, key, value, scale, mask)
         return self.answer(self.name, asked, lambda: func(*args, **kwargs))

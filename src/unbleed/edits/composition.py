@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from ..guidance.edit import Edit, Opened, Rows, Scene
+from ..guidance.edit import ActiveEdit, BatchRows, CallContext, Edit
 from ..prompt.phrases import phrases_of
 
 
@@ -31,7 +31,7 @@ class ComposeEdit(Edit):
     families = ("sd", "sd3")  # with both predictions in one call, and no mask of the prompt's own length
     acts_inside = False
 
-    def open(self, scene: Scene) -> Opened:
+    def open(self, scene: CallContext) -> ActiveEdit:
         concepts = [
             [text for entity, text in zip(parsed.entities, phrases_of(parsed), strict=True) if entity in tokens.kept]
             for parsed, tokens in zip(scene.parsed, scene.tokens, strict=True)
@@ -41,14 +41,14 @@ class ComposeEdit(Edit):
         return _Composed([[encoded[text] for text in own] for own in concepts], self.weight)
 
 
-class _Composed(Opened):
+class _Composed(ActiveEdit):
     def __init__(self, concepts: list[list[Tensor]], weight: float) -> None:
         self.concepts, self.weight = concepts, weight
 
-    def concerns(self, image: int) -> bool:
+    def applies_to(self, image: int) -> bool:
         return bool(self.concepts[image])
 
-    def after(self, prediction: Tensor, rows: Rows, denoise: Callable[[Tensor, Sequence[int]], Tensor]) -> Tensor:
+    def after(self, prediction: Tensor, rows: BatchRows, denoise: Callable[[Tensor, Sequence[int]], Tensor]) -> Tensor:
         if rows.first == 0:
             raise ModelError("composable adds to the unconditional prediction; call the pipeline with a guidance_scale above 1")
         plain = prediction[: rows.first]  # unconditional, one per image

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ..attention.maps import JointSequence
 from ..errors import PromptError
-from ..guidance.edit import Edit, Opened, Rows, Scene
+from ..guidance.edit import ActiveEdit, BatchRows, CallContext, Edit
 from ..guidance.run import RegionStep
 from ..losses.base import has_entities
 from ..losses.groups import TokenGroups
@@ -33,7 +33,7 @@ from ..regions.given import masks_of
 from ..regions.layout import drawn_on, grid_of, layout, resize
 from ..regions.settle import settle
 from .adapters import layers_of, limited, warn_of_text_encoders
-from .attention_override import Question, answering
+from .attention_override import AttentionCall, answering
 
 _TOLERANCE = 1e-9  # 0.2 * 50 must be 10 whatever the rounding
 _FINER = 4  # pixels of a given region per pixel of the maps
@@ -130,12 +130,12 @@ class RegionEdit(Edit):
     def takes_regions(self) -> bool:
         return True
 
-    def open(self, scene: Scene) -> Opened:
+    def open(self, scene: CallContext) -> ActiveEdit:
         return _Regions(self, scene)
 
 
-class _Regions(Opened):
-    def __init__(self, edit: RegionEdit, scene: Scene) -> None:
+class _Regions(ActiveEdit):
+    def __init__(self, edit: RegionEdit, scene: CallContext) -> None:
         self.edit, self.scene, self.groups = edit, scene, scene.groups
         self.modules = {name: scene.denoiser.get_submodule(name) for name in scene.family.text_modules(scene.denoiser)}
         image = self.groups.entity_image
@@ -158,7 +158,7 @@ class _Regions(Opened):
         self.seen = -1  # the last step whose maps were seen
         self.biases: dict[tuple[int, torch.dtype, tuple[int, ...]], Tensor] = {}
 
-    def concerns(self, image: int) -> bool:
+    def applies_to(self, image: int) -> bool:
         return bool((self.finding | self.named)[self.groups.entity_image == image].any())
 
     @property
@@ -173,17 +173,17 @@ class _Regions(Opened):
 
     # ---------------------------------------------------------------------------------------------- finding them
 
-    def looks_first(self, rows: Rows) -> bool:
+    def looks_first(self, rows: BatchRows) -> bool:
         return rows.steps * self.edit.wait < 1 - _TOLERANCE and not bool(self.limited[self.finding].all())
 
-    def reads_maps(self, rows: Rows) -> bool:
+    def reads_maps(self, rows: BatchRows) -> bool:
         if rows.step == self.seen:  # a later run of the denoiser in the same step, which may leave layers out
             return False
         waiting = not bool(self.limited[self.finding].all())
         settling = self.edit.settle_at is not None and not self.settled and bool(self.finding.any())
         return waiting or settling
 
-    def see(self, maps: Tensor, rows: Rows) -> None:
+    def see(self, maps: Tensor, rows: BatchRows) -> None:
         if not rows.evaluating:
             self.seen = rows.step
             self.grown = self.grown or bool(self.limited[self.finding].any())
@@ -204,7 +204,7 @@ class _Regions(Opened):
                 taken[image] |= mask
         return taken
 
-    def _begin(self, rows: Rows) -> None:
+    def _begin(self, rows: BatchRows) -> None:
         """Draw the regions that the user gave, on a grid fine enough for their edges."""
         fine = _FINER if self.fixed.any() else 1
         grid = (rows.grid[0] * fine, rows.grid[1] * fine)
@@ -224,13 +224,13 @@ class _Regions(Opened):
             )
         self._limit(self.fixed, rows)
 
-    def _take(self, found: Tensor, rows: Rows) -> None:
+    def _take(self, found: Tensor, rows: BatchRows) -> None:
         assert self.masks is not None
         self.masks = self.masks.clone()  # one that was made in inference mode cannot be changed out of it
         self.masks[self.finding] = resize(found.cpu(), (self.masks.shape[-2], self.masks.shape[-1])) >= 0.5
         self._limit(self.finding, rows)
 
-    def _limit(self, which: Tensor, rows: Rows) -> None:
+    def _limit(self, which: Tensor, rows: BatchRows) -> None:
         """Let the regions of some entities count from here on, and note them."""
         assert self.masks is not None
         self.limited, self.biases = self.limited | which, {}
@@ -238,7 +238,7 @@ class _Regions(Opened):
             masks = self.masks[self.groups.entity_image == image].clone()
             self.scene.run.regions.append(RegionStep(self.scene.call, image, rows.step, masks))
 
-    def _settle(self, rows: Rows) -> None:
+    def _settle(self, rows: BatchRows) -> None:
         assert self.maps is not None
         self.settled = True
         groups, planned = self.groups.only(self.finding), self._on(rows.grid)[self.finding]
@@ -249,28 +249,28 @@ class _Regions(Opened):
     # ------------------------------------------------------------------------------------------------ masking
 
     @contextmanager
-    def around(self, rows: Rows) -> Iterator[None]:
+    def around(self, rows: BatchRows) -> Iterator[None]:
         edit = self.edit
         if self.masks is None:
             self._begin(rows)
         if rows.grid != self.grid:  # a second run on the same prompts, at another size
             self.grid, self.maps, self.seen, self.biases = rows.grid, None, -1, {}
-        due = edit.settle_at is not None and rows.share >= edit.settle_at - _TOLERANCE
+        due = edit.settle_at is not None and rows.progress >= edit.settle_at - _TOLERANCE
         if due and not self.settled and self.grown and self.maps is not None:
             self._settle(rows)
         with ExitStack() as stack:
             self._limit_adapters(stack, rows, negative=False)
-            if not rows.evaluating and self.limited.any() and rows.share < edit.stop - _TOLERANCE:
+            if not rows.evaluating and self.limited.any() and rows.progress < edit.stop - _TOLERANCE:
                 stack.enter_context(self._masked(rows))
             yield
 
     @contextmanager
-    def around_negative(self, rows: Rows) -> Iterator[None]:
+    def around_negative(self, rows: BatchRows) -> Iterator[None]:
         with ExitStack() as stack:
             self._limit_adapters(stack, rows, negative=True)
             yield
 
-    def _limit_adapters(self, stack: ExitStack, rows: Rows, *, negative: bool) -> None:
+    def _limit_adapters(self, stack: ExitStack, rows: BatchRows, *, negative: bool) -> None:
         for adapter, layers in self.adapters.items():
             inside, tokens = self._reach(adapter)
             tokens = tokens & (not negative)  # a negative prompt has no words of an entity
@@ -289,17 +289,17 @@ class _Regions(Opened):
         return inside, tokens
 
     @contextmanager
-    def _masked(self, rows: Rows) -> Iterator[None]:
+    def _masked(self, rows: BatchRows) -> Iterator[None]:
         """Mask the attention to the text while the denoiser runs for `rows`."""
 
-        def answer(name: str, asked: Question, own: Callable[[], Tensor]) -> Tensor:
+        def answer(name: str, asked: AttentionCall, own: Callable[[], Tensor]) -> Tensor:
             del name, own
             return masked_attention(asked, self._bias(asked, rows), rows.slice)
 
         with answering(self.modules, answer):
             yield
 
-    def _bias(self, asked: Question, rows: Rows) -> Tensor:
+    def _bias(self, asked: AttentionCall, rows: BatchRows) -> Tensor:
         """Return the bias of the images `rows`, (image, 1, query, key), in the precision of the query."""
         queries, device = asked.query.shape[2], asked.query.device
         key = (queries, asked.query.dtype, rows.images)
@@ -315,7 +315,7 @@ class _Regions(Opened):
         return self.biases[key]
 
 
-def masked_attention(asked: Question, bias: Tensor, rows: slice) -> Tensor:
+def masked_attention(asked: AttentionCall, bias: Tensor, rows: slice) -> Tensor:
     """Return the attention with `bias` (row, 1, query, key) added to the logits of the rows `rows`, and to those alone.
 
     A bias for fewer keys than there are leaves the last keys as they were.

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from ..guidance.edit import Edit, Opened, Rows, Scene
+from ..guidance.edit import ActiveEdit, BatchRows, CallContext, Edit
 from ..losses.regulation import patterns, regulation
 from ..precision import at_least_single, without_autocast
 from ..settings import Positive, Share, WholeNumber
-from .attention_override import Question, answering
+from .attention_override import AttentionCall, answering
 
 
 def regulated(
@@ -73,12 +73,12 @@ class RegulateEdit(Edit):
     def replaces_attention(self) -> bool:
         return True
 
-    def open(self, scene: Scene) -> Opened:
+    def open(self, scene: CallContext) -> ActiveEdit:
         return _Regulated(self, scene)
 
 
-class _Regulated(Opened):
-    def __init__(self, edit: RegulateEdit, scene: Scene) -> None:
+class _Regulated(ActiveEdit):
+    def __init__(self, edit: RegulateEdit, scene: CallContext) -> None:
         self.edit = edit
         self.modules = {name: scene.denoiser.get_submodule(name) for name in scene.layers}
         self.targets = [sorted({p for noun, _ in tokens.entities for p in noun}) for tokens in scene.tokens]
@@ -90,16 +90,16 @@ class _Regulated(Opened):
         # guidance runs the denoiser several times in a step
         self.added: dict[tuple[str, int], tuple[float, Tensor | None, Tensor | None]] = {}
 
-    def concerns(self, image: int) -> bool:
+    def applies_to(self, image: int) -> bool:
         return bool(self.targets[image])
 
     @contextmanager
-    def around(self, rows: Rows) -> Iterator[None]:
-        if rows.share >= self.edit.stop - 1e-9:
+    def around(self, rows: BatchRows) -> Iterator[None]:
+        if rows.progress >= self.edit.stop - 1e-9:
             yield
             return
 
-        def answer(name: str, asked: Question, own: Callable[[], Tensor]) -> Tensor:
+        def answer(name: str, asked: AttentionCall, own: Callable[[], Tensor]) -> Tensor:
             out = own().clone()
             with without_autocast(out.device):
                 for row, image in enumerate(rows.images, start=rows.first):
@@ -112,12 +112,12 @@ class _Regulated(Opened):
         with answering(self.modules, answer):
             yield
 
-    def attention(self, name: str, image: int, rows: Rows, logits: Tensor) -> Tensor:
+    def attention(self, name: str, image: int, rows: BatchRows, logits: Tensor) -> Tensor:
         """Return the attention of one layer and image, (head, place, token), for its `logits`.
 
         What is added has no gradient; the logits that it is added to have theirs, for losses on the layers behind.
         """
-        edit, targets, share = self.edit, self.targets[image], rows.share
+        edit, targets, share = self.edit, self.targets[image], rows.progress
         added = regulated(
             logits,
             targets,

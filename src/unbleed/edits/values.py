@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from ..guidance.edit import Edit, Opened, Rows, Scene
-from .attention_override import Question, answering
+from ..guidance.edit import ActiveEdit, BatchRows, CallContext, Edit
+from .attention_override import AttentionCall, answering
 
 Phrase = tuple[list[int], Tensor]
 """Where a phrase stands in the prompt's sequence, and its own embedding there, (position, channel)."""
@@ -53,7 +53,7 @@ class PhraseEdit(Edit):
     def replaces_attention(self) -> bool:
         return self.mode == "keys"
 
-    def open(self, scene: Scene) -> Opened:
+    def open(self, scene: CallContext) -> ActiveEdit:
         modules = {name: module for name, module in scene.denoiser.named_modules() if name.endswith("attn2")}
         # the processor tells: after unfusing, diffusers leaves the mark of it on the module
         if any(type(module.processor).__name__.startswith("Fused") for module in modules.values()):
@@ -66,15 +66,15 @@ class PhraseEdit(Edit):
         return _Phrases(modules, phrases, self.mode)
 
 
-class _Phrases(Opened):
+class _Phrases(ActiveEdit):
     def __init__(self, modules: dict[str, nn.Module], phrases: list[list[Phrase]], mode: str) -> None:
         self.modules, self.phrases, self.mode = modules, phrases, mode
 
-    def concerns(self, image: int) -> bool:
+    def applies_to(self, image: int) -> bool:
         return bool(self.phrases[image])
 
     @contextmanager
-    def around(self, rows: Rows) -> Iterator[None]:
+    def around(self, rows: BatchRows) -> Iterator[None]:
         wanted = {rows.first + at: self.phrases[image] for at, image in enumerate(rows.images) if self.phrases[image]}
         with ExitStack() as stack:
             for module in self.modules.values():
@@ -97,7 +97,7 @@ class _Phrases(Opened):
         return hook
 
 
-def _many_keys(asked: Question, own: Tensor, wanted: dict[int, list[Phrase]]) -> Tensor:
+def _many_keys(asked: AttentionCall, own: Tensor, wanted: dict[int, list[Phrase]]) -> Tensor:
     """Return what attention gives, `own`, but for the rows `wanted`: there the mean over several keys."""
     module: Any = asked.module
     assert asked.text is not None

@@ -381,10 +381,10 @@ class _Hooks:
         session = self.session
         text = kwargs["encoder_hidden_states"] if "encoder_hidden_states" in kwargs else args[2]
         if self.heard:
-            session.take_up(self._reading_of(text))
+            session.begin_call(self._reading_of(text))
         elif self.begun:
             rows = len(args[0] if args else kwargs[session.family.sample])
-            session.take_up(self._reading_of_prompts(text, rows))
+            session.begin_call(self._reading_of_prompts(text, rows))
         self.begun = False
         if session.groups is None:
             raise PromptError("the denoiser ran before the pipeline read a prompt, so there is nothing to guide by")

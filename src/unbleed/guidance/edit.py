@@ -23,7 +23,7 @@ from .run import Run
 
 
 @dataclass(frozen=True)
-class Scene:
+class CallContext:
     """What an edit may know of a call of the pipeline. The lists have one item per image."""
 
     pipe: Any
@@ -40,12 +40,12 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Rows:
+class BatchRows:
     """The text-conditioned rows of one run of the denoiser: `first` to the last of the batch, one for each of `images`."""
 
     first: int
     images: tuple[int, ...]
-    share: float  # of the run that is over, from 0 to 1
+    progress: float  # fraction of the run that is done, from 0 to 1
     grid: tuple[int, int]  # height and width, of the layers that the method reads
     step: int = 0  # index of the denoising step
     steps: int = 1  # of the run
@@ -57,40 +57,40 @@ class Rows:
         return slice(self.first, self.first + len(self.images))
 
 
-class Opened(ABC):  # noqa: B024 (the hooks are optional)
+class ActiveEdit(ABC):  # noqa: B024 (the hooks are optional)
     """An edit at work in one call of the pipeline."""
 
-    def concerns(self, image: int) -> bool:
+    def applies_to(self, image: int) -> bool:
         """Return whether there is something in the image's prompt to act on."""
         del image
         return True
 
-    def text(self, embeddings: Tensor, rows: Rows) -> Tensor:
+    def text(self, embeddings: Tensor, rows: BatchRows) -> Tensor:
         """Return what the denoiser is to get as text embeddings, (row, token, channel)."""
         del rows
         return embeddings
 
-    def around(self, rows: Rows) -> AbstractContextManager[Any]:
+    def around(self, rows: BatchRows) -> AbstractContextManager[Any]:
         """Return the context in which the denoiser runs."""
         del rows
         return nullcontext()
 
-    def around_negative(self, rows: Rows) -> AbstractContextManager[Any]:
+    def around_negative(self, rows: BatchRows) -> AbstractContextManager[Any]:
         """Return the context in which the denoiser runs on negative prompts alone, as FLUX and Qwen-Image do."""
         del rows
         return nullcontext()
 
-    def reads_maps(self, rows: Rows) -> bool:
+    def reads_maps(self, rows: BatchRows) -> bool:
         """Return whether `see` is to get the attention of this run of the denoiser."""
         del rows
         return False
 
-    def looks_first(self, rows: Rows) -> bool:
+    def looks_first(self, rows: BatchRows) -> bool:
         """Return whether `see` is to get the attention at the first latents, before the first step. One part of a forward."""
         del rows
         return False
 
-    def see(self, maps: Tensor, rows: Rows) -> None:
+    def see(self, maps: Tensor, rows: BatchRows) -> None:
         """Take the attention maps (batch, token, height, width), without gradient.
 
         They are those of the pipeline's own run of the denoiser, or with `rows.evaluating` those at the first latents.
@@ -102,7 +102,7 @@ class Opened(ABC):  # noqa: B024 (the hooks are optional)
         """The regions of all entities, bool (entity, height, width), for losses on regions; None while there are none."""
         return None
 
-    def after(self, prediction: Tensor, rows: Rows, denoise: Callable[[Tensor, Sequence[int]], Tensor]) -> Tensor:
+    def after(self, prediction: Tensor, rows: BatchRows, denoise: Callable[[Tensor, Sequence[int]], Tensor]) -> Tensor:
         """Return what the denoiser is to have predicted, (row, ...), instead of `prediction`.
 
         `denoise(embeddings, images)` runs it for the latents of `images` on other embeddings, (image, token, channel).
@@ -136,5 +136,5 @@ class Edit(ABC):
         return False
 
     @abstractmethod
-    def open(self, scene: Scene) -> Opened:
+    def open(self, scene: CallContext) -> ActiveEdit:
         """Return the edit at work on the prompts of `scene`. Raises `ModelError` or `PromptError` where it cannot be."""

@@ -9,7 +9,7 @@ from ..errors import ModelError
 _TOLD = 0.005  # relative error of a timestep that a denoiser is told in bfloat16
 
 
-class Place(NamedTuple):
+class NoiseLevel(NamedTuple):
     """A noise level in its run. `asked` is what shares of the run refer to.
 
     It is the number of levels, but for the papers' way of counting: PNDM runs one call more than the steps that were asked for.
@@ -54,13 +54,13 @@ class Levels:
         self.calls = [call for call in range(len(self.walked)) if call not in inner]  # where a level is denoised
         self.literal = self._close(0, time)  # the denoiser is told the scheduler's own timesteps
 
-    def turn(self, done: int) -> Place | None:
+    def turn(self, done: int) -> NoiseLevel | None:
         """Return the place of the level after `done` steps of the scheduler, None where it is not its turn to be guided."""
         if done not in self.calls:
             return None
         steps = len(self.calls)
         asked = self.scheduler.num_inference_steps if self.paper else steps
-        return Place(self.calls.index(done), steps, asked, self.walked[done])
+        return NoiseLevel(self.calls.index(done), steps, asked, self.walked[done])
 
     def check(self, done: int, time: float) -> None:
         """Raise `ModelError` where the denoiser is told another level than that after `done` steps of the scheduler."""

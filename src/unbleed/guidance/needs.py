@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 
 from ..losses import Loss
-from ..losses.base import SumLoss, concerned_by
+from ..losses.base import SumLoss, applies_to_images
 from ..losses.groups import TokenGroups
 from .edit import Edit
 
@@ -60,4 +60,4 @@ def _acts(loss: Loss, modifiers: tuple[int, ...]) -> bool:
         prompt=words.any(dim=0, keepdim=True),
         padded_with_end=torch.ones(1, dtype=torch.bool),
     )
-    return bool(concerned_by(loss, groups).any())
+    return bool(applies_to_images(loss, groups).any())

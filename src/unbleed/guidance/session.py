@@ -16,16 +16,16 @@ from ..attention import AttentionProbe, Capture, JointSequence, average_maps, av
 from ..attention.families import Grid, grid_of
 from ..attention.probe import native_processors
 from ..errors import ModelError, UnbleedWarning
-from ..losses import Loss, Seen
-from ..losses.base import concerned_by, terms_of
+from ..losses import AttentionMaps, Loss
+from ..losses.base import applies_to_images, terms_of
 from ..losses.groups import TokenGroups
 from ..precision import at_least_single, casting_by_replacement, computes_in_float16, gradient_through, without_autocast
 from ..regions.given import Given, assign_all
 from .call import DenoiserCall
 from .checks import refuse_regions, refuse_what_cannot_work
 from .compiled import uncompiled
-from .edit import Opened, Rows, Scene
-from .levels import Levels, Place
+from .edit import ActiveEdit, BatchRows, CallContext
+from .levels import Levels, NoiseLevel
 from .method import BaseMethod
 from .needs import needs_of
 from .noise import search_noise
@@ -50,7 +50,7 @@ def frozen(denoiser: nn.Module) -> Iterator[None]:
 class Session:
     """A method at work on a pipeline's denoiser, one call of the pipeline after another.
 
-    `take_up` begins a call, `guide` moves the latents of a step: `corrected` are those that the step is to go on with, None
+    `begin_call` begins a call, `guide` moves the latents of a step: `corrected` are those that the step is to go on with, None
     where they stay. `scheduler` is the one that the call steps, `scale` its scaling of latents for the denoiser.
     """
 
@@ -65,7 +65,7 @@ class Session:
         self.record_maps = record_maps
         self.loss, self.schedule, self.noise = self.method.loss, self.method.schedule, self.method.noise
         losses = [loss for loss in (self.loss, self.method.refinement, self.noise and self.noise.loss) if loss]
-        self.remembers = {loss.remembers for loss in losses} - {None}
+        self.needs_previous_maps = {loss.needs_previous_maps for loss in losses} - {None}
         self.family = family_of(denoiser)
         refuse_what_cannot_work(denoiser, self.family, self.method)
         if regions:
@@ -79,16 +79,16 @@ class Session:
         self.evaluating = False  # the denoiser runs for the guidance
         self.call = -1
         self.groups: TokenGroups | None = None
-        self.opened: list[Opened] = []
+        self.opened: list[ActiveEdit] = []
         self.begin()
 
     def begin(self) -> None:
         """Forget the run before."""
         self.corrected: Tensor | None = None
         self.own: Tensor | None = None  # the step's latents as the pipeline has them
-        self.before: Tensor | None = None  # maps of the last step, for losses that remember
+        self.previous_maps: Tensor | None = None  # maps of the last step, for losses that remember
         self.measured: dict[int, Tensor] = {}  # of each image, the maps of its last evaluation
-        self.share = 0.0  # of the run that is over
+        self.progress = 0.0  # of the run that is over
         self.step, self.steps = 0, 1  # its index, and how many there are
         self.heard: dict[str, Capture] | None = None  # attention of the pipeline's own run of the denoiser, for edits
         self.grid: Grid | None = None  # of the maps, the same in all of a run
@@ -96,7 +96,7 @@ class Session:
         self.done = 0  # steps of the scheduler
         self.concerned = self._rows_of(self.loss)  # images that are still to be guided
 
-    def take_up(self, reading: Reading) -> None:
+    def begin_call(self, reading: Reading) -> None:
         """Take up what a call of the pipeline is to draw."""
         self.call += 1
         self.run.layers = self.layers.names
@@ -108,7 +108,7 @@ class Session:
         self.chosen: dict[tuple[int, ...], TokenGroups] = {}
         self.searched = self._rows_of(self.noise.loss if self.noise else None)
         parsed, tokens = reading.per_image(reading.parsed), reading.per_image(reading.tokens)
-        scene = Scene(
+        scene = CallContext(
             self.pipe,
             self.denoiser,
             parsed,
@@ -124,10 +124,10 @@ class Session:
         self.opened = [edit.open(scene) for edit in self.method.edits]
         self.concerned = self._rows_of(self.loss)
         if self.loss and self.loss.reads_regions:  # about the images that have regions
-            self.concerned = [row for row in self.concerned if any(opened.concerns(row) for opened in self.opened)]
+            self.concerned = [row for row in self.concerned if any(opened.applies_to(row) for opened in self.opened)]
         if self.loss or self.noise or self.opened:
             for first in range(0, len(parsed), reading.images_per_prompt):
-                edited = any(opened.concerns(first) for opened in self.opened)
+                edited = any(opened.applies_to(first) for opened in self.opened)
                 concerned = first in self.concerned or first in self.searched or edited
                 warn_about(parsed[first], tokens[first], self.method.name, None if concerned else self._needs())
 
@@ -137,7 +137,7 @@ class Session:
 
     def _rows_of(self, loss: Loss | None) -> list[int]:
         """Return the images that `loss` has something to say about."""
-        return [] if loss is None or self.groups is None else concerned_by(loss, self.groups).nonzero().flatten().tolist()
+        return [] if loss is None or self.groups is None else applies_to_images(loss, self.groups).nonzero().flatten().tolist()
 
     def _groups_of(self, rows: tuple[int, ...], device: torch.device) -> TokenGroups:
         """Return the groups of the images `rows`, chosen on the CPU and once, so that no step waits for the device."""
@@ -146,15 +146,15 @@ class Session:
             self.chosen[rows] = self.groups.select(list(rows)).to(device)
         return self.chosen[rows]
 
-    def rows(self, call: DenoiserCall) -> Rows:
+    def rows(self, call: DenoiserCall) -> BatchRows:
         images = tuple(range(call.conditional.stop - call.conditional.start))
-        return Rows(
-            call.conditional.start, images, self.share, self._grid(call), self.step, self.steps, joint=self._joint(call)
+        return BatchRows(
+            call.conditional.start, images, self.progress, self._grid(call), self.step, self.steps, joint=self._joint(call)
         )
 
-    def _rows_alone(self, call: DenoiserCall, images: Sequence[int]) -> Rows:
+    def _rows_alone(self, call: DenoiserCall, images: Sequence[int]) -> BatchRows:
         grid, joint = self._grid(call), self._joint(call)
-        return Rows(0, tuple(images), self.share, grid, self.step, self.steps, evaluating=True, joint=joint)
+        return BatchRows(0, tuple(images), self.progress, grid, self.step, self.steps, evaluating=True, joint=joint)
 
     def _grid(self, call: DenoiserCall) -> Grid:
         if self.grid is None:  # asked for once: where the call has it in a tensor, the device is waited for
@@ -189,7 +189,7 @@ class Session:
             )
 
     @contextmanager
-    def edited(self, rows: Rows) -> Iterator[None]:
+    def edited(self, rows: BatchRows) -> Iterator[None]:
         """Run the denoiser as the edits want it; `show` then gives them the attention that they asked for."""
         with ExitStack() as around:
             if any(edit.acts_inside for edit in self.method.edits):
@@ -202,7 +202,7 @@ class Session:
             yield
 
     @contextmanager
-    def negative(self, rows: Rows) -> Iterator[None]:
+    def negative(self, rows: BatchRows) -> Iterator[None]:
         """Run the denoiser on negative prompts alone as the edits want it."""
         with ExitStack() as around:
             for opened in self.opened:
@@ -251,7 +251,7 @@ class Session:
             return
         latents = call.latents(self._channels) if raw is None or len(raw) != len(call.sample) else raw[call.conditional]
         latents = self.own = at_least_single(latents.detach())  # refinement adds up small updates: not in half precision
-        self.share, self.step, self.steps = place.index / place.steps, place.index, place.steps
+        self.progress, self.step, self.steps = place.index / place.steps, place.index, place.steps
         if place.index == 0 and self.noise and self.searched:
             latents = self._search_noise(call, latents)
         if place.index == 0:
@@ -260,11 +260,13 @@ class Session:
         if self.concerned and ready and self.schedule.guides(place.index, place.asked):
             self.levels.check(self.done, call.time * self.family.times)
             latents = self._update(call, latents, place)
-        look_back = "moved" in self.remembers and self.concerned and self.schedule.guides(place.index + 1, place.asked)
+        look_back = (
+            "moved" in self.needs_previous_maps and self.concerned and self.schedule.guides(place.index + 1, place.asked)
+        )
         if self.record_maps or look_back:
             with torch.no_grad(), native_processors(self.probe.modules.values()):
                 maps = self._see(call, latents, list(range(len(latents)))).maps
-            self.before = maps if look_back else self.before
+            self.previous_maps = maps if look_back else self.previous_maps
             if self.record_maps:
                 self.run.maps.append(StepMaps(self.call, place.index, place.timestep, maps.cpu()))
 
@@ -310,7 +312,7 @@ class Session:
             self.run.noises.append(FirstNoise(self.call, row, (own[row] / sigma).cpu(), (latents[row] / sigma).cpu(), outcome))
         return latents
 
-    def _update(self, call: DenoiserCall, latents: Tensor, place: Place) -> Tensor:
+    def _update(self, call: DenoiserCall, latents: Tensor, place: NoiseLevel) -> Tensor:
         """Move the images that the loss concerns, set them as the step's corrected latents, and note what happened."""
         assert self.loss is not None
         begun = time.perf_counter()
@@ -325,7 +327,9 @@ class Session:
             return evaluate
 
         descent = self.method.descent
-        if self.loss.remembers and self.before is None:  # a part of the loss is missing yet: it cannot be low enough
+        if (
+            self.loss.needs_previous_maps and self.previous_maps is None
+        ):  # a part of the loss is missing yet: it cannot be low enough
             descent = replace(descent, enough=None)
         outcome = update(
             own * scaling,
@@ -339,9 +343,9 @@ class Session:
         # an image that was not moved keeps its last bit
         latents[rows] = outcome.latents if scaling == 1 else own + (outcome.latents - own * scaling) / scaling
         self.corrected = latents
-        if self.remembers == {"measured"}:
+        if self.needs_previous_maps == {"measured"}:
             known = self.measured[rows[0]]
-            self.before = torch.stack([self.measured.get(row, torch.zeros_like(known)) for row in range(len(latents))])
+            self.previous_maps = torch.stack([self.measured.get(row, torch.zeros_like(known)) for row in range(len(latents))])
         self.concerned = [row for row, met in zip(rows, outcome.met, strict=True) if not met]
         if any(outcome.skipped) and not self.run.skipped:
             warnings.warn(
@@ -380,7 +384,7 @@ class Session:
                     "no gradient comes through the denoiser, as with weights that were quantised for inference alone; load it "
                     "in float16 or bfloat16, or take a method without a gradient (unbleed methods says which)"
                 )
-            if "measured" in self.remembers:
+            if "measured" in self.needs_previous_maps:
                 self.measured.update(zip(rows, seen.maps.detach(), strict=True))
             half = computes_in_float16(self.denoiser, z.device)
             with without_autocast(z.device):
@@ -409,7 +413,7 @@ class Session:
             return 1.0
         return float(self.scale(torch.ones(1, dtype=torch.float32, device=call.sample.device), call.timestep))
 
-    def _see(self, call: DenoiserCall, latents: Tensor, rows: Sequence[int]) -> Seen:
+    def _see(self, call: DenoiserCall, latents: Tensor, rows: Sequence[int]) -> AttentionMaps:
         """Return the attention of the images `rows` at `latents`, text-conditioned."""
         x = latents if self.method.parity == "paper" else self.scale(latents, call.timestep)
         args, kwargs = call.conditional_rows(x, rows)
@@ -426,11 +430,11 @@ class Session:
         grid, joint = self._grid(call), self._joint(call)
         own, regions = [captures[name] for name in self.self_names], self._regions(rows)
         with without_autocast(latents.device):
-            return Seen(
+            return AttentionMaps(
                 maps=average_maps((captures[name] for name in self.layers.names), grid, joint),
                 self_maps=average_self_maps(own, grid, joint) if own else None,
-                before=None if self.before is None else self.before[list(rows)],
-                share=self.share,
+                previous_maps=None if self.previous_maps is None else self.previous_maps[list(rows)],
+                progress=self.progress,
                 regions=None if regions is None else regions.to(latents.device),
             )
 

@@ -1,6 +1,6 @@
 """Losses on attention maps: pure functions of (maps, groups), one value per image, lower is better."""
 
-from .base import Loss, Seen
+from .base import AttentionMaps, Loss
 from .binding import BindingLoss, binding
 from .contrast import ContrastLoss
 from .division import DivisionLoss
@@ -18,6 +18,7 @@ from .suppression import SuppressionLoss
 
 __all__ = [
     "AnchoringLoss",
+    "AttentionMaps",
     "BindingLoss",
     "ConflictLoss",
     "ContrastLoss",
@@ -30,7 +31,6 @@ __all__ = [
     "PredicateLoss",
     "RegionLoss",
     "RetentionLoss",
-    "Seen",
     "SegregationLoss",
     "SelfCrossLoss",
     "StrayLoss",

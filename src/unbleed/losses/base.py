@@ -15,18 +15,20 @@ from ..settings import NotNegative, Positive, check_settings, is_number
 from .groups import TokenGroups
 from .maps import Kept
 
-Remembered = Literal["measured", "moved"]
+PreviousMaps = Literal["measured", "moved"]
 """Maps of a step: as the loss was last measured on them, or behind the update, at the price of a part of a forward more."""
 
 
 @dataclass(frozen=True)
-class Seen:
+class AttentionMaps:
     """What a loss sees of a batch at one evaluation. All but `maps` is there only for losses that ask for it."""
 
     maps: Tensor  # averaged attention to the text, (batch, token, height, width), raw: each place sums to 1 over tokens
     self_maps: Tensor | None = None  # averaged self-attention, (batch, place, place), of the same grid: each row sums to 1
-    before: Tensor | None = None  # `maps` of the step before (`Loss.remembers`), without gradient; None at a run's first step
-    share: float = 0.0  # of the run that is over, from 0 to 1
+    previous_maps: Tensor | None = (
+        None  # `maps` of the previous step, detached, see `Loss.needs_previous_maps`; None at the first
+    )
+    progress: float = 0.0  # fraction of the run that is done, from 0 to 1
     regions: Tensor | None = None  # bool (entity, height, width) in the order of `TokenGroups.noun`, where a method has regions
 
 
@@ -56,25 +58,25 @@ class Loss(ABC):
 
     @property
     def reads_regions(self) -> bool:
-        """Whether the loss is about `Seen.regions`. No step is guided before they are there."""
+        """Whether the loss is about `AttentionMaps.regions`. No step is guided before they are there."""
         return False
 
     @property
-    def remembers(self) -> Remembered | None:
-        """Which maps of the step before are wanted in `Seen.before`, if any."""
+    def needs_previous_maps(self) -> PreviousMaps | None:
+        """Which maps of the step before are wanted in `AttentionMaps.previous_maps`, if any."""
         return None
 
     @abstractmethod
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         """Return the loss in parts that add up to it, each of shape (batch,)."""
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
+    def applies_to(self, groups: TokenGroups) -> Tensor:
         """Return bool (batch,): the images that the loss applies to, by default all. The others are not guided by it."""
         return torch.ones(groups.images, dtype=torch.bool, device=groups.prompt.device)
 
     def __call__(self, maps: Tensor, groups: TokenGroups, **more: Any) -> Tensor:
-        """Return the loss, (batch,), for maps (batch, token, height, width); `more` are further fields of `Seen`."""
-        return torch.stack(list(terms_of(self, Seen(maps, **more), groups).values())).sum(dim=0)
+        """Return the loss, (batch,), for maps (batch, token, height, width); `more` are further fields of `AttentionMaps`."""
+        return torch.stack(list(terms_of(self, AttentionMaps(maps, **more), groups).values())).sum(dim=0)
 
     def __add__(self, other: Loss | LossFunction) -> Loss:
         if not (isinstance(other, Loss) or callable(other)):
@@ -114,7 +116,7 @@ class FunctionLoss(Loss):
     def __repr__(self) -> str:
         return called(self)
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         return {called(self): self.function(seen.maps, groups)}
 
 
@@ -136,7 +138,7 @@ def called(loss: Loss) -> str:
     return type(loss).__name__
 
 
-def terms_of(loss: Loss, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+def terms_of(loss: Loss, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
     """Return `loss.terms(...)`; raise `MethodError` for anything but named tensors of one value per image, with a gradient.
 
     A part that is 0 may be without one.
@@ -157,12 +159,12 @@ def terms_of(loss: Loss, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
     return terms
 
 
-def concerned_by(loss: Loss, groups: TokenGroups) -> Tensor:
-    """Return `loss.concerns(groups)`; raise `MethodError` for anything but bool (batch,)."""
-    concerned = loss.concerns(groups)
+def applies_to_images(loss: Loss, groups: TokenGroups) -> Tensor:
+    """Return `loss.applies_to(groups)`; raise `MethodError` for anything but bool (batch,)."""
+    concerned = loss.applies_to(groups)
     if not (isinstance(concerned, Tensor) and concerned.dtype == torch.bool and concerned.shape == (groups.images,)):
         raise MethodError(
-            f"concerns of {called(loss)} returned {_shown(concerned)}; expected a bool tensor of shape ({groups.images},), "
+            f"applies_to of {called(loss)} returned {_shown(concerned)}; expected a bool tensor of shape ({groups.images},), "
             "True for the images that the loss applies to"
         )
     return concerned
@@ -187,11 +189,11 @@ class SumLoss(Loss):
         return any(loss.reads_regions for _, loss in self.weighted)
 
     @property
-    def remembers(self) -> Remembered | None:
-        wanted = {loss.remembers for _, loss in self.weighted}
+    def needs_previous_maps(self) -> PreviousMaps | None:
+        wanted = {loss.needs_previous_maps for _, loss in self.weighted}
         return "moved" if "moved" in wanted else "measured" if "measured" in wanted else None
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         parts: dict[str, Tensor] = {}
         for weight, loss in self.weighted:
             for name, value in terms_of(loss, seen, groups).items():
@@ -200,8 +202,8 @@ class SumLoss(Loss):
                 parts[name] = weight * value
         return parts
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
-        return torch.stack([concerned_by(loss, groups) for _, loss in self.weighted]).any(dim=0)
+    def applies_to(self, groups: TokenGroups) -> Tensor:
+        return torch.stack([applies_to_images(loss, groups) for _, loss in self.weighted]).any(dim=0)
 
 
 @dataclass(frozen=True)

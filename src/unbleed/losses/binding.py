@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ..settings import NotNegative
-from .base import Loss, Seen, has_entities, has_modifiers
+from .base import AttentionMaps, Loss, has_entities, has_modifiers
 from .groups import TokenGroups
 from .maps import in_single
 
@@ -97,9 +97,9 @@ class BindingLoss(Loss):
     include_entities: bool = False
     floor: NotNegative = 1e-8
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         positive, negative = binding(seen.maps, groups, include_entities=self.include_entities, floor=self.floor)
         return {"positive": positive, "negative": negative}
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
+    def applies_to(self, groups: TokenGroups) -> Tensor:
         return has_entities(groups) if self.include_entities else has_modifiers(groups)

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..settings import NotNegative, Positive
-from .base import Loss, Remembered, Seen, has_entities, mean_per_image
+from .base import AttentionMaps, Loss, PreviousMaps, has_entities, mean_per_image
 from .groups import TokenGroups
 from .maps import Kept, renormalise, smooth, word_maps
 
@@ -93,11 +93,11 @@ class ContrastLoss(Loss):
     sharpness: Positive = 100.0
 
     @property
-    def remembers(self) -> Remembered:
+    def needs_previous_maps(self) -> PreviousMaps:
         return "measured"
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
-        return {"contrast": contrast(seen.maps, groups, seen.before, **asdict(self))}
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
+        return {"contrast": contrast(seen.maps, groups, seen.previous_maps, **asdict(self))}
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
+    def applies_to(self, groups: TokenGroups) -> Tensor:
         return has_entities(groups, 2)

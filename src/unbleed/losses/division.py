@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .base import RenormalisingLoss, Seen, has_entities, mean_per_image, worst_per_image
+from .base import AttentionMaps, RenormalisingLoss, has_entities, mean_per_image, worst_per_image
 from .groups import TokenGroups
 from .maps import Kept, renormalise, smooth, word_maps
 
@@ -142,8 +142,8 @@ class DivisionLoss(RenormalisingLoss):
     coefficients: Mapping[float, float] = field(default_factory=lambda: {0.0: 1.0, 0.2: 5.0, 0.4: 10.0})
     paper_variation: bool = False
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
-        begun = [share for share in self.coefficients if share <= seen.share + 1e-9]
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
+        begun = [share for share in self.coefficients if share <= seen.progress + 1e-9]
         coefficient = self.coefficients[max(begun)] if begun else 0.0
         value = divide_and_bind(
             seen.maps,
@@ -155,5 +155,5 @@ class DivisionLoss(RenormalisingLoss):
         variation = attendance(seen.maps, groups, paper_variation=self.paper_variation, **self.reading)
         return {"variation": variation, "binding": value - variation}
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
+    def applies_to(self, groups: TokenGroups) -> Tensor:
         return has_entities(groups)

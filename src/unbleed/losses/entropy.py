@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from ..settings import NotNegative
-from .base import Loss, Seen, has_entities, has_modifiers, sum_per_image
+from .base import AttentionMaps, Loss, has_entities, has_modifiers, sum_per_image
 from .binding import _pairs
 from .groups import TokenGroups
 from .maps import distributions, in_single
@@ -91,9 +91,9 @@ class EntropyLoss(Loss):
     normalised: bool = False
     floor: NotNegative = 1e-8
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         pair, outside = entropy_terms(seen.maps, groups, **asdict(self))
         return {"pair entropy": pair, "outside entropy": outside}
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
+    def applies_to(self, groups: TokenGroups) -> Tensor:
         return has_entities(groups) if self.include_entities else has_modifiers(groups)

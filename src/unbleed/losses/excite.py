@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from ..settings import AtLeastOne
-from .base import RenormalisingLoss, Seen, has_entities, worst_per_image
+from .base import AttentionMaps, RenormalisingLoss, has_entities, worst_per_image
 from .groups import TokenGroups
 from .maps import Kept, renormalise, smooth, word_maps
 
@@ -68,8 +68,8 @@ class ExciteLoss(RenormalisingLoss):
     pieces: Literal["sum", "last"] = "sum"
     places: AtLeastOne = 1
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         return {"excite": excite(seen.maps, groups, **self.reading, pieces=self.pieces, places=self.places)}
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
+    def applies_to(self, groups: TokenGroups) -> Tensor:
         return has_entities(groups)

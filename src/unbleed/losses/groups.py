@@ -15,7 +15,7 @@ from ..prompt.tokens import Positions, PromptTokens
 class TokenGroups:
     """Which tokens belong to what, for a batch of images.
 
-    Rows of `noun` are the entities of all images one after another, rows of `modifier` their modifiers; index tensors
+    BatchRows of `noun` are the entities of all images one after another, rows of `modifier` their modifiers; index tensors
     say which image or entity a row belongs to. True means: this token of the sequence is one of the word's pieces.
     """
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from ..settings import NotNegative, Share
-from .base import Loss, Seen, has_entities, sum_per_image
+from .base import AttentionMaps, Loss, has_entities, sum_per_image
 from .components import component, side_by_side
 from .groups import TokenGroups
 from .maps import in_single, min_max, smooth, word_maps
@@ -106,8 +106,8 @@ class AnchoringLoss(Loss):
     weight_outside: float = 1.0
     sigma: NotNegative = 0.5
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         return anchoring(seen.maps, groups, tau=self.tau, weight_outside=self.weight_outside, sigma=self.sigma)._asdict()
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
+    def applies_to(self, groups: TokenGroups) -> Tensor:
         return has_entities(groups)

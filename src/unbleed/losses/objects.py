@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ..settings import NotNegative
-from .base import RenormalisingLoss, Seen, has_entities, sum_per_image
+from .base import AttentionMaps, RenormalisingLoss, has_entities, sum_per_image
 from .binding import _furthest_piece, _pairs, distances
 from .contrast import directions
 from .groups import TokenGroups
@@ -86,10 +86,10 @@ class ObjectLoss(RenormalisingLoss):
     weight_intensity: float = 0.5
     floor: NotNegative = 1e-8
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         positive, negative = object_binding(seen.maps, groups, distance=self.distance, floor=self.floor)
         intense = self.weight_intensity * intensity(seen.maps, groups, **self.reading)
         return {"positive": positive, "negative": negative, "intensity": intense}
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
+    def applies_to(self, groups: TokenGroups) -> Tensor:
         return has_entities(groups)

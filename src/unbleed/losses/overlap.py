@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from ..settings import NotNegative
-from .base import Loss, Seen, has_entities, mean_per_image, sum_per_image
+from .base import AttentionMaps, Loss, has_entities, mean_per_image, sum_per_image
 from .groups import TokenGroups
 from .maps import distributions, in_single, word_maps
 
@@ -174,8 +174,8 @@ class OverlapLoss(Loss):
     kind: Overlap = "iou"
     floor: NotNegative = 1e-8
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         return {f"overlap {self.kind}": _OVERLAPS[self.kind](seen.maps, groups, floor=self.floor)}
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
+    def applies_to(self, groups: TokenGroups) -> Tensor:
         return has_entities(groups, 2)

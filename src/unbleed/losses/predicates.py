@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from ..settings import NotNegative, Positive
-from .base import Loss, Seen, has_entities, mean_per_image
+from .base import AttentionMaps, Loss, has_entities, mean_per_image
 from .groups import TokenGroups
 from .maps import Kept, min_max, renormalise, word_maps
 
@@ -128,7 +128,7 @@ class PredicateLoss(Loss):
     temperature: Positive = 100.0
     floor: NotNegative = 1e-4
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         reading = {"kept": self.kept, "temperature": self.temperature, "floor": self.floor}
         return {
             "existence": self.weight_existence * existence(seen.maps, groups, form=self.form, **reading),
@@ -136,5 +136,5 @@ class PredicateLoss(Loss):
             "leakage": self.weight_leakage * leakage(seen.maps, groups, floor=self.floor),
         }
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
+    def applies_to(self, groups: TokenGroups) -> Tensor:
         return has_entities(groups)

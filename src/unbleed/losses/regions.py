@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import MethodError
-from .base import Loss, Seen, has_entities, sum_per_image
+from .base import AttentionMaps, Loss, has_entities, sum_per_image
 from .groups import TokenGroups
 from .maps import entity_maps
 
@@ -51,10 +51,10 @@ class RegionLoss(Loss):
     def reads_regions(self) -> bool:
         return True
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         if seen.regions is None:
             raise MethodError("RegionLoss has no regions to read; it needs a method that finds them, such as unbleed.Regions")
         return {"pull": pull(seen.maps, groups, seen.regions)}
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
+    def applies_to(self, groups: TokenGroups) -> Tensor:
         return has_entities(groups, 1)  # a lone one has a region where the user gave one

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from ..settings import Share
-from .base import Remembered, RenormalisingLoss, Seen, has_entities, sum_per_image
+from .base import AttentionMaps, PreviousMaps, RenormalisingLoss, has_entities, sum_per_image
 from .groups import TokenGroups
 from .maps import Kept, in_single, min_max, renormalise, smooth, word_maps
 
@@ -78,10 +78,10 @@ def _shared(a: Tensor, b: Tensor) -> Tensor:
 class SegregationLoss(RenormalisingLoss):
     """See `segregation`."""
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         return {"segregation": segregation(seen.maps, groups, **self.reading)}
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
+    def applies_to(self, groups: TokenGroups) -> Tensor:
         return has_entities(groups, 2)
 
 
@@ -92,13 +92,13 @@ class RetentionLoss(RenormalisingLoss):
     threshold: Share = 0.5
 
     @property
-    def remembers(self) -> Remembered:
+    def needs_previous_maps(self) -> PreviousMaps:
         return "moved"
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
-        if seen.before is None:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
+        if seen.previous_maps is None:
             return {"retention": seen.maps.new_zeros(groups.images)}
-        return {"retention": retention(seen.maps, groups, seen.before, threshold=self.threshold, **self.reading)}
+        return {"retention": retention(seen.maps, groups, seen.previous_maps, threshold=self.threshold, **self.reading)}
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
+    def applies_to(self, groups: TokenGroups) -> Tensor:
         return has_entities(groups)

@@ -37,7 +37,7 @@ from torch import Tensor
 
 from ..errors import CaptureError
 from ..settings import AtLeastOne
-from .base import RenormalisingLoss, Seen, has_entities, mean_per_image, sum_per_image
+from .base import AttentionMaps, RenormalisingLoss, has_entities, mean_per_image, sum_per_image
 from .components import component, side_by_side
 from .excite import neglect
 from .groups import TokenGroups
@@ -175,10 +175,10 @@ class ConflictLoss(RenormalisingLoss):
     def reads_self_attention(self) -> bool:
         return True
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         return {"conflict": conflict(seen.maps, _self_maps(seen), groups, gate=self.gate, **self.reading)}
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
+    def applies_to(self, groups: TokenGroups) -> Tensor:
         return has_entities(groups, 2)
 
 
@@ -186,10 +186,10 @@ class ConflictLoss(RenormalisingLoss):
 class StrayLoss(RenormalisingLoss):
     """See `stray`."""
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         return {"stray": stray(seen.maps, groups, **self.reading)}
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
+    def applies_to(self, groups: TokenGroups) -> Tensor:
         return has_entities(groups)
 
 
@@ -205,16 +205,16 @@ class SelfCrossLoss(RenormalisingLoss):
     def reads_self_attention(self) -> bool:
         return True
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         self_maps, gate, places = _self_maps(seen), self.gate, self.places
         value = self_cross(seen.maps, self_maps, groups, gate=gate, places=places, normalise=self.normalise, **self.reading)
         return {"self-cross": value}
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
+    def applies_to(self, groups: TokenGroups) -> Tensor:
         return has_entities(groups, 2)
 
 
-def _self_maps(seen: Seen) -> Tensor:
+def _self_maps(seen: AttentionMaps) -> Tensor:
     if seen.self_maps is None:
         raise CaptureError("a loss on self-attention was given none; say self_maps=...")
     return seen.self_maps

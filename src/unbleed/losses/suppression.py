@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from ..settings import AtLeastOne, Share
-from .base import RenormalisingLoss, Seen, has_entities, sum_per_image
+from .base import AttentionMaps, RenormalisingLoss, has_entities, sum_per_image
 from .groups import TokenGroups
 from .localization import differentiate
 from .maps import Kept, in_single, renormalise, smooth, word_maps
@@ -124,8 +124,8 @@ class SuppressionLoss(RenormalisingLoss):
     weight_exclusivity: float = 1.0
     weight_intensity: float = 1.0
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         return suppression(seen.maps, groups, **asdict(self))._asdict()
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
+    def applies_to(self, groups: TokenGroups) -> Tensor:
         return has_entities(groups)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..losses.base import Loss, Seen, has_entities
+from ..losses.base import AttentionMaps, Loss, has_entities
 from ..losses.groups import TokenGroups
 from ..losses.maps import blur, entity_maps
 from .layout import layout
@@ -46,11 +46,11 @@ class LayoutLoss(Loss):
     margin: float = 0.16
     radius: float = 0.36
 
-    def terms(self, seen: Seen, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         maps, regions = seen.maps.detach(), seen.regions
         if regions is None:
             regions = layout(maps, groups, sigma=self.sigma, spacing=self.spacing, margin=self.margin, radius=self.radius)
         return {"layout": layout_score(maps, groups, regions)}
 
-    def concerns(self, groups: TokenGroups) -> Tensor:
+    def applies_to(self, groups: TokenGroups) -> Tensor:
         return has_entities(groups, 2)

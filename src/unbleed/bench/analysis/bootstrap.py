@@ -217,3 +217,11 @@ def holm(p: Array) -> Array:
     adjusted = np.full_like(p, np.nan)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
     return adjusted
+
+
+def few_prompts(count: int) -> list[str]:
+    """Return the caution that a report of so few prompts needs, if it needs one."""
+    if count < MIN_PROMPTS:
+        return [f"Below {MIN_PROMPTS} prompts no interval, p-value or mark of significance is given; this report has {count}."]
+    few = f"Intervals from fewer than {FEW_PROMPTS} prompts may be too narrow; this report has {count}."
+    return [few] * (count < FEW_PROMPTS)

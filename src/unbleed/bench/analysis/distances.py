@@ -15,11 +15,10 @@ from typing import Any, cast
 from ...errors import BenchError
 from ..metrics import read_label
 from ..metrics.cmmd import Cmmd, Distance, Features, distance, features_of, mean_of_pairs
-from ..reporting.text import few_prompts
 from ..scoring.results import PictureRow, results
 from ..scoring.run_folder import kept_fingerprints, kept_metric
 from ..storage.store import Store
-from .bootstrap import MIN_PROMPTS
+from .bootstrap import MIN_PROMPTS, few_prompts
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ..metrics.base import Metric, Score
 from ..plan.cases import Case
 from ..plan.plan import Plan
-from ..plan.variants import Contender
-from ..reporting.captions import is_verdict
+from ..plan.variants import Variant
 from ..scoring.results import PictureRow, Results
+from ..scoring.verdicts import is_verdict
 from .bootstrap import DRAWS, Array, Sample, affordable, arrange, estimate, sample
 
 SIGNIFICANT = 0.05
@@ -80,7 +80,7 @@ class Report:
     costs: tuple[Cost, ...]
     tables: tuple[Table, ...]
     run: Mapping[str, Any]
-    contenders: tuple[Contender, ...]
+    contenders: tuple[Variant, ...]
     cases: tuple[Case, ...]
     pictures: tuple[PictureRow, ...]
 

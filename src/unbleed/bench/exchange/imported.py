@@ -27,9 +27,9 @@ from PIL import Image, ImageOps
 from ...errors import BenchError
 from ...files import PICTURE_FORMATS, check_writable, open_image
 from ..plan.cases import Case, Suite
+from ..plan.jobs import JobResult
 from ..plan.plan import Plan
-from ..plan.variants import Contender
-from ..sampling.workers import Painted
+from ..plan.variants import Variant
 from ..storage.store import Store
 from ..suites.own import add_case, case_in, in_row, rows_in, text_in
 
@@ -80,7 +80,7 @@ def import_pictures(table: Path, out: Path, *, report: Callable[[int, int], None
             data = _bytes(file)
             if _digest(data) != job.file:
                 raise BenchError(f"{file} changed while it was imported; import the table again when nothing writes to it")
-            store.keep(job.setup, [Painted(job, as_png(data, file), seconds=None)])
+            store.keep(job.setup, [JobResult(job, as_png(data, file), seconds=None)])
             new += 1
         report(len(pictures), len(pictures))
         store.pictures.compact()
@@ -157,7 +157,7 @@ def plan_of(table: Path, cases: Sequence[Case], pictures: Sequence[Picture]) -> 
     return Plan(
         suite=Suite(table.stem, f"pictures of {table.name}", tuple(cases), min(seeds)),
         seeds=len(seeds),
-        contenders=tuple(Contender(method, method) for method in dict.fromkeys(p.method for p in pictures)),
+        contenders=tuple(Variant(method, method) for method in dict.fromkeys(p.method for p in pictures)),
         model=NAME,
         model_fingerprint=NAME,
         steps=0,

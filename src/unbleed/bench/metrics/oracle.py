@@ -57,6 +57,20 @@ def score(case: Case, finding: Finding) -> dict[str, float]:
     }
 
 
+def faults(case: Case, finding: Finding) -> list[str]:
+    """Return what is wrong with a picture, in short words; nothing exactly when it counts as all correct."""
+    wrong: list[str] = []
+    for entity in case.entities:
+        colours = [thing.colour for thing in finding.things if thing.noun == entity.noun]
+        if not colours:
+            wrong.append(f"no {entity.noun}")
+        elif entity.colour not in colours:
+            wrong.append(f"{entity.noun} is {colours[0]}" if colours[0] else f"{entity.noun} not {entity.colour}")
+    extra = Counter(t.noun for t in finding.things) - Counter(e.noun for e in case.entities)
+    wrong += [f"extra {noun}" if count == 1 else f"{count} extra {noun}" for noun, count in extra.items()]
+    return wrong + ["blend"] * bool(finding.blends)
+
+
 @dataclass(frozen=True)
 class OracleMetric:
     """The shipped oracle, or that of a folder."""

@@ -105,3 +105,15 @@ def _plain(value: Any) -> Any:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """Result of a job: the picture as PNG with its recipe, or the error."""
+
+    job: Job
+    png: bytes | None
+    seconds: float | None = 0.0  # of its batch, divided by the batch's pictures; None if unknown
+    together: int = 1  # pictures in its batch
+    dtype: str | None = None
+    error: str | None = None  # what went wrong, and the traceback below

@@ -13,7 +13,7 @@ from ...errors import BenchError
 from ...schema import SchemaError, check, shown
 from .cases import Case, Suite
 from .jobs import Batch, Job, Setup, in_batches
-from .variants import MAX_DRAWS, Contender
+from .variants import MAX_DRAWS, Variant
 
 MOST = 2**62  # of any count
 MAX_SEEDS = 1000
@@ -39,7 +39,7 @@ class Plan:
 
     suite: Suite
     seeds: int  # per prompt
-    contenders: tuple[Contender, ...]
+    contenders: tuple[Variant, ...]
     model: str
     model_fingerprint: str
     steps: int
@@ -78,7 +78,7 @@ class Plan:
         """Return the seeds of a prompt: of every first draw, then of every second."""
         return [self.suite.first_seed + MAX_SEEDS * draw + seed for draw in range(draws) for seed in range(self.seeds)]
 
-    def jobs_of(self, case: Case, contender: Contender) -> list[list[Job]]:
+    def jobs_of(self, case: Case, contender: Variant) -> list[list[Job]]:
         """Return the jobs of a prompt and a contender: for each seed, one for each draw."""
         setup, first = self.setups[contender.label], self.suite.first_seed
         if self.imported:

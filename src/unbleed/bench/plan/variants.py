@@ -21,7 +21,7 @@ MAX_DRAWS = 99
 
 
 @dataclass(frozen=True)
-class Contender:
+class Variant:
     """A method with all of its settings; `draws` pictures are drawn for each seed, and the best is kept."""
 
     label: str
@@ -30,7 +30,7 @@ class Contender:
     draws: int = 1
 
 
-def contenders_from(labels: Sequence[str], model: str) -> tuple[Contender, ...]:
+def variants_from(labels: Sequence[str], model: str) -> tuple[Variant, ...]:
     """Return what `labels` (a method's, best-of-N, or "all" for every method) mean for a model.
 
     Raises `MethodError` for a method or setting that does not exist, `BenchError` for a label that stands twice.
@@ -44,12 +44,12 @@ def contenders_from(labels: Sequence[str], model: str) -> tuple[Contender, ...]:
     return tuple(_contender(label, model) for label in labels)
 
 
-def _contender(label: str, model: str) -> Contender:
+def _contender(label: str, model: str) -> Variant:
     best = re.fullmatch(r"best-of-(\d+)", label)
     if not best:
         method = method_of(label, model)
-        return Contender(label, method.name, method.settings())
+        return Variant(label, method.name, method.settings())
     draws = int(best[1])
     if not 2 <= draws <= MAX_DRAWS:
         raise BenchError(f"{label} keeps the best of {draws}; expected 2 to {MAX_DRAWS}")
-    return Contender(label, "none", method_of("none", model).settings(), draws)
+    return Variant(label, "none", method_of("none", model).settings(), draws)

@@ -20,8 +20,9 @@ from ...files import atomic_write, writing
 from ..metrics.base import Score
 from ..scoring.results import PictureRow
 from ..scoring.run_folder import Folder
+from ..scoring.verdicts import is_verdict
 from ..storage.owned_files import OwnFiles
-from .captions import caption, is_verdict
+from .captions import caption
 from .html import template, thumbnail
 from .number_format import words_for
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..analysis.bootstrap import FEW_PROMPTS, MIN_PROMPTS
+from ..analysis.bootstrap import FEW_PROMPTS, MIN_PROMPTS, few_prompts
 from ..analysis.summary import SIGNIFICANT, Report, Row
 from ..metrics.base import Score
-from .captions import is_right
+from ..scoring.verdicts import is_right
 from .number_format import counted, number, p_value, percent, said, span, unit, words_for, words_for_differences
 
 MARKED = f"✱ where p < {SIGNIFICANT} after Holm"
@@ -165,14 +165,6 @@ def cautions(report: Report) -> list[str]:
     if failed:
         texts.append(f"{failed} {'picture' if failed == 1 else 'pictures'} could not be drawn.")
     return texts + run["cautions"] + (few_prompts(count) if report.scores else [])
-
-
-def few_prompts(count: int) -> list[str]:
-    """Return the caution that a report of so few prompts needs, if it needs one."""
-    if count < MIN_PROMPTS:
-        return [f"Below {MIN_PROMPTS} prompts no interval, p-value or mark of significance is given; this report has {count}."]
-    few = f"Intervals from fewer than {FEW_PROMPTS} prompts may be too narrow; this report has {count}."
-    return [few] * (count < FEW_PROMPTS)
 
 
 def notes(report: Report) -> list[str]:

@@ -14,19 +14,19 @@ from typing import Any
 from ...errors import BenchError, UnbleedError
 from ..plan.jobs import Batch
 from .ray_cluster import connected, workers_that_fit
-from .workers import Painted, Painter
+from .workers import JobResult, Worker
 
 SECONDS_BETWEEN_CHECKS = 5.0  # of the cluster, while no batch comes back
 MAX_DEATHS = 8  # workers that a batch may cost before it counts as failed: more than chance kills, from outside
 
-Executor = Callable[[Callable[[], Painter], Iterable[Batch]], Iterator[list[Painted]]]
+Executor = Callable[[Callable[[], Worker], Iterable[Batch]], Iterator[list[JobResult]]]
 """Gives what comes of each batch as it comes, in any order."""
 
 
-def serial(make: Callable[[], Painter], batches: Iterable[Batch]) -> Iterator[list[Painted]]:
-    painter = make()
+def serial(make: Callable[[], Worker], batches: Iterable[Batch]) -> Iterator[list[JobResult]]:
+    worker = make()
     for batch in batches:
-        yield painter.paint(batch)
+        yield worker.paint(batch)
 
 
 def ray(*, workers: int, cpus: int, gpus: int = 0, address: str | None = None) -> Executor:
@@ -39,7 +39,7 @@ def ray(*, workers: int, cpus: int, gpus: int = 0, address: str | None = None) -
     if workers < 1:
         raise BenchError(f"{workers} workers; expected at least 1")
 
-    def execute(make: Callable[[], Painter], batches: Iterable[Batch]) -> Iterator[list[Painted]]:
+    def execute(make: Callable[[], Worker], batches: Iterable[Batch]) -> Iterator[list[JobResult]]:
         with connected(address, cpus=workers * cpus) as module:
             _check_room(module, workers, {"CPU": cpus, "GPU": gpus})
             yield from _with_actors(module, make, batches, workers, {"CPU": cpus, "GPU": gpus})
@@ -56,21 +56,21 @@ def _check_room(module: Any, workers: int, each: dict[str, int]) -> None:
 
 
 class _Worker:
-    """What runs in an actor: a painter that is made when the actor is."""
+    """What runs in an actor: a worker that is made when the actor is."""
 
-    def __init__(self, make: Callable[[], Painter]) -> None:
-        self.painter = make()
+    def __init__(self, make: Callable[[], Worker]) -> None:
+        self.worker = make()
 
     def begun(self) -> None:
-        """Answer, once the painter is made."""
+        """Answer, once the worker is made."""
 
-    def paint(self, batch: Batch) -> list[Painted]:
-        return self.painter.paint(batch)
+    def paint(self, batch: Batch) -> list[JobResult]:
+        return self.worker.paint(batch)
 
 
 def _with_actors(
-    module: Any, make: Callable[[], Painter], batches: Iterable[Batch], workers: int, each: dict[str, int]
-) -> Iterator[list[Painted]]:
+    module: Any, make: Callable[[], Worker], batches: Iterable[Batch], workers: int, each: dict[str, int]
+) -> Iterator[list[JobResult]]:
     actor = module.remote(_Worker).options(num_cpus=each["CPU"], num_gpus=each["GPU"])
     idle, waiting, again = deque[Any](), iter(batches), deque[Batch]()
     deaths, deaths_at_birth = Counter[str](), 0
@@ -119,7 +119,7 @@ def _with_actors(
                 again.append(batch)
             else:
                 reason = f"{MAX_DEATHS} workers died over it, {cause}"
-                yield [Painted(job, None, dtype=job.setup.dtype, error=reason) for job in batch]
+                yield [JobResult(job, None, dtype=job.setup.dtype, error=reason) for job in batch]
             continue
         idle.append(worker)
         if batch is None:

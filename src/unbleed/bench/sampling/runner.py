@@ -19,10 +19,10 @@ from ..plan.cases import Suite
 from ..plan.environment import NULL_MODEL, machine, model_fingerprint, versions
 from ..plan.jobs import Batch
 from ..plan.plan import Plan, check_counts
-from ..plan.variants import Contender
+from ..plan.variants import Variant
 from ..storage.store import Store
 from .executors import Executor, serial
-from .workers import Painter, painter
+from .workers import Worker, worker_for
 
 BATCH_SIZE = 8
 TOLD = 10  # prompts that an error names
@@ -57,7 +57,7 @@ def run(
     plan: Plan,
     *,
     executor: Executor = serial,
-    make: Callable[[], Painter] | None = None,
+    make: Callable[[], Worker] | None = None,
     retry_failed: bool = False,
     report: Report = lambda progress: None,
 ) -> Outcome:
@@ -70,7 +70,7 @@ def run(
     check_writable(out)
     store = Store(out)
     make = make or functools.partial(
-        painter, plan.model, plan.dtype, plan.machine["device"], plan.batch_size, plan.machine.get("threads")
+        worker_for, plan.model, plan.dtype, plan.machine["device"], plan.batch_size, plan.machine.get("threads")
     )
     labels = {setup.digest: label for label, setup in reversed(plan.setups.items())}  # the first of those that share it
     with store.writing():
@@ -137,7 +137,7 @@ def _short(prompt: str, length: int = 80) -> str:
 def plan_for(
     store: Store,
     suite: Suite,
-    contenders: Sequence[Contender],
+    contenders: Sequence[Variant],
     *,
     model: str,
     seeds: int,

@@ -21,33 +21,21 @@ from ...generation import Picture, draw
 from ...loading import load
 from ...recipes import as_png
 from ..plan.environment import NULL_MODEL
-from ..plan.jobs import Job
+from ..plan.jobs import Job, JobResult
 
 OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Painted:
-    """What came of a job: a picture as PNG with its recipe, or the reason why there is none."""
-
-    job: Job
-    png: bytes | None
-    seconds: float | None = 0.0  # of its batch, divided by the batch's pictures; None where that is not known
-    together: int = 1  # pictures in its batch
-    dtype: str | None = None
-    error: str | None = None  # what went wrong, and the traceback below
-
-
-class Painter(Protocol):
-    def paint(self, jobs: Sequence[Job]) -> list[Painted]:
+class Worker(Protocol):
+    def paint(self, jobs: Sequence[Job]) -> list[JobResult]:
         """Return what came of jobs of one setup, in their order; whatever goes wrong is told and not raised."""
         ...
 
 
 @dataclass
-class PipelinePainter:
+class PipelineWorker:
     """Draws with a pipeline, which is loaded when the first picture is asked for. `threads`: of torch, None as they are."""
 
     model: str
@@ -57,7 +45,7 @@ class PipelinePainter:
     threads: int | None = None
     pipe: Any = None
 
-    def paint(self, jobs: Sequence[Job]) -> list[Painted]:
+    def paint(self, jobs: Sequence[Job]) -> list[JobResult]:
         if self.pipe is None:
             self.pipe = self._load()
         parts = [jobs[first : first + self.batch_size] for first in range(0, len(jobs), self.batch_size)]
@@ -75,7 +63,7 @@ class PipelinePainter:
                     return pipe  # every picture will say so for itself
             self._halve(self.batch_size)
 
-    def _paint(self, jobs: Sequence[Job]) -> list[Painted]:
+    def _paint(self, jobs: Sequence[Job]) -> list[JobResult]:
         try:
             return self._draw(jobs)
         except Exception as error:  # whatever one prompt meets, hours of others must not be lost to it
@@ -90,7 +78,7 @@ class PipelinePainter:
             self._halve(len(jobs))
         return [*self._paint(jobs[:half]), *self._paint(jobs[half:])]
 
-    def _draw(self, jobs: Sequence[Job]) -> list[Painted]:
+    def _draw(self, jobs: Sequence[Job]) -> list[JobResult]:
         return [painted(job, one, len(jobs)) for job, one in zip(jobs, draw(self.pipe, [j.recipe for j in jobs]), strict=True)]
 
     def _halve(self, pictures: int) -> None:
@@ -98,7 +86,7 @@ class PipelinePainter:
         if self.device == "cuda":
             torch.cuda.empty_cache()
 
-    def _in_float32(self, job: Job) -> list[Painted]:
+    def _in_float32(self, job: Job) -> list[JobResult]:
         try:
             self.pipe.to(torch.float32)
             return self._draw([job])
@@ -109,30 +97,30 @@ class PipelinePainter:
             self.pipe = self._load()
 
 
-class NullPainter:
+class NullWorker:
     """Grey pictures: what a run costs without a model."""
 
-    def paint(self, jobs: Sequence[Job]) -> list[Painted]:
+    def paint(self, jobs: Sequence[Job]) -> list[JobResult]:
         begun = time.perf_counter()
         grey = Image.new("RGB", (64, 64), (128, 128, 128))
         pngs = [as_png(grey, job.recipe) for job in jobs]
         seconds = (time.perf_counter() - begun) / len(jobs)
-        return [Painted(job, png, seconds, len(jobs), job.setup.dtype) for job, png in zip(jobs, pngs, strict=True)]
+        return [JobResult(job, png, seconds, len(jobs), job.setup.dtype) for job, png in zip(jobs, pngs, strict=True)]
 
 
-def painter(model: str, dtype: str, device: str, batch_size: int, threads: int | None = None) -> Painter:
+def worker_for(model: str, dtype: str, device: str, batch_size: int, threads: int | None = None) -> Worker:
     """Return who draws the pictures of `model`."""
-    return NullPainter() if model == NULL_MODEL else PipelinePainter(model, dtype, device, batch_size, threads)
+    return NullWorker() if model == NULL_MODEL else PipelineWorker(model, dtype, device, batch_size, threads)
 
 
-def painted(job: Job, picture: Picture, together: int) -> Painted:
-    return Painted(job, as_png(picture.image, picture.recipe), picture.seconds, together, picture.recipe.dtype)
+def painted(job: Job, picture: Picture, together: int) -> JobResult:
+    return JobResult(job, as_png(picture.image, picture.recipe), picture.seconds, together, picture.recipe.dtype)
 
 
-def failed(job: Job, error: BaseException) -> Painted:
+def failed(job: Job, error: BaseException) -> JobResult:
     """Return a job that failed: the error in a line, and the traceback beneath."""
     line = str(error).strip() or type(error).__name__
-    return Painted(job, None, dtype=job.setup.dtype, error="\n".join([line, "", *traceback.format_exception(error)]))
+    return JobResult(job, None, dtype=job.setup.dtype, error="\n".join([line, "", *traceback.format_exception(error)]))
 
 
 def loaded(model: str, dtype: str, device: str) -> Any:

@@ -14,7 +14,7 @@ from ..metrics.base import Metric, Score, sees
 from ..plan.cases import Case
 from ..plan.jobs import Job
 from ..plan.plan import Plan
-from ..plan.variants import Contender
+from ..plan.variants import Variant
 from ..storage.store import Store, case_digest, row_key
 from ..storage.table import Table
 
@@ -84,7 +84,7 @@ def _of(
     plan: Plan,
     index: int,
     case: Case,
-    contender: Contender,
+    contender: Variant,
     metrics: Sequence[Metric],
     scores: Sequence[Score],
     facts: Mapping[str, tuple[float | None, str | None]],

@@ -30,9 +30,8 @@ from ...errors import BenchError
 from ...files import atomic_write, clear_unfinished, open_image, read_bytes, read_json, understanding, writing
 from ..extras import extra
 from ..plan.cases import Case
-from ..plan.jobs import Job, Setup, canonical_json
+from ..plan.jobs import Job, JobResult, Setup, canonical_json
 from ..plan.plan import Plan
-from ..sampling.workers import Painted
 from .table import MAKE_ROOM, Table
 
 PICTURES = {
@@ -114,7 +113,7 @@ class Store:
     def image(self, key: str) -> Path:
         return self.folder / "images" / key[:2] / f"{key}.png"
 
-    def keep(self, setup: Setup, painted: Sequence[Painted]) -> None:
+    def keep(self, setup: Setup, painted: Sequence[JobResult]) -> None:
         """Write pictures, then their rows."""
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         for one in painted:

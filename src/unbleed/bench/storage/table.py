@@ -1,4 +1,4 @@
-"""Rows on disk that survive the death of their process: a journal of JSON lines, compacted into Parquet shards.
+"""BatchRows on disk that survive the death of their process: a journal of JSON lines, compacted into Parquet shards.
 
     000001.parquet, 000002.parquet ...    rows, sorted into files
     journal.jsonl                         the rows since then, a line each
@@ -34,9 +34,9 @@ Row = Mapping[str, Any]
 
 
 class Table:
-    """Rows of the `columns` {name: type}, types as Arrow calls them (string, int64, double); the first column is the key.
+    """BatchRows of the `columns` {name: type}, types as Arrow calls them (string, int64, double); the first column is the key.
 
-    Any other value may be null. Rows written before a column was `added` lack it, and are read as if it were null there.
+    Any other value may be null. BatchRows written before a column was `added` lack it, and are read as if it were null there.
     Reading asks for nothing. Writing is for the process that holds the folder's lock.
     """
 

@@ -7,10 +7,10 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from ..analysis.bootstrap import MIN_PROMPTS
+from ..analysis.bootstrap import MIN_PROMPTS, few_prompts
 from ..reporting.number_format import percent, span, with_span
 from ..reporting.plots import INK, PENS, svg_on_paper
-from ..reporting.text import few_prompts, run_facts
+from ..reporting.text import run_facts
 from ..reporting.writer import csv_text, write_texts
 from .missing_entities import QUANTITIES, Causes, Difference, Row, windows
 

@@ -18,7 +18,7 @@ from ...schema import SchemaError, check, parse
 from ..plan.cases import Suite
 from ..plan.jobs import Job
 from ..plan.plan import Plan
-from ..plan.variants import contenders_from
+from ..plan.variants import variants_from
 from ..sampling.runner import plan_for
 from ..sampling.workers import loaded, warm
 from ..storage.store import Store
@@ -83,7 +83,7 @@ def draw(
             "in emoji-pairs"
         )
     store, rows = store_of(out), rows_of(out)
-    (unguided,) = contenders_from(["none" if resolution is None else f"none:resolution={resolution}"], model)
+    (unguided,) = variants_from(["none" if resolution is None else f"none:resolution={resolution}"], model)
     plan = plan_for(store, suite, [unguided], model=model, seeds=seeds, steps=steps, guidance_scale=guidance_scale)
     if plan.steps < 3:
         raise BenchError(f"a run of {plan.steps} steps has no thirds to compare; take 3 or more")
