@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -186,16 +187,16 @@ def _readable(name: str) -> str:
 def add_loras(pipe: Any, loras: Sequence[str]) -> None:
     """Load LoRAs, each "PATH" or "HUB-ID", with ":WEIGHT" where that is not 1, and let all of them act.
 
-    Raises `ModelError` for one that cannot be loaded, or that fits none of the pipeline's parts.
+    Their adapters have the names of `adapter_names`. Raises `ModelError` for one that cannot be loaded, or that fits none of
+    the pipeline's parts.
     """
     if not loras:
         return
     if not hasattr(pipe, "load_lora_weights"):
         raise ModelError(f"{type(pipe).__name__} takes no LoRA")
     weights: dict[str, float] = {}
-    for number, lora in enumerate(loras):
+    for name, lora in zip(adapter_names(loras), loras, strict=True):
         place, weight = lora_of(lora)
-        name = f"lora{number}"
         with _loading(place, "give a .safetensors file, a folder or a hub id of a LoRA for this model"):
             path = Path(place)
             if is_on_disk(path) and path.is_file():
@@ -206,6 +207,20 @@ def add_loras(pipe: Any, loras: Sequence[str]) -> None:
                 raise ValueError("none of its weights is for a part of this pipeline")
         weights[name] = weight
     pipe.set_adapters(list(weights), list(weights.values()))
+
+
+def adapter_names(loras: Sequence[str]) -> list[str]:
+    """Return the names of the adapters that LoRAs are loaded as: their files', without the ending; of two alike, with a number.
+
+    >>> adapter_names(["loras/knight.v2.safetensors:0.8", "someone/wizard", "other/wizard"])
+    ['knight_v2', 'wizard', 'wizard-2']
+    """
+    names: list[str] = []
+    for lora in loras:
+        stem = Path(lora_of(lora)[0]).name.removesuffix(".safetensors").replace(".", "_")  # torch takes no dots
+        same = (stem if number == 1 else f"{stem}-{number}" for number in itertools.count(1))
+        names.append(next(name for name in same if name not in names))
+    return names
 
 
 def lora_of(text: str) -> tuple[str, float]:

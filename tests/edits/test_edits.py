@@ -220,7 +220,7 @@ class Bench:
         return query, key, torch.eye(self.length).expand(rows, 2, -1, -1).contiguous()
 
     def __call__(self, inputs: tuple[Tensor, ...], first: int, images: Sequence[int], share: float) -> tuple[Tensor, Tensor]:
-        with self.opened.around(BatchRows(first, tuple(images), share, self.grid)):
+        with self.opened.around(BatchRows(first, tuple(images), share, self.grid, self.grid)):
             return self.layers(*inputs)
 
     def targets(self, image: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from itertools import permutations
 from typing import Any
@@ -115,9 +116,18 @@ def test_no_center_is_put_into_a_region_that_the_user_gave() -> None:
     assert not (regions & taken).any()
 
 
-def test_a_grid_of_other_pixels_keeps_the_aspect_ratio() -> None:
-    assert grid_of(15, (12, 20)) == (3, 5)
-    assert grid_of(64 * 64, (16, 16)) == (64, 64)
+def test_a_level_has_the_grid_that_halving_gives() -> None:
+    for height, width in itertools.product(range(8, 129, 3), repeat=2):
+        grid = height, width
+        for _ in range(4):
+            assert grid_of(grid[0] * grid[1], (height, width)) == grid
+            grid = -(-grid[0] // 2), -(-grid[1] // 2)
+    assert grid_of(9 * 50, (9, 50)) == (9, 50)  # nearer to the aspect ratio of its half, 5x25, is 10x45
+    with pytest.raises(unbleed.ModelError, match="has 63 pixels, which no level of latents of 64x64 has"):
+        grid_of(63, (64, 64))
+
+
+def test_regions_on_another_grid_cover_what_they_covered() -> None:
     assert resize(torch.ones(2, 4, 4, dtype=torch.bool), (8, 2)).tolist() == torch.ones(2, 8, 2).tolist()
 
 

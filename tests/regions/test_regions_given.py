@@ -120,6 +120,24 @@ def test_texts_of_regions(tmp_path: Path) -> None:
     assert regions["cow"].is_found
 
 
+def test_texts_that_name_an_adapter(tmp_path: Path) -> None:
+    path = png(tmp_path, half())
+    texts = read_regions(
+        ["cat: Top  Left, Adapter = My_LoRA", "car: 0, 0,1,1 ,adapter=b", f"dog: {path}, adapter=c", "cow: adapter=d"]
+    )
+    assert [texts[name] for name in ("cat", "car", "cow")] == [
+        "top left,adapter=My_LoRA",
+        "0,0,1,1,adapter=b",
+        "found,adapter=d",
+    ]
+    regions = regions_of(texts)
+    assert [region.adapter for region in regions.values()] == ["My_LoRA", "b", "c", "d"]
+    assert regions["car"].where == (0, 0, 1, 1)
+    assert torch.equal(regions["dog"].where, torch.from_numpy(half()) / 255)
+    assert regions["cow"].is_found
+    assert read_regions([f"{phrase}: {where}" for phrase, where in texts.items()]) == texts
+
+
 def test_phrases_that_no_entity_has_become_one() -> None:
     parsed, found = assign(parse("a red cat in the snow"), {"snow": "bottom", "cat": "top"})
     assert {str(entity): region.where for entity, region in found.items()} == {
@@ -220,6 +238,30 @@ def test_regions_are_in_the_recipe_and_replayed_to_the_bit(run: Any, tmp_path: P
     assert read_recipe(again) == recipe
 
 
+def test_a_lora_of_the_command_line_acts_in_the_region_that_names_it_and_is_replayed(run: Any, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    pipe = unbleed.load("emoji")
+    pipe.unet.add_adapter(peft.LoraConfig(r=2, target_modules=["to_v"], init_lora_weights=False))
+    weights = peft.get_peft_model_state_dict(pipe.unet)
+    pipe.save_lora_weights(tmp_path, unet_lora_layers=weights, weight_name="Style.v1.safetensors")
+    options = ("--lora", tmp_path / "Style.v1.safetensors", "--steps", 2, "--set", "candidates=1", "--set", "step_size=0")
+    pictures = {}
+    for where in ("left", "left, adapter=Style_v1", "everywhere, adapter=Style_v1"):
+        path = tmp_path / f"{len(pictures)}.png"
+        code, _, said = run("generate", PROMPT, "--region", f"cat: {where}", *options, "--out", path)
+        assert code == 0, said
+        pictures[where] = np.asarray(Image.open(path))
+    assert read_recipe(tmp_path / "1.png").regions == {"cat": "left,adapter=Style_v1"}
+    all_, limited, _ = pictures.values()
+    assert not np.array_equal(all_, limited)
+    code, _, said = run("generate", "--replay", tmp_path / "1.png", "--out", tmp_path / "again.png")
+    assert code == 0, said
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "again.png")), limited)
+    code, _, said = run("generate", PROMPT, "--region", "cat: left, adapter=style", *options, "--out", path)
+    assert (code, said.count("\n")) == (2, 1)
+    assert 'the region of "cat" names the adapter "style"; known: "Style_v1"' in said
+
+
 def test_a_comparison_shows_the_regions(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: dict[str, Any] = {}
     grid = figures.grid
@@ -276,6 +318,9 @@ BOMB = base64.b64decode(
         (["cat: {tmp}/large.png"], "large.png has 5000x8 pixels; expected at most 4096x4096"),
         (["cat: {tmp}/bomb.png"], "bomb.png"),
         (["cat: data:image/png;base64,%%%"], "the mask cannot be used: its text is not base64"),
+        (["cat: left, adapter="], '"left, adapter=" names no adapter; expected a LoRA'),
+        (["cat: left, adapter=a, adapter=b"], "names 2 adapters; a region takes one"),
+        (["cat: left, adapter=a"], 'the region of "cat" names the adapter "a"; known: none. A LoRA is named by its file'),
         (["cat: 0,0,1,1", "car: background"], "nothing is left for the background"),
     ],
 )

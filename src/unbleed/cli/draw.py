@@ -164,15 +164,25 @@ def _check_prompt(prompt: str, entities: str | None, model: str) -> None:
 
 
 def _check_regions(recipe: Any) -> None:
-    """Raise now, before a model is loaded, for a region of no entity and for a method that has no use for regions."""
+    """Raise now, before a model is loaded, for a region of no entity, a method without regions, and an unknown adapter."""
     from ..guidance.checks import refuse_regions
+    from ..loading import adapter_names
     from ..methods import method_from
     from ..prompt import parse
     from ..regions.given import assign
     from ..regions.texts import regions_of
 
     refuse_regions(method_from(recipe.method, recipe.settings).parts())
-    assign(parse(recipe.prompt, recipe.entities), regions_of(recipe.regions))
+    regions = regions_of(recipe.regions)
+    assign(parse(recipe.prompt, recipe.entities), regions)
+    known = adapter_names(recipe.loras)
+    for phrase, region in regions.items():
+        if region.adapter not in (None, *known):
+            there = ", ".join(f'"{name}"' for name in known) or "none"
+            raise PromptError(
+                f'the region of "{phrase}" names the adapter "{region.adapter}"; known: {there}. A LoRA is named by its file: '
+                "--lora knight.safetensors is the adapter knight"
+            )
 
 
 def _entities(picture: Any) -> list[dict[str, Any]]:

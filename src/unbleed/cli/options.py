@@ -49,7 +49,8 @@ RegionsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--region",
-        help='Where an entity goes, "red cat: left", "red cat: 0,0.2,0.5,1" or "red cat: mask.png"; may be repeated.',
+        help='Where an entity goes, "red cat: left", "red cat: 0,0.2,0.5,1" or "red cat: mask.png"; may be repeated. '
+        '"knight: left, adapter=knight" keeps the LoRA of knight.safetensors there.',
         metavar="PHRASE: WHERE",
     ),
 ]

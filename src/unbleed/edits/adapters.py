@@ -128,7 +128,7 @@ def _inside(output: Tensor, of_text: bool, masks: Tensor, tokens: Tensor, rows: 
     if of_text:
         return _to_length(tokens, length)[:, :, None]
     if joint is None:
-        return drawn_on(masks, grid_of(length, rows.grid)).flatten(1)[:, :, None]
+        return drawn_on(masks, grid_of(length, rows.latents)).flatten(1)[:, :, None]
     picture = drawn_on(masks, rows.grid).flatten(1)
     if length == pixels:
         return picture[:, :, None]

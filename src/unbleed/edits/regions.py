@@ -306,7 +306,7 @@ class _Regions(ActiveEdit):
         if key not in self.biases:
             assert self.masks is not None
             groups = self.groups.only(self.limited).to(device)
-            regions = resize(self.masks[self.limited], rows.grid if rows.joint else grid_of(queries, rows.grid)).to(device)
+            regions = resize(self.masks[self.limited], rows.grid if rows.joint else grid_of(queries, rows.latents)).to(device)
             visible = visibility(regions, groups, background=self.edit.background and not self.settled)
             added = self.edit.emphasis * emphasis(regions, groups) if self.edit.emphasis else 0.0
             bias = joint_bias(visible, groups, rows.joint, queries, added) if rows.joint else text_bias(visible, added)

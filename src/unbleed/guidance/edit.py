@@ -47,6 +47,7 @@ class BatchRows:
     images: tuple[int, ...]
     progress: float  # fraction of the run that is done, from 0 to 1
     grid: tuple[int, int]  # height and width, of the layers that the method reads
+    latents: tuple[int, int]  # height and width; of a packed sequence the grid
     step: int = 0  # index of the denoising step
     steps: int = 1  # of the run
     evaluating: bool = False  # the denoiser runs for the guidance, not for the picture

@@ -148,13 +148,17 @@ class Session:
 
     def rows(self, call: DenoiserCall) -> BatchRows:
         images = tuple(range(call.conditional.stop - call.conditional.start))
-        return BatchRows(
-            call.conditional.start, images, self.progress, self._grid(call), self.step, self.steps, joint=self._joint(call)
-        )
+        return self._rows_from(call.conditional.start, call, images)
 
     def _rows_alone(self, call: DenoiserCall, images: Sequence[int]) -> BatchRows:
-        grid, joint = self._grid(call), self._joint(call)
-        return BatchRows(0, tuple(images), self.progress, grid, self.step, self.steps, evaluating=True, joint=joint)
+        return replace(self._rows_from(0, call, images), evaluating=True)
+
+    def _rows_from(self, first: int, call: DenoiserCall, images: Sequence[int]) -> BatchRows:
+        grid = self._grid(call)
+        height, width = grid if self.family.packed else call.sample.shape[-2:]
+        return BatchRows(
+            first, tuple(images), self.progress, grid, (height, width), self.step, self.steps, joint=self._joint(call)
+        )
 
     def _grid(self, call: DenoiserCall) -> Grid:
         if self.grid is None:  # asked for once: where the call has it in a tensor, the device is waited for

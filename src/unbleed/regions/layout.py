@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import ModelError
 from ..losses.groups import TokenGroups
 from ..losses.maps import blur, entity_maps, min_max
 
@@ -199,13 +200,19 @@ def bounds(region: Tensor) -> tuple[float, float, float, float]:
 
 
 @lru_cache
-def grid_of(pixels: int, like: tuple[int, int]) -> tuple[int, int]:
-    """Return (height, width) of a grid of so many pixels whose aspect ratio is nearest to that of `like`.
+def grid_of(pixels: int, latents: tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width) of the level that has so many pixels, for latents (height, width). Each halving rounds up.
 
-    >>> grid_of(60, (12, 20))
+    >>> grid_of(60, (24, 40))
     (6, 10)
+
+    Raises `ModelError` where no level has as many.
     """
-    wanted = math.log(like[0] / like[1])
-    sides = [side for side in range(1, pixels + 1) if pixels % side == 0]
-    height = min(sides, key=lambda side: abs(math.log(side / (pixels // side)) - wanted))
-    return height, pixels // height
+    for factor in range(1, max(latents) + 1):
+        grid = -(-latents[0] // factor), -(-latents[1] // factor)
+        if grid[0] * grid[1] == pixels:
+            return grid
+    raise ModelError(
+        f"the text attention has {pixels} pixels, which no level of latents of {latents[0]}x{latents[1]} has; "
+        "regions cannot be kept apart in this denoiser"
+    )

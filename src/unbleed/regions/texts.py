@@ -1,15 +1,21 @@
-"""Regions as texts: on the command line, and in a picture's recipe, where a mask is held by the text itself."""
+"""Regions as texts: on the command line, and in a picture's recipe, where a mask is held by the text itself.
+
+A text is `WHERE`, `WHERE, adapter=NAME` or `adapter=NAME` alone, for a LoRA adapter in the region that the model finds.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import PromptError
-from .given import Region
+from .given import FOUND, Region
 from .masks import DATA, as_data, mask_data, mask_file
 
 _EXAMPLE = '"red cat: left", "red cat: 0.0,0.2,0.5,1.0" or "red cat: mask.png"'
+_ADAPTER = re.compile(r"(?:^|,)\s*adapter\s*=", re.IGNORECASE)
 
 
 def read_regions(texts: Sequence[str]) -> dict[str, str]:
@@ -34,12 +40,24 @@ def read_regions(texts: Sequence[str]) -> dict[str, str]:
 
 def _held(where: str, phrase: str) -> str:
     """Return the text of a region with nothing left to look up: names in small letters, a mask's own pixels."""
+    where, adapter = _parts(where)
     if _is_file(where):
-        return as_data(mask_file(Path(where)))
-    if not where.startswith(DATA):
-        where = "".join(where.split()) if "," in where else " ".join(where.split())
-    with_name(phrase, where)
-    return where if where.startswith(DATA) else where.lower()
+        where = as_data(mask_file(Path(where)))
+    elif not where.startswith(DATA):
+        where = ("".join(where.split()) if "," in where else " ".join(where.split())).lower()
+    text = where if adapter is None else f"{where},adapter={adapter}"
+    with_name(phrase, text)
+    return text
+
+
+def _parts(text: str) -> tuple[str, str | None]:
+    """Return where a region is, and the adapter that it names."""
+    where, *adapters = _ADAPTER.split(text)
+    if len(adapters) > 1:
+        raise PromptError(f'"{text}" names {len(adapters)} adapters; a region takes one')
+    if adapters and not adapters[0].strip():
+        raise PromptError(f'"{text}" names no adapter; expected a LoRA\'s name, as in "left, adapter=knight"')
+    return where.strip() or (FOUND if adapters else ""), adapters[0].strip() if adapters else None
 
 
 def regions_of(texts: Mapping[str, str]) -> dict[str, Region]:
@@ -60,7 +78,14 @@ def region_of_text(where: str) -> Region:
 
     >>> region_of_text("0.5,0.2,1,1").where
     (0.5, 0.2, 1.0, 1.0)
+    >>> region_of_text("left, adapter=knight").adapter
+    'knight'
     """
+    where, adapter = _parts(where)
+    return replace(_place(where), adapter=adapter)
+
+
+def _place(where: str) -> Region:
     if where.startswith(DATA):
         return Region(mask_data(where))
     if _is_file(where):
