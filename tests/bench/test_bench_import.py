@@ -244,6 +244,7 @@ def journal_of(out: Path) -> int:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+@pytest.mark.slow
 def test_from_a_table_to_a_report_through_a_kill(
     command: Any, table: Path, out: Path, tmp_path: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,11 +52,12 @@ def pixels_of(out: Path) -> dict[str, bytes]:
     return {path.stem: read_image(path).tobytes() for path in out.glob("images/*/*.png")}
 
 
-def test_workers_draw_what_one_process_draws_and_go_on_where_it_stopped(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("model", "workers"), [("null", 1), pytest.param("emoji", 2, marks=pytest.mark.slow)])
+def test_workers_draw_what_one_process_draws_and_go_on_where_it_stopped(tmp_path: Path, model: str, workers: int) -> None:
     one, two = tmp_path / "serial", tmp_path / "ray"
-    run(one, plan_of(one, 3, "emoji"))
-    run(two, plan_of(two, 1, "emoji"))  # begun here, finished there
-    outcome = run(two, plan_of(two, 3, "emoji"), executor=ray(workers=2, cpus=1))
+    run(one, plan_of(one, 3, model))
+    run(two, plan_of(two, 1, model))  # begun here, finished there
+    outcome = run(two, plan_of(two, 3, model), executor=ray(workers=workers, cpus=1))
     assert outcome.drawn == 8
     assert rows_of(two) == rows_of(one)
     assert pixels_of(two) == pixels_of(one)
@@ -88,6 +89,7 @@ def draw(out: Path, folder: Path, limit: int = 40, **mortal: Any) -> Outcome:
     )
 
 
+@pytest.mark.slow
 def test_killed_workers_lose_and_repeat_nothing(tmp_path: Path) -> None:
     out, folder, moments = tmp_path / "run", tmp_path / "workers", random.Random(0)
     killed: list[int] = []
@@ -110,6 +112,7 @@ def test_killed_workers_lose_and_repeat_nothing(tmp_path: Path) -> None:
     assert len(rows_of(out)) == len(pixels_of(out)) == 400
 
 
+@pytest.mark.slow
 def test_a_batch_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
     out, folder = tmp_path / "run", tmp_path / "workers"
     cases = Suite("own", "", suite("emoji-pairs").cases[:3])
@@ -150,6 +153,7 @@ class Broken:
         (RuntimeError("too old a driver"), True, BenchError("a worker cannot begin: RuntimeError: too old a driver")),
     ],
 )
+@pytest.mark.slow
 def test_what_is_no_jobs_fault_stops_the_run(tmp_path: Path, error: Exception, at_once: bool, seen: Exception) -> None:
     out = tmp_path / "run"
     with pytest.raises(type(seen), match=str(seen)):
@@ -157,6 +161,7 @@ def test_what_is_no_jobs_fault_stops_the_run(tmp_path: Path, error: Exception, a
     assert rows_of(out) == {}
 
 
+@pytest.mark.slow
 def test_a_killed_driver_loses_and_repeats_nothing(tmp_path: Path) -> None:
     out, folder, moments = tmp_path / "run", tmp_path / "workers", random.Random(1)
     processes = multiprocessing.get_context("spawn")

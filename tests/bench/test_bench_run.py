@@ -593,6 +593,7 @@ def count_of(out: Path) -> int:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+@pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_rows(tmp_path: Path) -> None:
     processes = multiprocessing.get_context("forkserver")  # it imports torch once, and every process begins with that
     processes.set_forkserver_preload(

@@ -430,11 +430,11 @@ def test_B7_B4_a_report_follows_no_link_and_appears_whole(
     [
         ("README.md", "export"),
         ("data/train-00000-of-00001.parquet", "export"),
-        ("data/train-00003-of-00007.parquet", "export"),
+        pytest.param("data/train-00003-of-00007.parquet", "export", marks=pytest.mark.slow),
         ("index.html", "gallery"),
         ("pictures.js", "gallery"),
         ("report.md", "compare"),
-        ("rows.csv", "compare"),
+        pytest.param("rows.csv", "compare", marks=pytest.mark.slow),
     ],
 )
 def test_B7_files_of_others_are_not_replaced(

@@ -372,6 +372,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return call
 
 
+@pytest.mark.slow
 def test_a_study_of_the_embedded_model(command: Any, out: Path) -> None:
     arguments = ["--limit", 3, "--seeds", 1, "--steps", 4, "--guidance-scale", 3, "--resolution", 16, "--out", out]
     code, text, err = command(Judge(), *arguments, "--json")

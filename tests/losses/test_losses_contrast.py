@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.loss_cases import LENGTH, SHAPES, Shape, maps_of, tokens_of
+from helpers.loss_cases import LENGTH, SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
 from helpers.loss_properties import (
     Function,
     check_batch,
@@ -28,7 +28,6 @@ from unbleed.losses.contrast import contrast, directions
 from unbleed.losses.groups import group_tokens
 from unbleed.prompt import PromptTokens
 
-GRIDS = [(16, 16), (24, 24), (32, 48)]
 SEVERAL = [name for name, shape in SHAPES.items() if len(shape) > 1]
 
 
@@ -43,8 +42,6 @@ def normalised(maps: Tensor, groups: TokenGroups) -> Tensor:
 
 LOSSES: list[Function] = [contrast, with_before, normalised]
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=["plain", "before", "normalised"])
-every_grid = pytest.mark.parametrize("grid", GRIDS, ids=["16x16", "24x24", "32x48"])
-every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 
 def slow(maps: Tensor, before: Tensor | None, tokens: PromptTokens, *, temperature: float, normalise: bool) -> Tensor:

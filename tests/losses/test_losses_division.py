@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.loss_cases import LENGTH, SHAPES, Shape, maps_of, tokens_of
+from helpers.loss_cases import LENGTH, SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
 from helpers.loss_properties import (
     Function,
     check_batch,
@@ -25,7 +25,6 @@ from unbleed.losses.division import attendance, attribute_binding, divide_and_bi
 from unbleed.losses.groups import group_tokens
 from unbleed.prompt import PromptTokens
 
-GRIDS = [(16, 16), (24, 24), (32, 48)]
 MODIFIED = [name for name, shape in SHAPES.items() if any(modifiers for _, modifiers in shape)]
 
 
@@ -35,8 +34,6 @@ def bound(maps: Tensor, groups: TokenGroups) -> Tensor:
 
 LOSSES: list[Function] = [attendance, attribute_binding, bound]
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=["attendance", "binding", "both"])
-every_grid = pytest.mark.parametrize("grid", GRIDS, ids=["16x16", "24x24", "32x48"])
-every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 
 def slow_variation(x: Tensor, paper: bool) -> Tensor:

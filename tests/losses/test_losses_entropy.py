@@ -11,16 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.loss_cases import SHAPES, Shape, maps_of, tokens_of
+from helpers.loss_cases import SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
 from unbleed.losses.entropy import entropy_terms
 from unbleed.losses.groups import group_tokens
 from unbleed.prompt import PromptTokens
 
-GRIDS = [(16, 16), (24, 24), (32, 48)]
 TERMS = ["pair", "outside"]
 
-every_grid = pytest.mark.parametrize("grid", GRIDS, ids=["16x16", "24x24", "32x48"])
-every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 every_sign = pytest.mark.parametrize("sign", ["intent", "formula"])
 every_term = pytest.mark.parametrize("term", [0, 1], ids=TERMS)
 bound_or_all = pytest.mark.parametrize("include_entities", [False, True], ids=["bound", "all"])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.loss_cases import LENGTH, SHAPES, Shape, maps_of, tokens_of
+from helpers.loss_cases import LENGTH, SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
 from helpers.loss_properties import (
     Function,
     check_batch,
@@ -30,7 +30,6 @@ from unbleed.prompt import PromptTokens
 
 Distance = Literal["cosine", "kl"]
 
-GRIDS = [(16, 16), (24, 24), (32, 48)]
 MODIFIED = [name for name, shape in SHAPES.items() if any(modifiers for _, modifiers in shape)]
 
 
@@ -53,8 +52,6 @@ LOSSES: dict[str, Function] = {
 }
 every_loss = pytest.mark.parametrize("name", LOSSES)
 every_distance = pytest.mark.parametrize("distance", ["cosine", "kl"])
-every_grid = pytest.mark.parametrize("grid", GRIDS, ids=["16x16", "24x24", "32x48"])
-every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 
 def slow_distance(a: Tensor, b: Tensor, distance: Distance) -> Tensor:

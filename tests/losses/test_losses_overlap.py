@@ -11,19 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.loss_cases import SHAPES, Shape, maps_of, tokens_of
+from helpers.loss_cases import SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
 from unbleed.losses.groups import group_tokens
 from unbleed.losses.overlap import centre_distance, compactness, divergence, intensity, iou, overlap_of, spread
 from unbleed.prompt import PromptTokens
 
 Function = Callable[..., Tensor]
 
-GRIDS = [(16, 16), (24, 24), (32, 48)]
 LOSSES: list[Function] = [iou, centre_distance, divergence, compactness]
 MEASURES: list[Function] = [intensity, spread, overlap_of]
 
-every_grid = pytest.mark.parametrize("grid", GRIDS, ids=["16x16", "24x24", "32x48"])
-every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.__name__)
 every_function = pytest.mark.parametrize("loss", [*LOSSES, *MEASURES], ids=lambda loss: loss.__name__)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.loss_cases import LENGTH, SHAPES, Shape, maps_of, tokens_of
+from helpers.loss_cases import LENGTH, SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
 from helpers.loss_properties import (
     Function,
     check_batch,
@@ -29,7 +29,6 @@ from unbleed.losses.groups import group_tokens
 from unbleed.losses.predicates import correspondence, existence, leakage, possession
 from unbleed.prompt import PromptTokens
 
-GRIDS = [(16, 16), (24, 24), (32, 48)]
 MODIFIED = [name for name, shape in SHAPES.items() if any(modifiers for _, modifiers in shape)]
 LEAKING = [name for name in MODIFIED if len(SHAPES[name]) > 1]
 SEVERAL = [name for name, shape in SHAPES.items() if len(shape) > 1]
@@ -65,8 +64,6 @@ CONCERNED = {
     "possession": SEVERAL,
 }
 every_loss = pytest.mark.parametrize("name", LOSSES)
-every_grid = pytest.mark.parametrize("grid", GRIDS, ids=["16x16", "24x24", "32x48"])
-every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 
 def lifted_log(truth: Tensor) -> Tensor:

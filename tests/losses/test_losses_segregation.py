@@ -11,15 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.loss_cases import SHAPES, Shape, maps_of, tokens_of
+from helpers.loss_cases import SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
 from unbleed.losses.groups import TokenGroups, group_tokens
 from unbleed.losses.segregation import retention, segregation
 from unbleed.prompt import PromptTokens
 
-GRIDS = [(16, 16), (24, 24), (32, 48)]
-
-every_grid = pytest.mark.parametrize("grid", GRIDS, ids=["16x16", "24x24", "32x48"])
-every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 every_padding = pytest.mark.parametrize("padded_with_end", [True, False], ids=["sd1", "sd2"])
 every_loss = pytest.mark.parametrize("name", ["segregation", "retention"])
 

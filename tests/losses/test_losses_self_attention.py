@@ -8,17 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.loss_cases import LENGTH, SHAPES, Shape, maps_of, tokens_of
+from helpers.loss_cases import LENGTH, SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
 from helpers.slow_maps import peaked_maps, self_attention, slow_component, slow_peak, slow_response_maps, slow_smooth
 from unbleed.errors import CaptureError
 from unbleed.losses.excite import excite
 from unbleed.losses.groups import TokenGroups, group_tokens
 from unbleed.losses.self_attention import conflict, otsu, self_cross, stray
 from unbleed.prompt import PromptTokens
-
-GRIDS = [(16, 16), (24, 24), (32, 48)]
-every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-every_grid = pytest.mark.parametrize("grid", GRIDS, ids=["16x16", "24x24", "32x48"])
 
 TOGETHER = {
     "conflict": conflict,

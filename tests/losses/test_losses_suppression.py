@@ -8,15 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.loss_cases import LENGTH, SHAPES, Shape, maps_of, tokens_of
+from helpers.loss_cases import LENGTH, SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
 from helpers.slow_maps import peaked_maps, slow_ahead, slow_response_maps
 from unbleed.losses.groups import group_tokens
 from unbleed.losses.suppression import focus, suppression
 from unbleed.prompt import PromptTokens
-
-GRIDS = [(16, 16), (24, 24), (32, 48)]
-every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-every_grid = pytest.mark.parametrize("grid", GRIDS, ids=["16x16", "24x24", "32x48"])
 
 
 def total(maps: Tensor, *tokens: PromptTokens, **settings) -> Tensor:

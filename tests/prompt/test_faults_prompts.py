@@ -435,7 +435,9 @@ def test_B5_a_pipeline_of_the_users_is_left_as_it_is(monkeypatch: pytest.MonkeyP
     assert parser.pipeline is own
 
 
-@pytest.mark.parametrize("prompt", [":" + "1" * 32_000, "the cat of " * 9090, "a-" * 9000])
+@pytest.mark.parametrize(
+    "prompt", [":" + "1" * 32_000, pytest.param("the cat of " * 9090, marks=pytest.mark.slow), "a-" * 9000]
+)
 def test_B10_reading_is_linear(prompt: str, tokenizer: CLIPTokenizer) -> None:
     parse("a cat")
 

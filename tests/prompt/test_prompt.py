@@ -153,6 +153,7 @@ def test_no_prompt_is_refused(prompt: str) -> None:
     check_spans(prompt)
 
 
+@pytest.mark.slow
 def test_no_random_prompt_is_refused(tokenizer: CLIPTokenizer) -> None:
     rng = random.Random(2)
     words = ["a", "and", "of", "photo", "next", "to", ",", "cat", "red", "-", "'", "ing", "running"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -55,7 +55,7 @@ def causes(
             guidance_scale=guidance_scale,
             report=lambda done, total: tell(suite, done, total),
         )
-    begun = datetime.fromtimestamp(store_of(out).plan_file.stat().st_mtime, tz=timezone.utc)
+    begun = datetime.fromtimestamp(store_of(out).plan_file.stat().st_mtime, tz=UTC)
     built = build(plan, rows, date=begun.date().isoformat())
     files = {kind: str(path) for kind, path in write(built, out).items()}
     if json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def open_folder(
     chosen, cautions = [], list[str]()
     for label in _in_order(found) if names is None else names:
         chosen.append(kept_metric(store, label, found, cautions, (fingerprints or {}).get(label)))
-    begun = datetime.fromtimestamp(store.plan_file.stat().st_mtime, tz=timezone.utc)
+    begun = datetime.fromtimestamp(store.plan_file.stat().st_mtime, tz=UTC)
     rows = results(store, plan, chosen, allow_partial=allow_partial)
     return Folder(path, plan, tuple(chosen), rows, begun.date().isoformat(), tuple(cautions))
 

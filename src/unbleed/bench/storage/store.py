@@ -19,7 +19,7 @@ import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ class Store:
 
     def keep(self, setup: Setup, painted: Sequence[JobResult]) -> None:
         """Write pictures, then their rows."""
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
         for one in painted:
             if one.png is not None:
                 atomic_write(self.image(one.job.key), one.png, MAKE_ROOM)
