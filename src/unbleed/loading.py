@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from .emoji import WEIGHTS
+from .emoji import EMBEDDED, folder_named
 from .errors import ModelError
 
 _CANNOT_LOAD = (OSError, ValueError, TypeError, RuntimeError, ImportError, AttributeError, KeyError, SafetensorError)
@@ -29,7 +29,7 @@ def load(
 ) -> Any:
     """Return a diffusers pipeline.
 
-    `model` is "emoji" (the embedded model), a folder that `save_pretrained` wrote, a model of the Hugging Face hub, or a
+    `model` is "emoji" or "emoji-mmdit" (the embedded models), a folder that `save_pretrained` wrote, a model of the Hugging Face hub, or a
     single-file checkpoint (`.safetensors`). Only safetensors are read.
 
     A single file holds weights alone. Sizes, tokenizer and scheduler come from `config`, the folder or hub model of a pipeline
@@ -45,8 +45,13 @@ def load(
     """
     place = usable_device(device)
     dtype = dtype or (torch.float16 if place.type == "cuda" else torch.float32)
-    source = WEIGHTS if model == "emoji" else Path(model)
+    source = folder_named(model)
     here = is_on_disk(source)
+    if model in EMBEDDED and not here:
+        raise ModelError(
+            f'this package holds no weights of "{model}"; train them with '
+            f"`unbleed emoji train --model {str(model).removeprefix('emoji-')} --out FOLDER` and name FOLDER"
+        )
     if config is not None and not (here and source.is_file()):
         raise ModelError(f'config "{config}" was given beside "{model}"; it is for single files (.safetensors) alone')
     if here and source.is_file():
@@ -88,8 +93,8 @@ def is_on_disk(path: Path) -> bool:
 
 def is_here(model: str) -> bool:
     """Return whether a model is embedded, on this machine's disk, or in the hub's cache. Nothing is fetched to find out."""
-    if model == "emoji":
-        return True
+    if model in EMBEDDED:
+        return is_on_disk(EMBEDDED[model])
     if model.startswith(("//", "\\\\")):  # another machine's disk: merely to look there would tell it who asks
         return False
     if is_on_disk(Path(model)):
@@ -121,7 +126,7 @@ def _from_single_file(path: Path, config: str | Path | None, dtype: torch.dtype)
     with _loading(
         path, "expected the checkpoint of a whole pipeline; --config (in Python `config`) names a pipeline of its kind"
     ):
-        kind = _kind_of(path) if config is None else str(WEIGHTS if config == "emoji" else config)
+        kind = _kind_of(path) if config is None else str(folder_named(config) if config in EMBEDDED else config)
         index: Any = diffusers.DiffusionPipeline.load_config(kind)
         pipeline: Any = getattr(diffusers, index["_class_name"], None)
         if not hasattr(pipeline, "from_single_file"):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .attention.families import denoiser_of
-from .emoji import WEIGHTS
+from .emoji import folder_named
 from .errors import MethodError, ModelError
 from .guidance.method import BaseMethod
 from .methods import MethodLike, method_from, names_in
@@ -38,13 +38,13 @@ class ModelSettings:
 
 
 def settings_of(model: str | Path | None) -> ModelSettings:
-    """Return the settings of "emoji", of a pipeline folder that has an `unbleed.json`, or the papers' for any other model.
+    """Return the settings of an embedded model, of a pipeline folder that has an `unbleed.json`, or the papers' for any other model.
 
     Raises `ModelError` when the file is there but cannot be understood.
     """
     if model is None:
         return ModelSettings()
-    path = (WEIGHTS if model == "emoji" else Path(model)) / FILE_NAME
+    path = folder_named(model) / FILE_NAME
     if not os.path.isfile(path):
         return ModelSettings()
     try:

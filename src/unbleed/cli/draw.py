@@ -148,12 +148,13 @@ def _is_given(context: typer.Context, name: str) -> bool:
 
 def _check_prompt(prompt: str, entities: str | None, model: str) -> None:
     """Raise `PromptError` for entities that are not in the prompt; warn of words that the embedded model does not know."""
+    from ..emoji import EMBEDDED
     from ..emoji.scenes import unknown_words
     from ..emoji.sprites import COLOURS, NOUNS
     from ..prompt import parse
 
     parse(prompt, entities)
-    if model == "emoji" and (unknown := unknown_words(prompt)):
+    if model in EMBEDDED and (unknown := unknown_words(prompt)):
         listed = ", ".join(f'"{word}"' for word in unknown[:6]) + (f" and {len(unknown) - 6} more" if len(unknown) > 6 else "")
         warnings.warn(
             f"the embedded model does not know {listed} and draws something else there: it was trained on {len(NOUNS)} nouns "

@@ -25,6 +25,7 @@ app.add_typer(emoji, name="emoji")
 @emoji.command()
 def train(
     out: Annotated[Path, typer.Option(parser=named, help="Folder of the pipeline; OUT/work keeps the state of the run.")],
+    model: Annotated[str, typer.Option(help="unet (emoji) or mmdit (emoji-mmdit).")] = "unet",
     preset: Annotated[str, typer.Option(help="release (the shipped model), quick, or smoke (a test).")] = "quick",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     font: Annotated[
@@ -32,22 +33,27 @@ def train(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Train the emoji model from nothing. A run that was stopped goes on where it was."""
+    """Train an embedded model from nothing. A run that was stopped goes on where it was."""
     quiet_libraries()
+    from ..emoji.training.mmdit import JOINT_PRESETS, train_joint
     from ..emoji.training.model import PRESETS
-    from ..emoji.training.model import train as run
+    from ..emoji.training.model import train as train_unet
     from ..errors import OutputError, TrainingError
     from ..files import check_writable
     from ..loading import usable_device
 
-    if preset not in PRESETS:
-        raise TrainingError(f'there is no preset "{preset}"; known: {", ".join(PRESETS)}')
+    kinds: dict[str, Any] = {"unet": (train_unet, PRESETS), "mmdit": (train_joint, JOINT_PRESETS)}
+    if model not in kinds:
+        raise TrainingError(f'there is no model "{model}" to train; known: {", ".join(kinds)}')
+    run, presets = kinds[model]
+    if preset not in presets:
+        raise TrainingError(f'there is no preset "{preset}" of {model}; known: {", ".join(presets)}')
     if is_file_name(out):
         raise OutputError(f"{out} names a picture; expected a folder for the model")
     check_writable(out)
     usable_device(device)
     with telling("steps") as tell:
-        run(out, PRESETS[preset], device=device, font=font, report=tell)
+        run(out, presets[preset], device=device, font=font, report=tell)
     if json:
         print_json({"path": str(out)})
     else:

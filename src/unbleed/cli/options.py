@@ -17,7 +17,10 @@ def named(text: str) -> Path:
 
 Model = Annotated[
     str,
-    typer.Option(help="emoji (embedded), a pipeline folder, a .safetensors file, or a hub id.", metavar="emoji|PATH|HUB-ID"),
+    typer.Option(
+        help="emoji or emoji-mmdit (embedded), a pipeline folder, a .safetensors file, or a hub id.",
+        metavar="emoji|emoji-mmdit|PATH|HUB-ID",
+    ),
 ]
 Config = Annotated[
     str | None,

@@ -185,10 +185,10 @@ def tokenizers_of(model: str) -> dict[str, Any]:
     from diffusers import DiffusionPipeline
     from transformers import AutoTokenizer
 
-    from ..emoji import WEIGHTS
+    from ..emoji import folder_named
     from ..errors import ModelError
 
-    source = WEIGHTS if model == "emoji" else Path(model)
+    source = folder_named(model)
     place = str(source) if os.path.exists(source) else model
     try:
         index = DiffusionPipeline.load_config(place)

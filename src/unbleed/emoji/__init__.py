@@ -1,6 +1,21 @@
-"""The embedded model: a complete latent diffusion model of scenes made of emoji, small enough for a laptop's CPU."""
+"""The embedded models: complete latent diffusion models of scenes made of emoji, small enough for a laptop's CPU."""
 
 from pathlib import Path
 
 WEIGHTS = Path(__file__).parent / "weights"
-"""The folder of the shipped pipeline; any program that knows diffusers loads it."""
+"""The folder of the shipped UNet pipeline; any program that knows diffusers loads it."""
+MMDIT_WEIGHTS = Path(__file__).parent / "mmdit_weights"
+"""The folder of the joint-attention pipeline."""
+EMBEDDED = {"emoji": WEIGHTS, "emoji-mmdit": MMDIT_WEIGHTS}
+"""The embedded models by name."""
+
+
+def folder_named(model: str | Path) -> Path:
+    """Return the folder of an embedded model, else `model` itself as a path.
+
+    >>> folder_named("emoji").name
+    'weights'
+    >>> folder_named("my/model")
+    PosixPath('my/model')
+    """
+    return EMBEDDED.get(str(model), Path(model))

@@ -37,8 +37,7 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
     numbers of the tokens, so a vocabulary that is there is never made anew.
     """
     if not (folder / "tokenizer.json").exists():
-        words = [*NOUNS, *COLOURS, *_MORE_WORDS, *" ".join(t for group in TEMPLATES.values() for t in group).split()]
-        merges = _merges({w.strip("{}0123, ") for w in words} - {""})
+        merges = _merges(known_words())
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
         # CLIP's order: bytes, bytes that end a word, merges, the two marks
         pieces = [*alphabet, *(f"{byte}</w>" for byte in alphabet), *("".join(pair) for pair in merges)]
@@ -48,6 +47,12 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
         (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(pair) for pair in merges) + "\n")
         CLIPTokenizer.from_pretrained(folder, model_max_length=TOKENS).save_pretrained(folder)
     return CLIPTokenizer.from_pretrained(folder)
+
+
+def known_words() -> set[str]:
+    """Return the words and signs that get a token of their own."""
+    words = [*NOUNS, *COLOURS, *_MORE_WORDS, *" ".join(t for group in TEMPLATES.values() for t in group).split()]
+    return {w.strip("{}0123, ") for w in words} - {""}
 
 
 def _merges(words: set[str]) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from ...emoji import WEIGHTS
+from ...emoji import folder_named
 from ...errors import ModelError
 from . import fingerprints
 from .plan import Machine
@@ -55,7 +55,7 @@ def model_fingerprint(model: str) -> str:
     """
     if model == NULL_MODEL:
         return NULL_MODEL
-    folder = WEIGHTS if model == "emoji" else Path(model)
+    folder = folder_named(model)
     if not os.path.exists(folder):
         return _hub_commit(model)
     try:

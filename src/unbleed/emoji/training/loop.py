@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,12 @@ class State:
     def follow(self) -> None:
         # a short memory at first, so that the average does not carry the random start
         decay = min(self.averaging, (1 + self.step) / (10 + self.step))
-        for key, value in self.module.state_dict().items():
-            if value.is_floating_point():
-                self.average[key].lerp_(value, 1 - decay)
+        moving = {key: value for key, value in self.module.state_dict().items() if value.is_floating_point()}
+        torch._foreach_lerp_([self.average[key] for key in moving], list(moving.values()), 1 - decay)
+
+
+def adamw(named: Mapping[str, nn.Parameter], rate: float) -> list[torch.optim.Optimizer]:
+    return [torch.optim.AdamW(named.values(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)]
 
 
 def optimise(
@@ -87,27 +91,24 @@ def optimise(
     report: Report,
     save_every: int,
     flat: float = 0.0,
+    optimisers_of: Callable[[Mapping[str, nn.Parameter], float], Sequence[torch.optim.Optimizer]] = adamw,
 ) -> None:
-    """Run AdamW from where `state` stands to `steps`.
+    """Optimise from where `state` stands to `steps`, by AdamW or the optimisers that `optimisers_of` makes.
 
     The rate rises over `warm_up` steps, stays up to the share `flat` of all, and falls by a cosine to zero.
 
     Raises `TrainingError` when the loss is no number any more.
     """
     named = dict(module.named_parameters())
-    optimiser = torch.optim.AdamW(named.values(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    for name, parameter in named.items():
-        if f"{name}:exp_avg" in state.moments:
-            # in the parameter's own memory layout: the fused optimiser walks both as they lie
-            optimiser.state[parameter] = {
-                "step": torch.tensor(float(state.step), device=parameter.device),
-                **{k: torch.empty_like(parameter).copy_(state.moments[f"{name}:{k}"]) for k in ("exp_avg", "exp_avg_sq")},
-            }
+    optimisers = optimisers_of(named, rate)
+    _take_moments(optimisers, named, state)
+    rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in optimisers]
     for step in range(state.step, steps):
         begun = time.perf_counter()
         warm = min(1.0, (step + 1) / warm_up)
-        for group in optimiser.param_groups:
-            group["lr"] = rate * warm * 0.5 * (1 + math.cos(math.pi * max(0.0, step / steps - flat) / (1 - flat)))
+        for optimiser, highest in zip(optimisers, rates, strict=True):
+            for group, top in zip(optimiser.param_groups, highest, strict=True):
+                group["lr"] = top * warm * 0.5 * (1 + math.cos(math.pi * max(0.0, step / steps - flat) / (1 - flat)))
         loss = loss_of(step)
         if not torch.isfinite(loss):
             raise TrainingError(
@@ -115,15 +116,36 @@ def optimise(
             )
         loss.backward()
         nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        for optimiser in optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
         state.step = step + 1
         state.follow()
         state.loss = loss.item() if math.isnan(state.loss) else 0.98 * state.loss + 0.02 * loss.item()
         state.seconds += time.perf_counter() - begun
-        report(stage, state.step, steps, state.loss)
         if state.step % save_every == 0 or state.step == steps:
-            state.save({f"{n}:{k}": optimiser.state[p][k] for n, p in named.items() for k in ("exp_avg", "exp_avg_sq")})
+            state.save(_moments(optimisers, named))
+        report(stage, state.step, steps, state.loss)
+
+
+def _moments(optimisers: Sequence[torch.optim.Optimizer], named: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Return what the optimisers remember of each parameter, by "parameter:moment"."""
+    kept = {parameter: values for optimiser in optimisers for parameter, values in optimiser.state.items()}
+    return {f"{n}:{k}": v for n, p in named.items() for k, v in kept.get(p, {}).items() if k != "step"}
+
+
+def _take_moments(optimisers: Sequence[torch.optim.Optimizer], named: Mapping[str, nn.Parameter], state: State) -> None:
+    """Give the optimisers the moments of `state`, in each parameter's own memory layout: fused ones walk both as they lie."""
+    names = {parameter: name for name, parameter in named.items()}
+    kept: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for key, value in state.moments.items():
+        name, moment = key.rsplit(":", 1)
+        kept[name][moment] = torch.empty_like(named[name]).copy_(value)
+    for optimiser in optimisers:
+        for parameter in (p for group in optimiser.param_groups for p in group["params"]):
+            if moments := kept.get(names[parameter]):
+                step = torch.tensor(float(state.step), device=parameter.device)
+                optimiser.state[parameter] = {"step": step, **moments}
 
 
 def normal_noise(shape: torch.Size, seed: int, step: int, device: torch.device) -> Tensor:

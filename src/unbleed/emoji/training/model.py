@@ -108,7 +108,7 @@ def train(
     work.mkdir(parents=True, exist_ok=True)
     check_recipe(work / "recipe.json", recipe)
     vae = _train_autoencoder(work, recipe, device, font, report, save_every)
-    latents = _encode_scenes(work, recipe, vae, device, font, report)
+    latents = encode_scenes(work, recipe, vae, device, font, report)
     _train_denoiser(work, recipe, latents, device, report, save_every)
     return export(out, recipe)
 
@@ -234,7 +234,7 @@ def _crops(recipe: Recipe, step: int, font: Path) -> Tensor:
 # -------------------------------------------------------------------------------------------------- latents
 
 
-def _encode_scenes(work: Path, recipe: Recipe, vae: Any, device: torch.device, font: Path, report: Report) -> Tensor:
+def encode_scenes(work: Path, recipe: Any, vae: Any, device: torch.device, font: Path, report: Report) -> Tensor:
     """Return the latents of all training scenes, (scene, channel, height, width) in float16, made or read."""
     path = work / "latents.safetensors"
     if not path.exists():
@@ -248,6 +248,28 @@ def _encode_scenes(work: Path, recipe: Recipe, vae: Any, device: torch.device, f
             report("latents", min(first + size, recipe.scenes), recipe.scenes, None)
         save_tensors({"latents": torch.cat(chunks)}, path)
     return load_file(path)["latents"]
+
+
+def indices_by_count(scenes: Sequence[tuple[Thing, ...]], most: int) -> list[list[int]]:
+    """Return the indices of the scenes of one thing, of two, and so on to `most`."""
+    return [[i for i, things in enumerate(scenes) if len(things) == n + 1] for n in range(most)]
+
+
+def told_scenes(
+    rng: np.random.Generator,
+    stage: Stage,
+    scenes: Sequence[tuple[Thing, ...]],
+    by_count: Sequence[Sequence[int]],
+    batch: int,
+    no_caption: float,
+) -> tuple[np.ndarray, list[str]]:
+    """Return the indices (batch,) of scenes in the mixture of `stage`, and a caption of each, "" for a share `no_caption`."""
+    counts = rng.choice(len(by_count), size=batch, p=stage.shares)
+    chosen = np.array([by_count[n][rng.integers(len(by_count[n]))] for n in counts])
+    texts = [
+        "" if rng.random() < no_caption else caption(as_told(scenes[i], rng, stage.swapped, stage.unseen), rng) for i in chosen
+    ]
+    return chosen, texts
 
 
 # ------------------------------------------------------------------------------------------------- denoiser
@@ -276,17 +298,11 @@ def _train_denoiser(work: Path, recipe: Recipe, latents: Tensor, device: torch.d
     scheduler: Any = networks.scheduler()
     times = scheduler.config.num_train_timesteps
     scenes = [sample_scene(recipe.seed, i, recipe.mixture) for i in range(recipe.scenes)]
-    by_count = [[i for i, things in enumerate(scenes) if len(things) == n + 1] for n in range(len(recipe.mixture.shares))]
+    by_count = indices_by_count(scenes, len(recipe.mixture.shares))
 
     def loss_of(step: int) -> Tensor:
         rng = np.random.default_rng([recipe.seed, 3, step])
-        stage = recipe.stage_at(step)
-        counts = rng.choice(len(by_count), size=recipe.batch, p=stage.shares)
-        chosen = np.array([by_count[n][rng.integers(len(by_count[n]))] for n in counts])
-        texts = [
-            "" if rng.random() < recipe.no_caption else caption(as_told(scenes[i], rng, stage.swapped, stage.unseen), rng)
-            for i in chosen
-        ]
+        chosen, texts = told_scenes(rng, recipe.stage_at(step), scenes, by_count, recipe.batch, recipe.no_caption)
         ids = vocabulary(
             texts, padding="max_length", truncation=True, max_length=networks.TOKENS, return_tensors="pt"
         ).input_ids
