@@ -29,8 +29,8 @@ def load(
 ) -> Any:
     """Return a diffusers pipeline.
 
-    `model` is "emoji" or "emoji-mmdit" (the embedded models), a folder that `save_pretrained` wrote, a model of the Hugging Face hub, or a
-    single-file checkpoint (`.safetensors`). Only safetensors are read.
+    `model` is "emoji" or "emoji-mmdit" (the embedded models), a folder that `save_pretrained` wrote, a model of the Hugging
+    Face hub, or a single-file checkpoint (`.safetensors`). Only safetensors are read.
 
     A single file holds weights alone. Sizes, tokenizer and scheduler come from `config`, the folder or hub model of a pipeline
     of the same kind; by default the one that diffusers knows for it, from the hub's cache or the hub.

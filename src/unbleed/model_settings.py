@@ -38,7 +38,7 @@ class ModelSettings:
 
 
 def settings_of(model: str | Path | None) -> ModelSettings:
-    """Return the settings of an embedded model, of a pipeline folder that has an `unbleed.json`, or the papers' for any other model.
+    """Return the settings of an embedded model, of a folder that has an `unbleed.json`, or the papers' for any other model.
 
     Raises `ModelError` when the file is there but cannot be understood.
     """

@@ -161,7 +161,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path: Path, font: 
     train(tmp_path / "straight", recipe, font=font, save_every=1)
     for stage in ("autoencoder", "denoiser"):
         with pytest.raises(KeyboardInterrupt):
-            # the report comes before the state of its step is saved, so that step is done again
+            # the state of a step is saved before it is reported, so the next run begins with the step after it
             train(tmp_path / "stopped", recipe, font=font, save_every=1, report=stop_at(stage, 3))
     train(tmp_path / "stopped", recipe, font=font, save_every=1)
     for state in ("autoencoder-state", "denoiser-state"):  # weights, averages and moments, in float32

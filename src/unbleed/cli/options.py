@@ -19,7 +19,7 @@ Model = Annotated[
     str,
     typer.Option(
         help="emoji or emoji-mmdit (embedded), a pipeline folder, a .safetensors file, or a hub id.",
-        metavar="emoji|emoji-mmdit|PATH|HUB-ID",
+        metavar="emoji|PATH|HUB-ID",
     ),
 ]
 Config = Annotated[

@@ -101,7 +101,7 @@ def denoiser() -> SD3Transformer2DModel:
 @torch.no_grad()
 def _start_as_identity(transformer: Any) -> None:
     for name, module in transformer.named_modules():
-        modulates = ".norm1" in name and name.endswith(".linear") or name == "norm_out.linear"
+        modulates = (".norm1" in name and name.endswith(".linear")) or name == "norm_out.linear"
         adds = name.endswith(("attn.to_out.0", "attn.to_add_out", "ff.net.2", "ff_context.net.2")) or name == "proj_out"
         if isinstance(module, nn.Linear) and (modulates or adds):
             nn.init.zeros_(module.weight)

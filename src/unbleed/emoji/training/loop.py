@@ -63,7 +63,8 @@ class State:
         return True
 
     def save(self, moments: dict[str, Tensor]) -> None:
-        tensors = {f"w:{k}": v for k, v in self.module.state_dict().items()}
+        # copies: T5 has one embedding under two names, and a file of safetensors holds no tensor twice
+        tensors = {f"w:{k}": v.clone() for k, v in self.module.state_dict().items()}
         tensors |= {f"a:{k}": v for k, v in self.average.items()} | {f"m:{k}": v for k, v in moments.items()}
         facts = {"step": str(self.step), "seconds": str(self.seconds), "loss": str(self.loss)}
         save_tensors(tensors, self.path, facts)

@@ -275,7 +275,7 @@ class _Course:
     """What becomes of the model while it is trained, a line of JSON and a sheet of pictures at a time."""
 
     def __init__(self, work: Path, state: State, vae: Any, every: int, seed: int) -> None:
-        self.path, self.state, self.vae, self.every = work / "course.jsonl", state, vae, every
+        self.path, self.state, self.vae, self.every, self.denoising_steps = work / "course.jsonl", state, vae, every, 20
         singles = [((noun, colour),) for i, noun in enumerate(NOUNS) for colour in (None, COLOURS[i % len(COLOURS)])]
         self.asked = [*singles, *_unseen_pairs(len(singles), seed)]
         lines = self.path.read_text().splitlines() if self.path.exists() else []
@@ -304,7 +304,7 @@ class _Course:
 
     @torch.no_grad()
     def _drawn(self) -> list[Image.Image]:
-        """Return pictures by the running average, 20 steps, guidance scale 3, seeds by place; training goes on as before."""
+        """Return pictures by the running average, guidance scale 3, seeds by place; training goes on as before."""
         parts: Any = self.state.module
         trained = {key: value.clone() for key, value in parts.state_dict().items()}
         parts.load_state_dict(self.state.average)
@@ -318,7 +318,7 @@ class _Course:
             with torch.autocast(pipe.device.type, torch.bfloat16):
                 images += pipe(
                     batch,
-                    num_inference_steps=20,
+                    num_inference_steps=self.denoising_steps,
                     guidance_scale=3.0,
                     max_sequence_length=networks.TOKENS,
                     generator=seeds,

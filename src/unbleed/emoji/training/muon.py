@@ -1,4 +1,7 @@
-"""Muon: momentum whose matrices are made orthogonal before each step (Jordan et al. 2024, kellerjordan.github.io/posts/muon)."""
+"""Muon: momentum whose matrices are made orthogonal before each step.
+
+Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/.
+"""
 
 from __future__ import annotations
 
