@@ -5,7 +5,6 @@ An image's noise comes from a CPU generator of its own seed, so it does not depe
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from .methods import method_from
 from .prompt import Entity, PromptTokens
 from .recipes import Recipe, initial_image
 from .regions.texts import regions_of
-from .sizes import check_size
+from .sizes import check_size, text_length
 
 
 @dataclass(frozen=True)
@@ -118,16 +117,6 @@ def draw(pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False) -> 
         )
         for at, (recipe, image) in enumerate(zip(recipes, pipe.image_processor.numpy_to_pil(images), strict=True))
     ]
-
-
-def text_length(pipe: Any) -> dict[str, int]:
-    """Return {"max_sequence_length": tokens} where the pipeline would pad T5's text beyond what its tokenizer says it reads.
-
-    Stable Diffusion 3 is called with 256 tokens by default, whatever the model was trained with.
-    """
-    argument = inspect.signature(type(pipe).__call__).parameters.get("max_sequence_length")
-    reads = getattr(getattr(pipe, "tokenizer_3", None), "model_max_length", None)
-    return {"max_sequence_length": reads} if argument and reads and reads < argument.default else {}
 
 
 def _image_to_image(pipe: Any) -> Any:

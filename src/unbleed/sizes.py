@@ -1,7 +1,8 @@
-"""The picture sizes that a pipeline can draw, the same for pictures and for estimates."""
+"""The sizes of pictures that a pipeline can draw, and the length of its text."""
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from .attention.families import denoiser_of, family_of
@@ -32,3 +33,13 @@ def check_size(pipe: Any, height: int | None, width: int | None) -> None:
         if side is not None and (not isinstance(side, int) or side % multiple or not least <= side <= most):
             four = f", which is four times its own {own}" if own and most == 4 * own else ""
             raise PromptError(f"{name} {side}; this model's pictures have multiples of {multiple} from {least} to {most}{four}")
+
+
+def text_length(pipe: Any) -> dict[str, int]:
+    """Return {"max_sequence_length": tokens} where the pipeline would pad T5's text beyond what its tokenizer says it reads.
+
+    Stable Diffusion 3 is called with 256 tokens by default, whatever the model was trained with.
+    """
+    argument = inspect.signature(type(pipe).__call__).parameters.get("max_sequence_length")
+    reads = getattr(getattr(pipe, "tokenizer_3", None), "model_max_length", None)
+    return {"max_sequence_length": reads} if argument and reads and reads < argument.default else {}

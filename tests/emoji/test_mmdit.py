@@ -21,8 +21,10 @@ from unbleed.emoji.sprites import COLOURS, NOUNS, find_font
 from unbleed.emoji.training import mmdit
 from unbleed.emoji.training.mmdit import JOINT_PRESETS, covering, export_joint, train_joint
 from unbleed.emoji.training.muon import Muon, orthogonal
+from unbleed.emoji.training.oracle_redraw import redraw
 from unbleed.errors import ModelError, TrainingError
 from unbleed.recipes import Recipe
+from unbleed.sizes import text_length
 
 PROMPTS = ["a red apple and a cat", "a frog and a blue bench"]
 
@@ -204,7 +206,7 @@ def noise() -> Tensor:
 
 
 def draw(pipe: Any, prompts: str | list[str], latents: Tensor) -> Tensor:
-    length = generation.text_length(pipe)
+    length = text_length(pipe)
     options: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 3.0, "output_type": "latent", **length}
     return pipe(prompts, latents=latents.clone(), **options).images
 
@@ -217,7 +219,7 @@ def test_any_program_draws_with_it(folder: Path) -> None:
 
 
 def test_the_text_is_as_long_as_the_tokenizer_says(pipe: Any, folder: Path) -> None:
-    assert generation.text_length(pipe) == {"max_sequence_length": networks.TOKENS}
+    assert text_length(pipe) == {"max_sequence_length": networks.TOKENS}
     found = unbleed.load(folder, device="cpu")
     found.set_progress_bar_config(disable=True)
     recipe = Recipe(prompt=PROMPTS[0], steps=2, guidance_scale=3.0, method="syngen", settings={"step_size": 1.0})
@@ -238,6 +240,14 @@ def test_a_batch_is_its_singles_and_detached_is_as_before(pipe: Any, name: str) 
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-6)
     assert all(not torch.equal(a, b) for a, b in zip(together, plain, strict=True))
     assert torch.equal(draw(pipe, PROMPTS, noise()), plain)
+
+
+def test_the_oracles_training_can_redraw_with_it(folder: Path) -> None:
+    found = unbleed.load(folder, device="cpu")
+    things = [(Thing("cat", "red", (0.2, 0.2, 0.8, 0.8)),), (Thing("bowl", None, (0.25, 0.3, 0.75, 0.8)),)]
+    latents = redraw(found, torch.zeros(2, 3, 128, 128), things, 0, 0)
+    assert latents.shape == (2, networks.LATENT_CHANNELS, networks.LATENT_SIDE, networks.LATENT_SIDE)
+    assert latents.isfinite().all()
 
 
 # ------------------------------------------------------------------------------------------- the shipped weights

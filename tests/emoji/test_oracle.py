@@ -473,7 +473,7 @@ def test_the_commands_train_and_measure_an_oracle(
     ("channels", "message"),
     [
         (4, "dit has an autoencoder of 4 latent channels; expected an emoji model, which has 8"),
-        (8, "dit has no text_encoder and no tokenizer and no unet; expected an emoji model"),
+        (8, "dit has no text_encoder and no tokenizer; expected an emoji model"),
     ],
 )
 def test_a_model_that_is_no_emoji_model_is_refused(

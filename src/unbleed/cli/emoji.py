@@ -191,7 +191,7 @@ def _emoji_pipeline(model: str) -> Any:
             f"{model} has an autoencoder of {channels} latent channels; expected an emoji model, which has {LATENT_CHANNELS}: "
             f"the oracle is for what such a model draws, pictures of {IMAGE_SIDE}x{IMAGE_SIDE}"
         )
-    missing = [part for part in ("text_encoder", "tokenizer", "unet", "scheduler") if getattr(pipe, part, None) is None]
+    missing = [part for part in ("text_encoder", "tokenizer", "scheduler") if getattr(pipe, part, None) is None]
     if missing:
         raise ModelError(
             f"{model} has no {' and no '.join(missing)}; expected an emoji model, which redraws pictures with them"

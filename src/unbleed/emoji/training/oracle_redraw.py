@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import StableDiffusionImg2ImgPipeline
+from diffusers import AutoPipelineForImage2Image
 from torch import Tensor
 
+from ...sizes import text_length
 from .. import networks
 from ..oracle import SIDE, from_pixels
 from ..scenes import Thing
@@ -48,7 +49,7 @@ def redraw(pipe: Any, pictures: Tensor, scenes: Sequence[Scene], seed: int, firs
     """
     if not scenes:
         return torch.empty(0, networks.LATENT_CHANNELS, networks.LATENT_SIDE, networks.LATENT_SIDE, dtype=torch.float16)
-    redrawing: Any = StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)  # the same networks
+    redrawing: Any = AutoPipelineForImage2Image.from_pipe(pipe)  # the same networks
     redrawing.set_progress_bar_config(disable=True)
     strength = np.random.default_rng([seed, 14, first]).uniform(*_STRENGTHS)
     with torch.autocast(pipe.device.type, torch.bfloat16):
@@ -59,7 +60,7 @@ def redraw(pipe: Any, pictures: Tensor, scenes: Sequence[Scene], seed: int, firs
             # of these diffusers takes the last `int(steps * strength)`; none at all when that is zero
             num_inference_steps=math.ceil(_DENOISING_STEPS / strength),
             guidance_scale=_GUIDANCE_SCALE,
-            eta=0.0,
+            **text_length(pipe),
             generator=[torch.Generator().manual_seed(seed * 1_000_003 + first + i) for i in range(len(scenes))],
             output_type="latent",
         ).images
