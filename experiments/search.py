@@ -1,10 +1,11 @@
-"""Settings for the embedded model: every method gets the same number of trials on the same validation prompts and seeds.
+"""Settings for an embedded model: every method gets the same number of trials on the same validation prompts and seeds.
 
 A paper's step size suits the latents and the attention that it was found on. Here it is replaced by one that moves the latents
 of this model by 0.025, 0.05 or 0.1 of their deviation in the first step (the root mean square over values, the median over
-prompts), with guidance in the first 0.2 or 0.3 of the run: six trials, all on the 16x16 maps, where this model finds its
-things. Methods without a loss have up to six of their own. What is found best by pictures all-correct is printed as the model's
-`unbleed.json` wants it. The test suites are not touched.
+prompts), with guidance in the first 0.2 or 0.3 of the run: six trials. On a UNet all read the 16x16 maps, where the first
+model finds its things. On a transformer, whose maps are all of one size, the best of the six is tried on every third of the
+blocks too: three trials more. Methods without a loss have up to six of their own. What is found best by pictures all-correct is
+printed as the model's `unbleed.json` wants it. The test suites are not touched.
 """
 
 from __future__ import annotations
@@ -21,15 +22,18 @@ from typing import Any
 import torch
 
 import unbleed
+from unbleed.attention.families import denoiser_of
 from unbleed.bench.api import measure
 from unbleed.bench.plan.cases import Suite
 from unbleed.bench.sampling.executors import ray
 from unbleed.bench.suites import suite
 from unbleed.guidance import PaperMethod
-from unbleed.model_settings import settings_of
+from unbleed.model_settings import folder_of, settings_of
+from unbleed.sizes import text_length
 
 MOVES, STOPS = (0.025, 0.05, 0.1), (0.2, 0.3)
 FIXED = {"resolution": 16, "include_entities": True}
+THIRDS = ("down", "mid", "up")  # of a transformer's blocks
 # What repeats updates is left to the papers' settings: it costs many evaluations, and the moves above take its place.
 WITHOUT_REPEATS = {"thresholds": {}, "refinements": {}, "max_refinements": 0}
 EDITS: dict[str, list[dict[str, Any]]] = {
@@ -56,6 +60,8 @@ def trials(name: str, pipe: Any, prompts: Suite, fixed: dict[str, Any]) -> list[
     kind = unbleed.METHODS[name]
     known = {field.name for field in fields(kind)}
     base = {key: value for key, value in {**WITHOUT_REPEATS, **fixed}.items() if key in known}
+    if not hasattr(pipe, "unet"):
+        base.pop("resolution", None)
     size = gradient_size(kind(**base), pipe, prompts)
     step_sizes = [float(f"{move / size:.2g}") for move in MOVES]
     return [{**base, "step_size": step_size, "stop": stop} for step_size in step_sizes for stop in STOPS]
@@ -63,7 +69,8 @@ def trials(name: str, pipe: Any, prompts: Suite, fixed: dict[str, Any]) -> list[
 
 def gradient_size(method: PaperMethod, pipe: Any, prompts: Suite) -> float:
     """Return the root mean square of the gradient in the first step, the median over prompts."""
-    own, values = settings_of("emoji"), pipe.unet.config.in_channels * pipe.unet.config.sample_size**2
+    own, denoiser = settings_of(folder_of(pipe)), denoiser_of(pipe).config
+    values = denoiser.in_channels * denoiser.sample_size**2
 
     def stop(running: Any, *_: Any) -> dict[str, Any]:
         running._interrupt = True
@@ -77,14 +84,28 @@ def gradient_size(method: PaperMethod, pipe: Any, prompts: Suite) -> float:
             num_inference_steps=own.steps,
             guidance_scale=own.guidance_scale,
             generator=seeds,
+            **text_length(pipe),
             output_type="latent",
             callback_on_step_end=stop,
         )
     return median(step.gradient_norm for step in run.steps) / values**0.5
 
 
+def tried(
+    name: str, candidates: list[dict[str, Any]], out: Path, prompts: Suite, given: argparse.Namespace, drawing: dict[str, Any]
+) -> list[tuple[float, dict[str, Any]]]:
+    """Return the share of pictures all-correct for each of `candidates`, settings of the method `name`, and print it."""
+    settings = {label(name, changes): changes for changes in candidates}
+    rows = measure(out, prompts, list(settings), model=given.model, seeds=given.seeds, **drawing).pictures
+    scores = {one: fmean(row.scores["all_correct"] for row in rows if row.contender == one) for one in settings}
+    for one, score in scores.items():
+        print(f"{score:7.1%}  {one}", file=sys.stderr, flush=True)
+    return [(scores[one], settings[one]) for one in settings]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="emoji", help="an embedded model or the folder of a model of the emoji world")
     parser.add_argument("--methods", help="names with commas [all]")
     parser.add_argument("--prompts", type=int, default=24)
     parser.add_argument("--seeds", type=int, default=2)
@@ -94,20 +115,19 @@ def main() -> None:
     given = parser.parse_args()
     for name in ("diffusers", "transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    pipe = unbleed.load("emoji")
+    pipe = unbleed.load(given.model)
     pipe.set_progress_bar_config(disable=True)
     validation = suite("emoji-validation").head(given.prompts)
     names = given.methods.split(",") if given.methods else [name for name in unbleed.METHODS if name != "none"]
     drawing: dict[str, Any] = {"executor": ray(workers=given.workers, cpus=1), "threads": 1} if given.workers else {}
     best: dict[str, Any] = {}
     for name in names:
-        settings = {label(name, changes): changes for changes in trials(name, pipe, validation, given.fixed)}
-        folder = given.out / name
-        rows = measure(folder, validation, list(settings), model="emoji", seeds=given.seeds, **drawing).pictures
-        scores = {one: fmean(row.scores["all_correct"] for row in rows if row.contender == one) for one in settings}
-        for one, score in scores.items():
-            print(f"{score:7.1%}  {one}", file=sys.stderr, flush=True)
-        best[name] = settings[max(scores, key=lambda one: scores[one])]
+        found = tried(name, trials(name, pipe, validation, given.fixed), given.out / name, validation, given, drawing)
+        if not hasattr(pipe, "unet") and name not in EDITS:
+            chosen = max(found, key=lambda one: one[0])[1]
+            thirds = [{**chosen, "layers": third} for third in THIRDS]
+            found += tried(name, thirds, given.out / f"{name}-blocks", validation, given, drawing)
+        best[name] = max(found, key=lambda one: one[0])[1]
     print(json.dumps(best, indent=2))
 
 
