@@ -38,6 +38,10 @@ class BenchError(UnbleedError):
     """A benchmark cannot be run or reported as asked."""
 
 
+class RatingError(UnbleedError):
+    """A rating study cannot be begun, served or reported as asked."""
+
+
 class PrecisionError(UnbleedError):
     """A picture came out with values that are no numbers."""
 

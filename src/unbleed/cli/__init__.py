@@ -53,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         draw,
         emoji,
         look,
+        rate,
         study,
         text,
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -71,15 +71,20 @@ def open_folder(
     *,
     fingerprints: Mapping[str, str] | None = None,
     allow_partial: bool = False,
+    methods: Collection[str] | None = None,
 ) -> Folder:
     """Return what a folder holds, scored by the metrics `names`, by default all that looked at pictures of its plan.
 
     Of several definitions of a metric, NAME:SETTING=VALUE means one that was so made, and `fingerprints` {name: fingerprint}
-    say which it is. Raises `BenchError` where there is no run, a metric that is asked for has not looked, or pictures are
-    missing and `allow_partial` is not set.
+    say which it is. `methods` are labels of those to be read, by default all; pictures of others may be missing.
+
+    Raises `BenchError` where there is no run, a metric that is asked for has not looked, or pictures are missing and
+    `allow_partial` is not set.
     """
     store = Store(path)
     plan = store.plan()
+    if methods is not None:
+        plan = replace(plan, contenders=tuple(one for one in plan.contenders if one.label in methods))
     found = kept_fingerprints(store, plan)
     chosen, cautions = [], list[str]()
     for label in _in_order(found) if names is None else names:

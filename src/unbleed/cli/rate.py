@@ -1,0 +1,93 @@
+"""`unbleed rate`: a page on which people compare pictures of a run without knowing whose they are, and its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from . import app
+from .common import print_json, quiet_libraries
+from .options import AsJson, named
+
+
+class _ServeByDefault(TyperGroup):
+    """`unbleed rate RUN` is `unbleed rate serve RUN`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, "--help"):
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
+
+
+rate = typer.Typer(
+    cls=_ServeByDefault,
+    help="Let people compare the pictures of a run, without knowing whose they are. `unbleed rate RUN` serves the page.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(rate, name="rate")
+
+Run = Annotated[Path, typer.Argument(parser=named, help="The folder of a run.", metavar="RUN")]
+StudyFolder = Annotated[Path | None, typer.Option("--study", parser=named, help="Folder of the study [RUN/rating].")]
+
+
+@rate.command()
+def serve(
+    run: Run,
+    methods: Annotated[str | None, typer.Option(help="Methods of the run with commas; begins a study.")] = None,
+    question: Annotated[str | None, typer.Option(help="What is asked [prompt].", metavar="prompt|looks|TEXT")] = None,
+    pairs: Annotated[int | None, typer.Option(min=1, help="Pairs that each rater sees [all].")] = None,
+    repeats: Annotated[int | None, typer.Option(min=0, help="Pairs that each rater sees twice [a tenth].")] = None,
+    catches: Annotated[int | None, typer.Option(min=0, help="Pairs with a known answer [a tenth].")] = None,
+    break_every: Annotated[int | None, typer.Option(min=1, max=2000, help="Pairs after which a break is offered [40].")] = None,
+    raters: Annotated[int | None, typer.Option(min=1, max=1000, help="How many people can join [100].")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of order and sides [0].")] = None,
+    partial: Annotated[bool | None, typer.Option("--partial", help="Take the prompts that are finished.")] = None,
+    study: StudyFolder = None,
+    host: Annotated[str, typer.Option(help="Address to serve at; only this machine reaches the default.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8427,
+    json: AsJson = False,
+) -> None:
+    """Serve the rating page of a study until Ctrl-C: with --methods a new study, without it the one that was begun."""
+    from ..errors import RatingError
+    from ..rating.answers import open_log
+    from ..rating.server import RatingServer
+    from ..rating.study import read_study
+
+    folder = study or run / "rating"
+    asked = {
+        "question": question,
+        "pairs": pairs,
+        "repeats": repeats,
+        "catches": catches,
+        "break_every": break_every,
+        "raters": raters,
+        "seed": seed,
+        "partial": partial,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    if methods is not None:
+        _begin(run, folder, methods, given)
+    elif given:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise RatingError(f"{names} can be chosen only when a study begins; add --methods, or leave it out to go on")
+    plan = read_study(folder)
+    with open_log(folder, plan) as log, RatingServer(folder, log, host=host, port=port) as server:
+        if json:
+            print_json({"url": server.url, "study": str(folder), "pairs": len(plan.pairs), "trials": plan.trials_per_rater})
+        else:
+            typer.echo(f"{server.url}  {plan.trials_per_rater} pairs per rater; answers go to {log.path}; Ctrl-C ends")
+        typer.get_text_stream("stdout").flush()
+        server.serve_forever()
+
+
+def _begin(run: Path, folder: Path, methods: str, given: dict[str, Any]) -> None:
+    quiet_libraries()
+    from ..rating.create import create
+    from .progress import telling
+
+    with telling("pairs") as tell:
+        create(run, folder, methods.split(","), report=lambda done, total: tell("copied", done, total), **given)
