@@ -14,14 +14,16 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from .attention import AttentionProbe, JointSequence, average_maps, average_self_maps, family_of
+from .attention import family_of
 from .attention.examples import EXAMPLES
 from .attention.families import denoiser_of
 from .errors import PromptError
+from .guidance.evaluator import Evaluator
 from .guidance.method import BaseMethod, Method
 from .guidance.noise import NoiseSearch
 from .guidance.noise_choice import NoiseChoice
-from .losses import Loss
+from .losses import AttentionMaps, Loss
+from .losses.groups import TokenGroups
 from .model_settings import method_for
 from .sizes import check_size, own_side
 
@@ -153,32 +155,26 @@ def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int
         call = example(copy.config, height, width, tokens)
     copy = nn.Module.to(copy, denoiser.dtype).eval().requires_grad_(False)  # diffusers' own warns where it need not
     call = _cast(call, denoiser.dtype)
-    layers = family.layers(copy, parts.resolution, parts.layers)
-    grid = (height // 2, width // 2) if family.packed else layers.grid(height, width)
-    leaf = call[family.sample].requires_grad_(True)
-    wanted = torch.arange(WORDS, device=leaf.device)
-    joint = JointSequence(layers.joint == "text first", tokens, wanted, tokens) if layers.joint else None
-    losses = [loss for loss in (parts.loss, parts.refinement, parts.noise and parts.noise.loss) if loss]
-    self_names = layers.self_names if any(loss.reads_self_attention for loss in losses) else ()
-    probe = AttentionProbe(copy, layers.names, self_names)
+    evaluator = Evaluator(copy, parts, family)
+    grid = (height // 2, width // 2) if family.packed else evaluator.layers.grid(height, width)
+    joint = evaluator.joint(tokens, torch.arange(WORDS, device="meta"), tokens)
+    leaf = call[family.sample]
 
-    def maps() -> Tensor:
-        inner = {**call, family.sample: leaf.clone()}  # the counter cannot do with a leaf that enters a module
-        captures = probe(lambda: copy(**inner))
-        found = average_maps((captures[name] for name in layers.names), grid, joint).sum()
-        return found + average_self_maps((captures[name] for name in self_names), grid, joint).sum() if self_names else found
+    def see(latents: Tensor) -> AttentionMaps:
+        inputs = {**call, family.sample: latents.clone()}  # the counter cannot do with a leaf that enters a module
+        return evaluator.read(lambda: evaluator.denoise(**inputs), grid, joint)
 
     with torch.no_grad(), _Fused(), FlopCounterMode(display=False) as counter:
         copy(**call)
     plain = counter.get_total_flops()
     kept, saved = _Kept(copy), _Kept(copy)
     with _Fused(), FlopCounterMode(display=False) as counter, saved_tensors_hooks(kept, _as_it_is):
-        torch.autograd.grad(maps(), leaf)
+        evaluator.measure(see, leaf, _SumOfMaps(), _no_entities(tokens))
     evaluation = counter.get_total_flops()
     with torch.no_grad(), _Fused(), FlopCounterMode(display=False) as counter:
-        maps()
+        see(leaf)
     reading = counter.get_total_flops()
-    if any(loss.needs_previous_maps == "moved" for loss in losses):  # and reads once more where the step ends
+    if any(loss.needs_previous_maps == "moved" for loss in parts.losses):  # reads the maps once more at the end of a step
         evaluation += reading
 
     def checkpointed(module: Any, *given: Any) -> Any:
@@ -189,8 +185,23 @@ def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int
 
     copy.enable_gradient_checkpointing(checkpointed)
     with _Fused(), saved_tensors_hooks(saved, _as_it_is):
-        maps()
+        see(leaf.detach().requires_grad_(True))
     return plain, evaluation, reading, kept.bytes, saved.bytes
+
+
+class _SumOfMaps(Loss):
+    """Stands for any loss: its gradient reaches all maps, and it needs no operations to speak of."""
+
+    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
+        total = seen.maps.flatten(1).sum(dim=1)
+        return {"maps": total if seen.self_maps is None else total + seen.self_maps.flatten(1).sum(dim=1)}
+
+
+def _no_entities(tokens: int) -> TokenGroups:
+    """Return the groups of one image without entities, on the meta device."""
+    none, no_words = torch.empty(0, dtype=torch.long, device="meta"), torch.empty(0, tokens, dtype=torch.bool, device="meta")
+    prompt = torch.empty(1, tokens, dtype=torch.bool, device="meta")
+    return TokenGroups(1, no_words, none, no_words, none, prompt, prompt[:, 0])
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:

@@ -84,12 +84,11 @@ class GuidanceBlock(ModularPipelineBlocks):
         session = self.session
         if session is None:
             raise ModelError("the guidance block met the middle of a loop whose beginning it did not see")
-        session.done, session.corrected = i, None
+        session.begin_step(i)
         call = self._call(session, block_state, t)
         with torch.inference_mode(False):
             session.guide(call, block_state.latents)
-        if session.corrected is not None:
-            block_state.latents = session.corrected.to(block_state.latents.dtype)
+        block_state.latents = session.corrected_for(block_state.latents)
         return components, block_state
 
     def _begin(self, components: Any, block_state: Any) -> None:
@@ -100,8 +99,7 @@ class GuidanceBlock(ModularPipelineBlocks):
         self.run = Run(method=self.method.name)
         refuse_guided(components, denoiser)
         self.session = session = Session(components, denoiser, self.method, self.run, record_maps=False)
-        session.scheduler = components.scheduler
-        session.scale = getattr(components.scheduler, "scale_model_input", lambda sample, _: sample)
+        session.follow(components.scheduler)
         given = {name: getattr(block_state, name, None) for name in ("prompt", "prompt_2", "max_sequence_length")}
         given["num_images_per_prompt"] = getattr(block_state, "num_images_per_prompt", None) or 1
         length = block_state.prompt_embeds.shape[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -19,13 +19,17 @@ def at_least_single(values: Tensor) -> Tensor:
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
     """Return a context in which `torch.autocast` changes no precision: maps, losses and edits choose theirs themselves."""
-    return torch.autocast(device.type, enabled=False)
+    return torch.autocast(device.type, enabled=False) if _has_autocast(device) else nullcontext()
 
 
 def computes_in_float16(model: nn.Module, device: torch.device) -> bool:
     """Return whether a model of diffusers computes in float16, by itself or under the `torch.autocast` in force."""
-    cast = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.float16
-    return cast or model.dtype == torch.float16
+    cast = _has_autocast(device) and torch.is_autocast_enabled(device.type)
+    return model.dtype == torch.float16 or (cast and torch.get_autocast_dtype(device.type) == torch.float16)
+
+
+def _has_autocast(device: torch.device) -> bool:
+    return torch.amp.is_autocast_available(device.type)  # the meta device has none
 
 
 @contextmanager

@@ -56,7 +56,7 @@ class BaseMethod(ABC):
     def needs(self) -> tuple[str, ...]:
         """What it asks of a model and a prompt, of gradient, parser and self-attention."""
         parts = self.parts()
-        losses = [loss for loss in (parts.loss, parts.refinement, parts.noise and parts.noise.loss) if loss]
+        losses = parts.losses
         descending = parts.loss or isinstance(parts.noise, NoiseSearch)
         return (
             *(["gradient"] if descending else []),
@@ -144,6 +144,11 @@ class Method(BaseMethod):
 
     def parts(self) -> Method:
         return self
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """All losses that are evaluated: of a step, of its refinement, and of the search for the first noise."""
+        return tuple(loss for loss in (self.loss, self.refinement, self.noise and self.noise.loss) if loss)
 
     def settings(self) -> dict[str, Any]:
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name != "name"}

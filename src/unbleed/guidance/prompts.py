@@ -105,6 +105,26 @@ class Reader:
             groups = group_tokens([tokens for tokens in located for _ in range(images_per_prompt)])
         return Reading(prompts, parsed, located, images_per_prompt, groups, encode)
 
+    def read_rows(
+        self, pipe: Any, family: Family, rows: int, embeddings: Tensor, encode_prompt: Callable[..., Any] | None
+    ) -> Reading:
+        """Return the user's own `prompts`, for a pipeline that encodes them without `encode_prompt`.
+
+        `rows` is the number of rows in the call of the denoiser, `embeddings` (row, token, channel) the text that it is given.
+        """
+        assert self.prompts is not None
+        count = 1 if isinstance(self.prompts, str) else len(self.prompts)
+        doubled = getattr(pipe, "do_classifier_free_guidance", None)
+        if doubled is None or family.packed:  # the pipeline does not say: one image per prompt
+            doubled = rows == 2 * count and not family.packed
+        images, rest = divmod(rows, count * (1 + doubled))
+        if rest or not images:
+            raise PromptError(
+                f"the denoiser was called with {rows} rows, but guide with {count} prompts; name a prompt for each image"
+            )
+        encode = encoding(pipe, encode_prompt, {"device": embeddings.device})
+        return self.read(pipe, family, {"num_images_per_prompt": images}, embeddings.shape[1], encode)
+
     def _own_texts(self, encoders: Sequence[Encoder], given: Mapping[str, Any], parsed: Parsed, row: int) -> Sequence[Encoder]:
         """Return the encoders, those that have a text of their own with that, and warn of what is missing in it."""
         found = []

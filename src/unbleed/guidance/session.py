@@ -1,30 +1,29 @@
-"""The guidance of a run, step by step, whoever walks through the steps: what is read, what is moved, what is noted."""
+"""State of one guided run: reads attention, updates the latents, records every step."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..attention import AttentionProbe, Capture, JointSequence, average_maps, average_self_maps, family_of
-from ..attention.families import Grid, grid_of
-from ..attention.probe import native_processors
+from ..attention import JointSequence, family_of
+from ..attention.families import Grid
 from ..errors import ModelError, UnbleedWarning
 from ..losses import AttentionMaps, Loss
-from ..losses.base import applies_to_images, terms_of
+from ..losses.base import applies_to_images
 from ..losses.groups import TokenGroups
-from ..precision import at_least_single, casting_by_replacement, computes_in_float16, gradient_through, without_autocast
+from ..precision import at_least_single
 from ..regions.given import Given, assign_all
+from .active_edits import ActiveEdits
 from .call import DenoiserCall
 from .checks import refuse_regions, refuse_what_cannot_work
-from .compiled import uncompiled
-from .edit import ActiveEdit, BatchRows, CallContext
+from .edit import BatchRows, CallContext
+from .evaluator import Evaluator, See
 from .levels import Levels, NoiseLevel
 from .method import BaseMethod
 from .needs import needs_of
@@ -32,340 +31,283 @@ from .noise import search_noise
 from .noise_choice import NoiseChoice, choose_noise
 from .prompts import Reading, warn_about
 from .run import FirstNoise, Run, Step, StepMaps
-from .update import Evaluate, Evaluation, update
-
-
-@contextmanager
-def frozen(denoiser: nn.Module) -> Iterator[None]:
-    """Let no weight require a gradient, so that the graph holds no activations for gradients that nobody wants."""
-    asking = [name for name, weight in denoiser.named_parameters() if weight.requires_grad]
-    denoiser.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for name in asking:  # by name: offloading and casting replace weights by others
-            denoiser.get_parameter(name).requires_grad_(True)
+from .update import Evaluate, Evaluation, Outcome, update
 
 
 class Session:
     """A method at work on a pipeline's denoiser, one call of the pipeline after another.
 
-    `begin_call` begins a call, `guide` moves the latents of a step: `corrected` are those that the step is to go on with, None
-    where they stay. `scheduler` is the one that the call steps, `scale` its scaling of latents for the denoiser.
+    `follow` names the scheduler, `begin` begins a run, `begin_call` a call of the pipeline, and `guide` moves the latents of a
+    step. Then `corrected_for` and `with_corrected` say which latents the scheduler and the denoiser go on with, and `step_done`
+    ends the step.
     """
-
-    scheduler: Any
-    scale: Callable[..., Tensor]
 
     def __init__(
         self, pipe: Any, denoiser: nn.Module, method: BaseMethod, run: Run, record_maps: bool, regions: Given = None
     ) -> None:
-        self.given = regions
-        self.pipe, self.denoiser, self.method, self.run = pipe, denoiser, method.parts(), run
-        self.record_maps = record_maps
+        self.pipe, self.method, self.run = pipe, method.parts(), run
+        self.record_maps, self.given = record_maps, regions
         self.loss, self.schedule, self.noise = self.method.loss, self.method.schedule, self.method.noise
-        losses = [loss for loss in (self.loss, self.method.refinement, self.noise and self.noise.loss) if loss]
-        self.needs_previous_maps = {loss.needs_previous_maps for loss in losses} - {None}
+        self.needs_previous_maps = {loss.needs_previous_maps for loss in self.method.losses} - {None}
         self.family = family_of(denoiser)
         refuse_what_cannot_work(denoiser, self.family, self.method)
         if regions:
             refuse_regions(self.method)
-        self.layers = self.family.layers(denoiser, self.method.resolution, self.method.layers)
-        self.self_names = self.layers.self_names if any(loss.reads_self_attention for loss in losses) else ()
-        self.probe = AttentionProbe(denoiser, self.layers.names, self.self_names)
-        config: Any = denoiser.config
-        patch = config.patch_size**2 if self.family.packed else 1
-        self._channels: int = patch * (config.out_channels or config.in_channels)  # of the latents
-        self.evaluating = False  # the denoiser runs for the guidance
+        self.evaluator = Evaluator(denoiser, self.method, self.family)
+        self.edits = ActiveEdits(self.method.edits, self.evaluator)
+        self.channels = self.evaluator.channels
         self.call = -1
-        self.groups: TokenGroups | None = None
-        self.opened: list[ActiveEdit] = []
+        self.groups: TokenGroups | None = None  # of the images of the call; None before the first
         self.begin()
+
+    # ---------------------------------------------------------------------------------------- runs, calls and steps
+
+    def follow(self, scheduler: Any) -> None:
+        """Name the scheduler that the next run steps."""
+        self.scheduler = scheduler
+        self.scale = getattr(scheduler, "scale_model_input", lambda sample, _: sample)
 
     def begin(self) -> None:
         """Forget the run before."""
-        self.corrected: Tensor | None = None
-        self.own: Tensor | None = None  # the step's latents as the pipeline has them
-        self.previous_maps: Tensor | None = None  # maps of the last step, for losses that remember
-        self.measured: dict[int, Tensor] = {}  # of each image, the maps of its last evaluation
-        self.progress = 0.0  # of the run that is over
-        self.step, self.steps = 0, 1  # its index, and how many there are
-        self.heard: dict[str, Capture] | None = None  # attention of the pipeline's own run of the denoiser, for edits
+        self.corrected: Tensor | None = None  # latents that the step goes on with; None if they stay
+        self.own: Tensor | None = None  # latents of the step as the pipeline has them
+        self.previous_maps: Tensor | None = None  # maps of the step before, for losses that need them
+        self.measured: dict[int, Tensor] = {}  # by image, the maps of its last evaluation
+        self.progress = 0.0  # fraction of the run that is done
+        self.step, self.steps = 0, 1  # index of the step, and how many there are
         self.grid: Grid | None = None  # of the maps, the same in all of a run
-        self.levels: Levels | None = None  # of noise, that the run walks through
+        self.levels: Levels | None = None  # noise levels of the run
         self.done = 0  # steps of the scheduler
-        self.concerned = self._rows_of(self.loss)  # images that are still to be guided
+        self.guided = self._images_of(self.loss)  # images that are still to be guided
+        self.edits.begin()
 
-    def begin_call(self, reading: Reading) -> None:
-        """Take up what a call of the pipeline is to draw."""
+    def begin_call(self, prompts: Reading) -> None:
+        """Begin a call of the pipeline on `prompts`."""
         self.call += 1
-        self.run.layers = self.layers.names
-        self.run.calls.append((len(self.run.prompts), reading.images_per_prompt))
-        self.run.prompts += reading.prompts
-        self.run.entities += [tokens.kept for tokens in reading.tokens]
-        self.run.tokens += reading.tokens
-        self.groups = reading.groups
-        self.chosen: dict[tuple[int, ...], TokenGroups] = {}
-        self.searched = self._rows_of(self.noise.loss if self.noise else None)
-        parsed, tokens = reading.per_image(reading.parsed), reading.per_image(reading.tokens)
-        scene = CallContext(
-            self.pipe,
-            self.denoiser,
-            parsed,
-            tokens,
-            reading.groups,
-            reading.encode,
-            self.layers.names,
-            self.family,
-            reading.per_image([own for _, own in assign_all(reading.parsed, self.given)]),
-            self.run,
-            self.call,
+        self.run.layers = self.evaluator.layers.names
+        self.run.calls.append((len(self.run.prompts), prompts.images_per_prompt))
+        self.run.prompts += prompts.prompts
+        self.run.entities += [tokens.kept for tokens in prompts.tokens]
+        self.run.tokens += prompts.tokens
+        self.groups = prompts.groups
+        self.selected: dict[tuple[int, ...], TokenGroups] = {}
+        self.searched = self._images_of(self.noise.loss if self.noise else None)
+        parsed, tokens = prompts.per_image(prompts.parsed), prompts.per_image(prompts.tokens)
+        self.edits.open(
+            CallContext(
+                self.pipe,
+                self.evaluator.denoiser,
+                parsed,
+                tokens,
+                prompts.groups,
+                prompts.encode,
+                self.evaluator.layers.names,
+                self.family,
+                prompts.per_image([own for _, own in assign_all(prompts.parsed, self.given)]),
+                self.run,
+                self.call,
+            )
         )
-        self.opened = [edit.open(scene) for edit in self.method.edits]
-        self.concerned = self._rows_of(self.loss)
-        if self.loss and self.loss.reads_regions:  # about the images that have regions
-            self.concerned = [row for row in self.concerned if any(opened.applies_to(row) for opened in self.opened)]
-        if self.loss or self.noise or self.opened:
-            for first in range(0, len(parsed), reading.images_per_prompt):
-                edited = any(opened.applies_to(first) for opened in self.opened)
-                concerned = first in self.concerned or first in self.searched or edited
-                warn_about(parsed[first], tokens[first], self.method.name, None if concerned else self._needs())
+        self.guided = self._images_of(self.loss)
+        if self.loss and self.loss.reads_regions:  # it applies to images that have regions
+            self.guided = [image for image in self.guided if self.edits.applies_to(image)]
+        if self.loss or self.noise or self.edits:
+            for first in range(0, len(parsed), prompts.images_per_prompt):
+                acts = first in self.guided or first in self.searched or self.edits.applies_to(first)
+                warn_about(parsed[first], tokens[first], self.method.name, None if acts else self._needs())
 
-    def _needs(self) -> str:
-        losses = [loss for loss in (self.loss, self.noise and self.noise.loss) if loss]
-        return needs_of(losses, self.method.edits)
+    def begin_step(self, done: int) -> None:
+        """Begin the step after `done` steps of the scheduler."""
+        self.corrected, self.done = None, done
 
-    def _rows_of(self, loss: Loss | None) -> list[int]:
-        """Return the images that `loss` has something to say about."""
-        return [] if loss is None or self.groups is None else applies_to_images(loss, self.groups).nonzero().flatten().tolist()
+    def step_done(self) -> None:
+        """End a step of the scheduler."""
+        self.begin_step(self.done + 1)
 
-    def _groups_of(self, rows: tuple[int, ...], device: torch.device) -> TokenGroups:
-        """Return the groups of the images `rows`, chosen on the CPU and once, so that no step waits for the device."""
-        assert self.groups is not None
-        if rows not in self.chosen:
-            self.chosen[rows] = self.groups.select(list(rows)).to(device)
-        return self.chosen[rows]
+    def corrected_for(self, sample: Tensor) -> Tensor:
+        """Return what the scheduler is to step in place of `sample`: the corrected latents, if there are some.
 
-    def rows(self, call: DenoiserCall) -> BatchRows:
-        images = tuple(range(call.conditional.stop - call.conditional.start))
-        return self._rows_from(call.conditional.start, call, images)
-
-    def _rows_alone(self, call: DenoiserCall, images: Sequence[int]) -> BatchRows:
-        return replace(self._rows_from(0, call, images), evaluating=True)
-
-    def _rows_from(self, first: int, call: DenoiserCall, images: Sequence[int]) -> BatchRows:
-        grid = self._grid(call)
-        height, width = grid if self.family.packed else call.sample.shape[-2:]
-        return BatchRows(
-            first, tuple(images), self.progress, grid, (height, width), self.step, self.steps, joint=self._joint(call)
-        )
-
-    def _grid(self, call: DenoiserCall) -> Grid:
-        if self.grid is None:  # asked for once: where the call has it in a tensor, the device is waited for
-            height, width = grid_of(self.layers, call.sample, call.kwargs)
-            if self.family.packed and call.sample.shape[1] != height * width:
-                raise ModelError(
-                    f"the denoiser was given {call.sample.shape[1]} places for a picture of {height}x{width}; pipelines that "
-                    "put other pictures into the same sequence (FLUX Kontext, Qwen-Image-Edit) cannot be guided yet"
-                )
-            self.grid = height, width
-        return self.grid
-
-    def with_own_text(self, call: DenoiserCall) -> DenoiserCall:
-        """Return the call on the text embeddings that the edits make of its own."""
-        own = embeddings = call.embeddings
-        for opened in self.opened:
-            embeddings = opened.text(embeddings, self.rows(call))
-        return call if embeddings is own else call.with_text(embeddings)
-
-    def on_same_latents(self, call: DenoiserCall, other: DenoiserCall) -> bool:
-        """Return whether two calls of the denoiser are on the same latents. The device is waited for."""
-        return torch.equal(call.latents(self._channels), other.latents(self._channels))
-
-    def refuse_other_latents(self, sample: Tensor) -> None:
-        """Raise `ModelError` where the scheduler's `sample` is not what the denoiser was given, but for half precision."""
+        Raises `ModelError` where `sample` is not what the denoiser was given, up to half precision.
+        """
+        if self.corrected is None or self.own is None:
+            return sample
         own = self.own
-        assert own is not None
         if sample.shape != own.shape or (sample - own).abs().max() > 0.01 * own.abs().max():
             raise ModelError(
                 f"the scheduler is given other latents {tuple(sample.shape)} than the denoiser {tuple(own.shape)}, as Sana "
                 "Sprint and panoramas do, so no correction can be given to both; take a pipeline that gives both the same"
             )
+        return self.corrected.to(sample.dtype)
 
-    @contextmanager
-    def edited(self, rows: BatchRows) -> Iterator[None]:
-        """Run the denoiser as the edits want it; `show` then gives them the attention that they asked for."""
-        with ExitStack() as around:
-            if any(edit.acts_inside for edit in self.method.edits):
-                around.enter_context(uncompiled())
-            if not rows.evaluating:
-                listening = any(opened.reads_maps(rows) for opened in self.opened)
-                self.heard = around.enter_context(self.probe.listen()) if listening else None
-            for opened in self.opened:
-                around.enter_context(opened.around(rows))
-            yield
+    def with_corrected(self, call: DenoiserCall) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of a call of the denoiser, on the corrected latents if there are some."""
+        if self.corrected is None:
+            return call.args, call.kwargs
+        return call.with_latents(self.scale(self.corrected, call.timestep))
 
-    @contextmanager
-    def negative(self, rows: BatchRows) -> Iterator[None]:
-        """Run the denoiser on negative prompts alone as the edits want it."""
-        with ExitStack() as around:
-            for opened in self.opened:
-                around.enter_context(opened.around_negative(rows))
-            yield
+    def same_latents(self, call: DenoiserCall, other: DenoiserCall) -> bool:
+        """Return whether two calls of the denoiser are on the same latents. The device is waited for."""
+        return torch.equal(call.latents(self.channels), other.latents(self.channels))
 
-    def show(self, call: DenoiserCall) -> None:
-        """Give the edits the attention of the run of the denoiser that has just ended, where they asked for it."""
-        if self.heard is None:
-            return
-        self.probe.check(self.heard)
-        rows = self.rows(call)
-        own = [self.heard[name].of_rows(rows.slice) for name in self.layers.names]
-        self.heard = None
-        with torch.no_grad(), without_autocast(call.sample.device):
-            maps = average_maps(own, rows.grid, rows.joint)
-        for opened in self.opened:
-            if opened.reads_maps(rows):
-                opened.see(maps, rows)
+    # -------------------------------------------------------------------------------------------- images and rows
 
-    def _regions(self, images: Sequence[int]) -> Tensor | None:
-        """Return the regions of the entities of `images`, if an edit has some, in the order of their groups."""
+    def _needs(self) -> str:
+        losses = [loss for loss in (self.loss, self.noise and self.noise.loss) if loss]
+        return needs_of(losses, self.method.edits)
+
+    def _images_of(self, loss: Loss | None) -> list[int]:
+        """Return the images that `loss` applies to."""
+        return [] if loss is None or self.groups is None else applies_to_images(loss, self.groups).nonzero().flatten().tolist()
+
+    def _groups_of(self, images: tuple[int, ...], device: torch.device) -> TokenGroups:
+        """Return the groups of `images`, selected on the CPU and once, so that no step waits for the device."""
         assert self.groups is not None
-        found = next((opened.regions for opened in self.opened if opened.regions is not None), None)
-        if found is None:
+        if images not in self.selected:
+            self.selected[images] = self.groups.select(list(images)).to(device)
+        return self.selected[images]
+
+    def rows(self, call: DenoiserCall) -> BatchRows:
+        """Return the text-conditioned rows of a call of the pipeline's own."""
+        return self._rows_from(call.conditional.start, call, range(call.conditional.stop - call.conditional.start))
+
+    def _rows_alone(self, call: DenoiserCall, images: Sequence[int]) -> BatchRows:
+        """Return the rows of an evaluation, which has those of `images` alone."""
+        return replace(self._rows_from(0, call, images), evaluating=True)
+
+    def _rows_from(self, first: int, call: DenoiserCall, images: Sequence[int]) -> BatchRows:
+        if self.grid is None:
+            self.grid = self.evaluator.grid(call.sample, call.kwargs)
+        height, width = self.grid if self.family.packed else call.sample.shape[-2:]
+        return BatchRows(
+            first, tuple(images), self.progress, self.grid, (height, width), self.step, self.steps, joint=self._joint(call)
+        )
+
+    def _joint(self, call: DenoiserCall) -> JointSequence | None:
+        """Return where image and text stand if they are one sequence; maps are read of the tokens of all images' prompts."""
+        assert self.groups is not None
+        if self.evaluator.layers.joint is None:
             return None
-        found = found.to(self.groups.noun.device)
-        if len(images) == self.groups.images:
-            return found
-        wanted = torch.zeros(self.groups.images, dtype=torch.bool)
-        wanted[list(images)] = True
-        return found[wanted[self.groups.entity_image].to(found.device)]
+        wanted = self.groups.prompt.any(dim=0).nonzero().flatten().to(call.sample.device)
+        return self.evaluator.joint(call.embeddings.shape[1], wanted, self.groups.tokens)
+
+    # --------------------------------------------------------------------------------------------- guidance of a step
 
     def guide(self, call: DenoiserCall, raw: Tensor | None = None) -> None:
         """Guide the step that begins with this call of the denoiser; `raw` are its latents before they were scaled."""
-        # weights are frozen for this alone: a change would have the pipeline's own forwards compiled again
-        with frozen(self.denoiser), uncompiled(), casting_by_replacement(self.denoiser):
+        with self.evaluator.prepared():
             self._guide(call, raw)
 
     def _guide(self, call: DenoiserCall, raw: Tensor | None) -> None:
         if self.levels is None:
             paper = self.method.parity == "paper"
             self.levels = Levels(self.scheduler, call.time * self.family.times, paper=paper)
-        place = self.levels.turn(self.done)
-        if place is None:
+        level = self.levels.turn(self.done)
+        if level is None:
             return
-        latents = call.latents(self._channels) if raw is None or len(raw) != len(call.sample) else raw[call.conditional]
+        latents = call.latents(self.channels) if raw is None or len(raw) != len(call.sample) else raw[call.conditional]
         latents = self.own = at_least_single(latents.detach())  # refinement adds up small updates: not in half precision
-        self.progress, self.step, self.steps = place.index / place.steps, place.index, place.steps
-        if place.index == 0 and self.noise and self.searched:
-            latents = self._search_noise(call, latents)
-        if place.index == 0:
-            self._look_first(call, latents)
-        ready = not (self.loss and self.loss.reads_regions) or self._regions(self.concerned) is not None
-        if self.concerned and ready and self.schedule.guides(place.index, place.asked):
+        self.progress, self.step, self.steps = level.index / level.steps, level.index, level.steps
+        everything = range(len(latents))
+        if level.index == 0:
+            if self.noise and self.searched:
+                latents = self._search_noise(call, latents)
+            self.edits.look_first(lambda rows: self._maps_at(call, latents, rows.images), self._rows_alone(call, everything))
+        ready = not (self.loss and self.loss.reads_regions) or self._regions_of(self.guided) is not None
+        if self.guided and ready and self.schedule.guides(level.index, level.asked):
             self.levels.check(self.done, call.time * self.family.times)
-            latents = self._update(call, latents, place)
-        look_back = (
-            "moved" in self.needs_previous_maps and self.concerned and self.schedule.guides(place.index + 1, place.asked)
-        )
+            latents = self._update(call, latents, level)
+        look_back = "moved" in self.needs_previous_maps and self.guided and self.schedule.guides(level.index + 1, level.asked)
         if self.record_maps or look_back:
-            with torch.no_grad(), native_processors(self.probe.modules.values()):
-                maps = self._see(call, latents, list(range(len(latents)))).maps
+            maps = self._maps_at(call, latents, everything)
             self.previous_maps = maps if look_back else self.previous_maps
             if self.record_maps:
-                self.run.maps.append(StepMaps(self.call, place.index, place.timestep, maps.cpu()))
-
-    def _look_first(self, call: DenoiserCall, latents: Tensor) -> None:
-        """Give the edits that ask for it the attention at the first latents."""
-        rows = self._rows_alone(call, range(len(latents)))
-        asking = [opened for opened in self.opened if opened.looks_first(rows)]
-        if asking:
-            with torch.no_grad(), native_processors(self.probe.modules.values()):
-                maps = self._see(call, latents, rows.images).maps
-            for opened in asking:
-                opened.see(maps, rows)
+                self.run.maps.append(StepMaps(self.call, level.index, level.timestep, maps.cpu()))
 
     def _search_noise(self, call: DenoiserCall, latents: Tensor) -> Tensor:
-        """Return the latents with better noise, set them as the step's corrected latents, and note what happened."""
+        """Return the latents with better noise, keep them as the step's corrected latents, and record what was done."""
         assert self.noise is not None
-        assert self.groups is not None
         if self.levels is not None and not self.levels.from_noise:
-            if isinstance(self.noise, NoiseChoice):  # the picture that the run begins with is the user's choice
+            if isinstance(self.noise, NoiseChoice):  # the user chose the image that the run begins with
                 return latents
             raise ModelError(
                 f"{self.method.name} looks for better first noise, but this run begins in the middle of the scheduler's "
                 "levels, as image-to-image does; take a method without noise search"
             )
-        loss, rows, sigma = self.noise.loss, self.searched, float(getattr(self.scheduler, "init_noise_sigma", 1.0))
+        loss, images, sigma = self.noise.loss, self.searched, float(getattr(self.scheduler, "init_noise_sigma", 1.0))
 
         def evaluate(part: Tensor, of: Sequence[int]) -> Evaluation:
-            found = self._evaluate(call, part * sigma, [rows[i] for i in of], loss)
+            found = self._measure(call, part * sigma, [images[i] for i in of], loss)
             return Evaluation(found.loss, found.terms, found.gradient * sigma)
 
         def score(part: Tensor, of: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
-            return self._score(call, part * sigma, [rows[i] for i in of], loss)
+            own = tuple(images[i] for i in of)
+            return self.evaluator.score(self._see(call, own), part * sigma, loss, self._groups_of(own, part.device))
 
         if isinstance(self.noise, NoiseChoice):
-            noise, outcomes = choose_noise(latents[rows] / sigma, score, self.noise)
+            noise, outcomes = choose_noise(latents[images] / sigma, score, self.noise)
         else:
-            noise, outcomes = search_noise(latents[rows] / sigma, evaluate, self.noise)
+            noise, outcomes = search_noise(latents[images] / sigma, evaluate, self.noise)
         own = latents
         latents = latents.clone()
-        latents[rows] = noise * sigma
+        latents[images] = noise * sigma
         self.corrected = latents
-        for row, outcome in zip(rows, outcomes, strict=True):
-            self.run.noises.append(FirstNoise(self.call, row, (own[row] / sigma).cpu(), (latents[row] / sigma).cpu(), outcome))
+        for image, outcome in zip(images, outcomes, strict=True):
+            before, after = (own[image] / sigma).cpu(), (latents[image] / sigma).cpu()
+            self.run.noises.append(FirstNoise(self.call, image, before, after, outcome))
         return latents
 
-    def _update(self, call: DenoiserCall, latents: Tensor, place: NoiseLevel) -> Tensor:
-        """Move the images that the loss concerns, set them as the step's corrected latents, and note what happened."""
+    def _update(self, call: DenoiserCall, latents: Tensor, level: NoiseLevel) -> Tensor:
+        """Move the images that are still guided, keep the result as the step's corrected latents, and record what was done."""
         assert self.loss is not None
         begun = time.perf_counter()
-        rows = self.concerned
-        own, scaling = latents[rows], self._scaling(call)
+        images = self.guided
+        own, scaling = latents[images], self._scaling(call)
 
         def by(loss: Loss) -> Evaluate:
             def evaluate(part: Tensor, of: Sequence[int]) -> Evaluation:
-                found = self._evaluate(call, part / scaling, [rows[i] for i in of], loss)
+                found = self._measure(call, part / scaling, [images[i] for i in of], loss)
                 return Evaluation(found.loss, found.terms, found.gradient / scaling)
 
             return evaluate
 
         descent = self.method.descent
-        if (
-            self.loss.needs_previous_maps and self.previous_maps is None
-        ):  # a part of the loss is missing yet: it cannot be low enough
+        if self.loss.needs_previous_maps and self.previous_maps is None:  # the loss lacks a part: it cannot be low enough
             descent = replace(descent, enough=None)
         outcome = update(
             own * scaling,
             by(self.loss),
-            step_size=self.schedule.step_size_at(place.index, place.steps) * self.family.step_scale,
+            step_size=self.schedule.step_size_at(level.index, level.steps) * self.family.step_scale,
             descent=descent,
-            refinement=self.schedule.refinement_at(place.index, place.asked),
+            refinement=self.schedule.refinement_at(level.index, level.asked),
             refine_by=by(self.method.refinement) if self.method.refinement else None,
         )
         latents = latents.clone()
         # an image that was not moved keeps its last bit
-        latents[rows] = outcome.latents if scaling == 1 else own + (outcome.latents - own * scaling) / scaling
+        latents[images] = outcome.latents if scaling == 1 else own + (outcome.latents - own * scaling) / scaling
         self.corrected = latents
         if self.needs_previous_maps == {"measured"}:
-            known = self.measured[rows[0]]
-            self.previous_maps = torch.stack([self.measured.get(row, torch.zeros_like(known)) for row in range(len(latents))])
-        self.concerned = [row for row, met in zip(rows, outcome.met, strict=True) if not met]
+            known = self.measured[images[0]]
+            every = [self.measured.get(image, torch.zeros_like(known)) for image in range(len(latents))]
+            self.previous_maps = torch.stack(every)
+        self.guided = [image for image, met in zip(images, outcome.met, strict=True) if not met]
+        self._record(images, outcome, level, time.perf_counter() - begun)
+        return latents
+
+    def _record(self, images: Sequence[int], outcome: Outcome, level: NoiseLevel, seconds: float) -> None:
         if any(outcome.skipped) and not self.run.skipped:
             warnings.warn(
-                f"loss or gradient was not finite at step {place.index} (timestep {place.timestep:g}): the update was left "
+                f"loss or gradient was not finite at step {level.index} (timestep {level.timestep:g}): the update was left "
                 "out; run.steps counts how often. A smaller step_size or a float32 model may help",
                 UnbleedWarning,
                 stacklevel=2,
             )
-        seconds = time.perf_counter() - begun
-        for at, row in enumerate(rows):
+        for at, image in enumerate(images):
             self.run.steps.append(
                 Step(
                     call=self.call,
-                    image=row,
-                    step=place.index,
-                    timestep=place.timestep,
+                    image=image,
+                    step=level.index,
+                    timestep=level.timestep,
                     loss=outcome.losses[at][-1],
                     terms=outcome.terms[at],
                     losses=outcome.losses[at],
@@ -375,77 +317,56 @@ class Session:
                     seconds=seconds,
                 )
             )
-        return latents
-
-    def _evaluate(self, call: DenoiserCall, latents: Tensor, rows: Sequence[int], of: Loss | None) -> Evaluation:
-        """Return the loss `of` and its gradient at `latents` of the images `rows`; the sum has the gradients of each."""
-        assert of is not None
-        with torch.enable_grad(), native_processors(self.probe.modules.values()):
-            z = latents.detach().clone().requires_grad_(True)
-            seen = self._see(call, z, rows)
-            if not seen.maps.requires_grad:
-                raise ModelError(
-                    "no gradient comes through the denoiser, as with weights that were quantised for inference alone; load it "
-                    "in float16 or bfloat16, or take a method without a gradient (unbleed methods says which)"
-                )
-            if "measured" in self.needs_previous_maps:
-                self.measured.update(zip(rows, seen.maps.detach(), strict=True))
-            half = computes_in_float16(self.denoiser, z.device)
-            with without_autocast(z.device):
-                terms = terms_of(of, seen, self._groups_of(tuple(rows), z.device))
-                loss = torch.stack(list(terms.values())).sum(dim=0)
-            # with gradient checkpointing the backward runs parts of the denoiser again, and they are to be edited too
-            with self.edited(self._rows_alone(call, rows)):
-                # a loss on the step before has nothing to say at the first
-                through = [seen.maps] if seen.self_maps is None else [seen.maps, seen.self_maps]
-                gradient = gradient_through(through, loss, z, half=half) if loss.requires_grad else torch.zeros_like(z)
-        return Evaluation(loss.detach(), {name: term.detach() for name, term in terms.items()}, gradient)
-
-    def _score(self, call: DenoiserCall, latents: Tensor, rows: Sequence[int], of: Loss) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss `of` and its parts at `latents` of the images `rows`, without a gradient."""
-        with torch.no_grad(), native_processors(self.probe.modules.values()):
-            terms = terms_of(of, self._see(call, latents, rows), self._groups_of(tuple(rows), latents.device))
-        return torch.stack(list(terms.values())).sum(dim=0), terms
 
     def _scaling(self, call: DenoiserCall) -> float:
-        """Return by how much the scheduler scales latents for the denoiser at this step: not at all but for Euler and its kin.
+        """Return the factor by which the scheduler scales latents for the denoiser at this step, 1 for most schedulers.
 
-        The step size belongs to latents as the denoiser sees them. Euler's own are up to 15 times as large, and what they
-        have of the gradient is as much smaller; the papers' codes take no notice.
+        The step size belongs to latents as the denoiser sees them. Those of Euler and similar schedulers are up to 15 times as
+        large, and their gradient is smaller by that factor; the papers' codes ignore it.
         """
         if self.method.parity == "paper":
             return 1.0
         return float(self.scale(torch.ones(1, dtype=torch.float32, device=call.sample.device), call.timestep))
 
-    def _see(self, call: DenoiserCall, latents: Tensor, rows: Sequence[int]) -> AttentionMaps:
-        """Return the attention of the images `rows` at `latents`, text-conditioned."""
-        x = latents if self.method.parity == "paper" else self.scale(latents, call.timestep)
-        args, kwargs = call.conditional_rows(x, rows)
+    # ------------------------------------------------------------------------------------------------ evaluations
 
-        def denoise() -> None:
-            with self.edited(self._rows_alone(call, rows)):  # inside the probe, which ends the run by an exception
-                self.denoiser(*args, **kwargs)
+    def _measure(self, call: DenoiserCall, latents: Tensor, images: Sequence[int], loss: Loss) -> Evaluation:
+        """Return a loss and its gradient at `latents` of `images`."""
+        own = tuple(images)
+        around = self.edits.around(self._rows_alone(call, own))
+        found = self.evaluator.measure(self._see(call, own), latents, loss, self._groups_of(own, latents.device), around)
+        if "measured" in self.needs_previous_maps and found.maps is not None:
+            self.measured.update(zip(images, found.maps, strict=True))
+        return found
 
-        self.evaluating = True
-        try:
-            captures = self.probe(denoise)
-        finally:
-            self.evaluating = False
-        grid, joint = self._grid(call), self._joint(call)
-        own, regions = [captures[name] for name in self.self_names], self._regions(rows)
-        with without_autocast(latents.device):
-            return AttentionMaps(
-                maps=average_maps((captures[name] for name in self.layers.names), grid, joint),
-                self_maps=average_self_maps(own, grid, joint) if own else None,
-                previous_maps=None if self.previous_maps is None else self.previous_maps[list(rows)],
+    def _maps_at(self, call: DenoiserCall, latents: Tensor, images: Sequence[int]) -> Tensor:
+        """Return the maps (image, token, height, width) at `latents` of `images`, without a gradient."""
+        with torch.no_grad():
+            return self._see(call, images)(latents).maps
+
+    def _see(self, call: DenoiserCall, images: Sequence[int]) -> See:
+        """Return the function from latents of `images` to their attention, text-conditioned."""
+        rows = self._rows_alone(call, images)
+
+        def see(latents: Tensor) -> AttentionMaps:
+            x = latents if self.method.parity == "paper" else self.scale(latents, call.timestep)
+            args, kwargs = call.conditional_rows(x, images)
+
+            def run() -> None:
+                with self.edits.around(rows):  # inside the probe, which ends the run by an exception
+                    self.evaluator.denoise(*args, **kwargs)
+
+            previous, regions = self.previous_maps, self._regions_of(images)
+            return replace(
+                self.evaluator.read(run, rows.grid, rows.joint),
+                previous_maps=None if previous is None else previous[list(images)],
                 progress=self.progress,
                 regions=None if regions is None else regions.to(latents.device),
             )
 
-    def _joint(self, call: DenoiserCall) -> JointSequence | None:
-        """Return where picture and text stand where they are one sequence; maps are asked for of all images' own pieces."""
+        return see
+
+    def _regions_of(self, images: Sequence[int]) -> Tensor | None:
+        """Return the regions of the entities of `images`, if an edit has some."""
         assert self.groups is not None
-        if self.layers.joint is None:
-            return None
-        wanted = self.groups.prompt.any(dim=0).nonzero().flatten().to(call.sample.device)
-        return JointSequence(self.layers.joint == "text first", call.embeddings.shape[1], wanted, self.groups.tokens)
+        return self.edits.regions(images, self.groups)

@@ -68,11 +68,19 @@ def _size(latents: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Loss (batch,), its parts, and the gradient with respect to the latents (batch, ...), for some images of a batch."""
+    """A loss at the latents of some images of a batch, and its gradient.
+
+    Args:
+        loss: (image,), lower is better.
+        terms: the parts of the loss by name, each (image,); they add up to it.
+        gradient: of each image's loss with respect to its latents, (image, ...).
+        maps: the attention maps that the loss was computed from, (image, token, height, width), detached.
+    """
 
     loss: Tensor
     terms: dict[str, Tensor]
     gradient: Tensor
+    maps: Tensor | None = None
 
 
 Evaluate = Callable[[Tensor, Sequence[int]], Evaluation]  # (latents of these rows, rows of the batch)
