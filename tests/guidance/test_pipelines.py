@@ -173,7 +173,7 @@ def test_other_pictures_in_the_sequence_are_refused(built: Callable[[str, str], 
     pipe = built("flux", "FluxKontextPipeline")
     given = {"image": PICTURES, "max_area": 128 * 160, "_auto_resize": False, **SIZE}
     plain = draw(pipe, **given)
-    message = r"^the denoiser was given 160 places for a picture of 8x10; pipelines that put other pictures"
+    message = r"^the denoiser was given 160 pixels for an image of 8x10; pipelines that put other images"
     with pytest.raises(ModelError, match=message), unbleed.guide(pipe, METHOD):
         draw(pipe, **given)
     assert torch.equal(draw(pipe, **given), plain)

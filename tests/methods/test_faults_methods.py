@@ -191,11 +191,11 @@ def test_I1_a_loss_of_nothing_may_be_without_a_gradient(pipe: Any) -> None:
     [
         (lambda: SynGen(step_size=-5), "step_size is -5; expected a number from 0 on"),
         (lambda: Schedule(step_size=-5), "step_size is -5; expected a number from 0 on"),
-        (lambda: Schedule(start=0.6, stop=0.2), "start is 0.6 and stop is 0.2; expected a window that stops after it starts"),
-        (lambda: Schedule(start="0"), "start is 0; it is a share of the run, from 0 to 1"),  # type: ignore[arg-type]
+        (lambda: Schedule(start=0.6, stop=0.2), "start is 0.6 and stop is 0.2; expected a stop after the start"),
+        (lambda: Schedule(start="0"), "start is 0; expected a fraction of the run, from 0 to 1"),  # type: ignore[arg-type]
         (
             lambda: Schedule(refine={0.1: 0.5}),
-            "refine is {0.1: 0.5}; expected refinements by shares, as in {0.2: Refinement(0.5)}",
+            "refine is {0.1: 0.5}; expected refinements by fractions, as in {0.2: Refinement(0.5)}",
         ),  # type: ignore[dict-item]
         (lambda: Method(loss=5), "loss is 5; expected a loss such as ExciteLoss(), or a function f(maps, groups) -> (batch,)"),  # type: ignore[arg-type]
         (lambda: Method(schedule=5), "schedule of a method is 5; expected a Schedule"),  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
-"""The update of the latents: a gradient step per image, repeated where a loss is to be reached.
+"""The update of the latents: one gradient step per image, repeated for refinement.
 
-Pure but for the `evaluate` that is handed in. Images never touch each other: an image that has reached its target does not
-move while its neighbours are refined, and an image whose gradient is not finite is left where it is.
+Pure except for the function `evaluate` that it calls. Images do not influence each other: an image that has reached its target
+does not move while others are refined, and an image whose gradient is not finite keeps its latents.
 """
 
 from __future__ import annotations
@@ -22,10 +22,24 @@ Direction = Literal["plain", "unit"]
 
 @dataclass(frozen=True)
 class Descent:
-    """How far an image's latents follow its gradient: `step_size` times it, or times it over its root mean square.
+    """Update rule: plain gradient descent, or a step normalised to unit root mean square (RMS).
 
-    No update has a root mean square over `limit`, in units of the latents as the denoiser sees them. An image whose loss is at
-    most `enough` is left alone, in that step and for the rest of the run: it costs nothing any more.
+    >>> import torch
+    >>> Descent(direction="unit").move(torch.tensor([[3.0, 4.0]]), step_size=1.0)
+    tensor([[0.8485, 1.1314]])
+    >>> Descent(limit=0.1).move(torch.tensor([[3.0, 4.0]]), step_size=1.0).square().mean().sqrt()
+    tensor(0.1000)
+
+    Args:
+        direction: "plain" moves by step_size * gradient, "unit" by step_size * gradient / RMS(gradient).
+        limit: Largest RMS of an update, in the units of the latents as the denoiser sees them; None for no limit.
+        enough: Loss at which an image is left alone, in this step and for the rest of the run; it then costs nothing. None
+            guides to the end.
+
+    Raises:
+        MethodError: if a value is of another kind.
+
+    Source: ours; the papers use "plain" without a limit.
     """
 
     direction: Direction = "plain"
@@ -41,29 +55,30 @@ class Descent:
             raise MethodError(f"enough is {self.enough}; expected a loss, or none")
 
     def is_met(self, loss: float) -> bool:
+        """Return whether a loss is low enough to leave the image alone."""
         return self.enough is not None and loss <= self.enough
 
     def move(self, gradient: Tensor, step_size: float) -> Tensor:
-        """Return what to subtract from the latents, for gradients (batch, ...)."""
+        """Return what to subtract from the latents, (image, ...), for `gradient` of the same shape."""
         tiny = torch.finfo(gradient.dtype).tiny
         if self.direction == "unit":
-            # in two steps, since the squares of a very small gradient are nothing, and those of a very large one too much
-            gradient = gradient / gradient.abs().amax(dim=_places(gradient), keepdim=True).clamp(min=tiny)
+            # in two steps: squares of a very small gradient underflow, squares of a very large one overflow
+            gradient = gradient / gradient.abs().amax(dim=_axes(gradient), keepdim=True).clamp(min=tiny)
             gradient = gradient / _size(gradient).clamp(min=tiny)
         change = step_size * gradient
         if self.limit is None:
             return change
-        largest = change.abs().amax(dim=_places(change), keepdim=True).clamp(min=tiny)
+        largest = change.abs().amax(dim=_axes(change), keepdim=True).clamp(min=tiny)
         return change * (self.limit / largest / _size(change / largest).clamp(min=tiny)).clamp(max=1)
 
 
-def _places(latents: Tensor) -> tuple[int, ...]:
+def _axes(latents: Tensor) -> tuple[int, ...]:
     return tuple(range(1, latents.ndim))
 
 
 def _size(latents: Tensor) -> Tensor:
     """Return the root mean square of every image, (batch, 1, ...)."""
-    return latents.square().mean(dim=_places(latents), keepdim=True).sqrt()
+    return latents.square().mean(dim=_axes(latents), keepdim=True).sqrt()
 
 
 @dataclass(frozen=True)
@@ -83,27 +98,38 @@ class Evaluation:
     maps: Tensor | None = None
 
 
-Evaluate = Callable[[Tensor, Sequence[int]], Evaluation]  # (latents of these rows, rows of the batch)
+Evaluate = Callable[[Tensor, Sequence[int]], Evaluation]
+"""`evaluate(latents, images)`: the loss at `latents`, (image, ...), of the images with these indices in the batch."""
 
 
 @dataclass
 class Outcome:
-    """What an update did to each image. `losses[i]` has the loss of image i at every evaluation, refinement included."""
+    """The result of an update, one list item per image.
+
+    Args:
+        latents: After the update, (image, ...).
+        losses: The loss at every evaluation, refinement included.
+        terms: The parts of the loss at the last evaluation.
+        gradient_norms: Euclidean norm of the gradient at the last evaluation.
+        refinements: Number of updates before the regular one.
+        skipped: Whether a loss or gradient was not finite, so that the image kept its latents.
+        met: Whether the loss was low enough at the first evaluation, so that the image was left alone.
+    """
 
     latents: Tensor
     losses: list[list[float]]
-    terms: list[dict[str, float]]  # of the last evaluation
-    gradient_norms: list[float]  # of the last evaluation
+    terms: list[dict[str, float]]
+    gradient_norms: list[float]
     refinements: list[int]
-    skipped: list[bool]  # the loss or the gradient was not finite
-    met: list[bool]  # the loss was low enough before anything was done, and nothing was
+    skipped: list[bool]
+    met: list[bool]
 
 
 PLAIN = Descent()
 
 
 def at_targets(terms: Mapping[str, float], targets: Mapping[str, float]) -> bool:
-    """Return whether the parts of a loss are at most their targets; raise `MethodError` for a part that it does not have."""
+    """Return whether all parts of a loss are at most their targets; raise `MethodError` for a target of an unknown part."""
     for name in targets:
         if name not in terms:
             raise MethodError(f'there is a target for "{name}", but the parts of the loss are {", ".join(terms)}')
@@ -119,13 +145,27 @@ def update(
     refinement: Refinement | None = None,
     refine_by: Evaluate | None = None,
 ) -> Outcome:
-    """Return the latents (batch, ...) after one guided step of all images.
+    """Return the outcome of one guided step of all images.
 
-    z <- z - step_size * gradient, once, but for images whose loss is low enough already (`descent.enough`). Before that, where
-    there is a `refinement` and an image is above its target: updates until it is not, so many at most. As in the code of
-    Attend-and-Excite, the update whose loss was measured to be good enough is still made, and the regular one follows.
-    Refinement follows `refine_by` where that is given; the regular update then has its own loss measured anew. An image of
-    which any loss or gradient is not finite keeps the latents that it came with.
+    z <- z - step_size * gradient, once, except for images whose loss is low enough already (`descent.enough`). Images above the
+    target of a `refinement` are updated before that until they reach it, `refinement.most` times at most. As in the code of
+    Attend-and-Excite, the update whose loss was found to be low enough is still made, and the regular one follows.
+
+    >>> import torch
+    >>> def evaluate(latents, images):
+    ...     return Evaluation((latents**2).sum(dim=1), {}, 2 * latents)
+    >>> update(torch.tensor([[1.0, 2.0]]), evaluate, step_size=0.25).latents
+    tensor([[0.5000, 1.0000]])
+
+    Args:
+        latents: (image, ...).
+        evaluate: Returns the loss and its gradient at given latents of some images.
+        step_size: Factor of the gradient.
+        descent: The update rule.
+        refinement: Target and number of the updates before the regular one; None for none.
+        refine_by: Evaluates another loss for these updates; the regular one then evaluates its own again.
+
+    An image with a loss or gradient that is not finite keeps the latents it came with.
     """
     count = len(latents)
     before, latents = latents, latents.clone()
@@ -135,7 +175,7 @@ def update(
     gradient = torch.zeros_like(latents)
 
     def measure(rows: list[int], by: Evaluate) -> None:
-        """Evaluate the images `rows` where they are now, noting the figures."""
+        """Evaluate the images `rows` at their present latents, and keep the figures."""
         found = by(latents[rows], rows)
         flat_norm = found.gradient.flatten(1).norm(dim=1)
         names = list(found.terms)
