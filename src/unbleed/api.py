@@ -1,4 +1,4 @@
-"""The calls that most users make: `guide` a pipeline, or `attach` guidance to it and `detach` it."""
+"""The main functions: `guide` a pipeline, or `attach` guidance to it and `detach` it; `method` makes a method."""
 
 from __future__ import annotations
 
@@ -36,23 +36,29 @@ def guide(
     >>> [str(entity) for entity in run.entities[0]]
     ['red cat', 'blue bench']
 
-    `method` is a label (`syngen`, with the settings kept in the model's folder, else the paper's; `syngen@paper`;
-    `syngen:step_size=5`), a method object with settings of one's own, a loss, the class of one of them, or a function
-    `f(maps, groups) -> (batch,)` of raw attention maps (batch, token, height, width).
+    Args:
+        pipe: A diffusers text-to-image, image-to-image, inpainting or ControlNet pipeline.
+        method: A label, a method, a loss, the class of one of them, or a function `f(maps, groups) -> (image,)` of raw
+            attention maps (image, token, height, width). The label `syngen` has the settings kept in the model's folder, else
+            the paper's; `syngen@paper` has the paper's, `syngen:step_size=5` changes one.
+        entities: The entities to use in place of the parser's: "red cat; blue bench", a list of such phrases, of `Entity`
+            objects, or of token positions of nouns (3, or (2, 3) with a modifier's before it), or a list per prompt.
+        parser: A spaCy pipeline or its name ("en_core_web_trf"), in place of the embedded parser.
+        prompts: The prompts, for pipelines that are called with embeddings or encode without `encode_prompt`. Weights as compel
+            and A1111 write them, "(red:1.2)" or "cat++", are removed.
+        record_maps: Whether to keep the attention maps of every step in `run.maps`, at the cost of part of a forward per step.
+        checkpointing: Whether to trade time for memory in the gradient.
+        regions: Where entities go, for methods that take regions: `{"red cat": "left", "blue bench": (0.5, 0.2, 1.0, 1.0)}`, or
+            one such mapping per prompt; see `unbleed.Region`.
 
-    `entities` overrules the parser: "red cat; blue bench", a list of such phrases, of `Entity` objects, of positions of the
-    nouns' tokens (3, or (2, 3) with a modifier's before it), or a list per prompt. `parser`, a spaCy pipeline or its name
-    ("en_core_web_trf"), takes the place of the embedded one. `prompts` gives the words when the pipeline is called with
-    embeddings, or encodes its prompts without `encode_prompt`; weights as compel and A1111 write them, "(red:1.2)", "cat++",
-    are left out of them.
+    Returns:
+        A context manager that gives a `Run` with the results. On leaving it, also by an exception, the pipeline is as before.
 
-    `record_maps` keeps the attention of every step in `run.maps`, at the price of one more part of a forward per step.
-    `checkpointing` trades time for memory in the gradient. `regions` gives entities their places, for methods that
-    have regions: `{"red cat": "left", "blue bench": (0.5, 0.2, 1.0, 1.0)}`, or one such table per prompt, see
-    `unbleed.Region`.
-
-    On leaving the block, also by an exception, the pipeline is as it was. Raises `MethodError`, `ModelError`,
-    `PromptError` or `CaptureError` when something cannot work.
+    Raises:
+        MethodError: for a method or setting that cannot be used, here or at the call of the pipeline.
+        ModelError: for a pipeline that cannot be guided.
+        PromptError: for entities, regions or prompts that do not fit, at the call of the pipeline.
+        CaptureError: if no attention can be read, at the call of the pipeline.
     """
     return Attachment(
         pipe,
@@ -67,7 +73,7 @@ def guide(
 
 
 def attach(pipe: Any, method: MethodLike, **options: Any) -> Run:
-    """Guide every further call of a diffusers pipeline, until `detach`: for notebooks and servers, without a `with` block.
+    """Guide every further call of a diffusers pipeline, until `detach`. For notebooks and servers.
 
     >>> import unbleed
     >>> pipe = unbleed.load("emoji")
@@ -77,8 +83,19 @@ def attach(pipe: Any, method: MethodLike, **options: Any) -> Run:
     >>> len(run.steps)
     1
 
-    Arguments and errors are those of `guide`. What was attached to the pipeline before is detached first, so that a cell of a
-    notebook can be run twice. Unlike in the `with` block of `guide`, the calls may come from any thread, one at a time.
+    A method that was attached before is detached first, so that a notebook cell can run twice. Unlike in the `with` block of
+    `guide`, calls may come from any thread, one at a time.
+
+    Args:
+        pipe: A diffusers pipeline.
+        method: As in `guide`.
+        options: The other arguments of `guide`, by name.
+
+    Returns:
+        The results of all calls until `detach`.
+
+    Raises:
+        UnbleedError: as `guide` does.
     """
     detach(pipe)
     attachment = Attachment(pipe, method_for(pipe, method), any_thread=True, **options)
@@ -88,24 +105,39 @@ def attach(pipe: Any, method: MethodLike, **options: Any) -> Run:
 
 
 def detach(pipe: Any) -> None:
-    """Make a pipeline as it was before `attach`. Nothing happens to a pipeline that nothing is attached to."""
+    """Remove the guidance that `attach` added to a pipeline. A pipeline without guidance stays as it is.
+
+    >>> import unbleed
+    >>> pipe = unbleed.load("emoji")
+    >>> run = unbleed.attach(pipe, "syngen")
+    >>> unbleed.detach(pipe)
+    >>> unbleed.detach(pipe)
+
+    Args:
+        pipe: A diffusers pipeline.
+    """
     attachment: Attachment | None = vars(pipe).pop("_unbleed_attached", None)
     if attachment is not None:
         attachment.__exit__(None, None, None)
 
 
 def method(label: str, *, model: Any = None, **settings: Any) -> BaseMethod:
-    """Return the method that a label means, with some settings changed.
+    """Return the method of a label, with some settings changed.
 
     >>> method("syngen", step_size=5.0).settings()["step_size"]
     5.0
     >>> method("syngen", model="emoji").settings()["resolution"]
     16
 
-    Without `model`, settings are the paper's; with "emoji", a pipeline's folder or a pipeline, those that suit it, where it has
-    some. A setting of a further method of a sum has its name before it: `**{"overlap-iou.floor": 1e-6}`.
+    Args:
+        label: Name of a method, with `@paper` or `:SETTING=VALUE` after it, or a sum such as "syngen + 0.5*overlap-iou".
+        model: "emoji", a pipeline's folder or a pipeline, whose own settings for the method are taken, if it has some. None
+            takes the paper's.
+        settings: Settings by name. Those of a further method of a sum have its name before theirs:
+            `**{"overlap-iou.floor": 1e-6}`.
 
-    Raises `MethodError` for a name, a variant or a setting that does not exist.
+    Raises:
+        MethodError: for a name, a variant or a setting that does not exist.
     """
     if not isinstance(label, str):
         raise MethodError(f'{label!r} is not a label; expected a text such as "syngen"')

@@ -1,4 +1,4 @@
-"""Every error that unbleed raises on purpose.
+"""The errors and the warning of unbleed.
 
 A message says what was seen, what was expected, and what to do, in that order.
 """
@@ -7,35 +7,88 @@ from __future__ import annotations
 
 
 class UnbleedError(Exception):
-    """Base of all errors that a user can cause and cure."""
+    """Base class of all errors that a user can cause and fix.
+
+    >>> import unbleed
+    >>> try:
+    ...     unbleed.method("syngem")
+    ... except unbleed.UnbleedError as error:
+    ...     type(error).__name__
+    'MethodError'
+    """
 
 
 class PromptError(UnbleedError):
-    """A prompt, or the entities named for it, cannot be used."""
+    """A prompt, its entities or its regions cannot be used, or an option of sampling is out of range.
+
+    >>> import unbleed
+    >>> unbleed.parse("a red cat", ["dog"])
+    Traceback (most recent call last):
+        ...
+    unbleed.errors.PromptError: ...
+    """
 
 
 class MethodError(UnbleedError):
-    """A method's name or one of its settings cannot be used."""
+    """A method, its name or one of its settings cannot be used.
+
+    >>> import unbleed
+    >>> unbleed.SynGen(step_size="large")
+    Traceback (most recent call last):
+        ...
+    unbleed.errors.MethodError: ...
+    """
 
 
 class ModelError(UnbleedError):
-    """A model cannot be loaded, or is of a kind that cannot be guided."""
+    """A model cannot be loaded, or cannot be guided.
+
+    >>> import unbleed
+    >>> unbleed.load("/no/such/folder")
+    Traceback (most recent call last):
+        ...
+    unbleed.errors.ModelError: ...
+    """
 
 
 class CaptureError(UnbleedError):
-    """No attention could be read from the denoiser."""
+    """No attention could be read from the denoiser, as with an attention processor of its own that computes the softmax itself.
+
+    >>> import unbleed
+    >>> issubclass(unbleed.CaptureError, unbleed.UnbleedError)
+    True
+    """
 
 
 class OutputError(UnbleedError):
-    """A result cannot be written where it was asked for, or cannot be read back."""
+    """A file cannot be written or read, or a result was not recorded.
+
+    >>> import unbleed
+    >>> unbleed.Run(method="none").heat_map("cat")
+    Traceback (most recent call last):
+        ...
+    unbleed.errors.OutputError: ...
+    """
 
 
 class TrainingError(UnbleedError):
-    """The embedded model cannot be trained with what is there."""
+    """The embedded model, its oracle or the parser cannot be trained with the given files or settings.
+
+    >>> import unbleed
+    >>> issubclass(unbleed.TrainingError, unbleed.UnbleedError)
+    True
+    """
 
 
 class BenchError(UnbleedError):
-    """A benchmark cannot be run or reported as asked."""
+    """A benchmark cannot be run, scored or reported as asked.
+
+    >>> from unbleed.bench.suites import suite
+    >>> suite("no-such-suite")
+    Traceback (most recent call last):
+        ...
+    unbleed.errors.BenchError: ...
+    """
 
 
 class RatingError(UnbleedError):
@@ -43,8 +96,18 @@ class RatingError(UnbleedError):
 
 
 class PrecisionError(UnbleedError):
-    """A picture came out with values that are no numbers."""
+    """A sampled image contains NaN or infinity, as can happen in float16.
+
+    >>> from unbleed.errors import PrecisionError, UnbleedError
+    >>> issubclass(PrecisionError, UnbleedError)
+    True
+    """
 
 
 class UnbleedWarning(UserWarning):
-    """Something that does not stop the run but that its user should know."""
+    """Something that does not stop a run but that the user should know, such as a prompt that runs unguided.
+
+    >>> import unbleed
+    >>> issubclass(unbleed.UnbleedWarning, UserWarning)
+    True
+    """

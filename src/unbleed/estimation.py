@@ -1,4 +1,4 @@
-"""What guidance will cost, before anything is drawn: operations and memory, counted on shapes alone."""
+"""Cost of guidance, known before sampling: operations and memory, counted on shapes alone."""
 
 from __future__ import annotations
 
@@ -27,30 +27,48 @@ from .losses.groups import TokenGroups
 from .model_settings import method_for
 from .sizes import check_size, own_side
 
-WORDS = 16  # tokens of a prompt, whose maps are asked for where picture and text are one sequence
+WORDS = 16  # tokens whose maps are read if image and text are one sequence
 
 
 @dataclass(frozen=True, repr=False)
 class Estimate:
-    """Guidance cost for one picture, in denoiser forwards; classifier-free guidance takes two per step."""
+    """Guidance cost for one image. The unit is one forward of the denoiser; classifier-free guidance takes two per step.
 
-    forwards: float  # of the run without guidance
-    evaluation: float  # what one evaluation of the guidance costs in forwards, to the gradient of the latents
-    evaluations: int  # at the most: refinement ends sooner where its targets are reached
+    >>> import unbleed
+    >>> cost = unbleed.estimate(unbleed.load("emoji"), "attend-and-excite", steps=10)
+    >>> cost.evaluations_without_refinement, cost.evaluations
+    (5, 65)
+
+    Args:
+        forwards: Forwards of the run without guidance.
+        evaluation: Cost of one evaluation of the guidance, including the gradient, in forwards.
+        evaluations: Largest number of evaluations; refinement ends sooner if its targets are reached.
+        evaluations_without_refinement: Number of evaluations without refinement.
+        activation_bytes: Memory kept for the gradient.
+        activation_bytes_checkpointed: The same with `checkpointing=True`, which costs most of a forward per evaluation.
+        weight_bytes: Memory of the denoiser's weights.
+        reading: Cost of reading attention without a gradient, in forwards.
+        readings: Number of such readings: one for each candidate of a first noise.
+    """
+
+    forwards: float
+    evaluation: float
+    evaluations: int
     evaluations_without_refinement: int
-    activation_bytes: int  # kept for the gradient
-    activation_bytes_checkpointed: int  # the same with `checkpointing=True`, which costs most of a forward per evaluation
-    weight_bytes: int  # of the denoiser
-    reading: float = 0.0  # what reading attention without a gradient costs, in forwards
-    readings: int = 0  # how often that is done: once for each candidate of a first noise
+    activation_bytes: int
+    activation_bytes_checkpointed: int
+    weight_bytes: int
+    reading: float = 0.0
+    readings: int = 0
 
     @property
     def ratio(self) -> float:
-        """Operations of the guided run over those of the unguided, at the most."""
+        """Operations of the guided run over those of the unguided run, at most."""
         return 1 + (self.evaluations * self.evaluation + self.readings * self.reading) / self.forwards
 
     @property
     def ratio_without_refinement(self) -> float:
+        """The same without refinement."""
         return self.ratio - (self.evaluations - self.evaluations_without_refinement) * self.evaluation / self.forwards
 
     def __str__(self) -> str:
@@ -86,16 +104,25 @@ def estimate(
     steps: int = 50,
     forwards_per_step: int = 2,
 ) -> Estimate:
-    """Return what `method` will cost on a pipeline for one picture of `size` (height, width) in pixels; its own without.
+    """Return the cost of `method` on a pipeline, for one image.
 
-    Counted are the operations of matrix products and convolutions (text encoders and the autoencoder are left out), on the meta
-    device, which takes seconds and no memory. `forwards_per_step` is 1 without classifier-free guidance.
+    Operations of matrix products and convolutions are counted, without text encoders and autoencoder. This runs on the meta
+    device, in seconds and without memory.
 
     >>> import unbleed
     >>> print(estimate(unbleed.load("emoji"), "syngen", (136, 72)))  # doctest: +ELLIPSIS
     1.29 times the unguided run: 15 evaluations of 1.92 forwards each, beside 100 forwards; ...
 
-    Raises `ModelError` for a denoiser that is not known, `PromptError` for a size that cannot be drawn.
+    Args:
+        pipe: A diffusers pipeline.
+        method: As in `unbleed.guide`.
+        size: (height, width) in pixels; by default the model's own.
+        steps: Number of denoising steps, from 1 to 1000.
+        forwards_per_step: 2 with classifier-free guidance, 1 without.
+
+    Raises:
+        ModelError: for an unknown denoiser.
+        PromptError: for a size that the model cannot sample, or a number out of range.
     """
     denoiser: Any = denoiser_of(pipe)
     parts = method_for(pipe, method).parts()
@@ -121,11 +148,11 @@ def estimate(
 
 
 def _sides(pipe: Any, size: tuple[int, int] | None) -> tuple[int, int]:
-    """Return height and width in pixels, the pipeline's own without `size`; refuse what cannot be drawn."""
+    """Return height and width in pixels, by default the pipeline's own; refuse sizes that it cannot sample."""
     if size is None:
         own = own_side(pipe)
         if own is None:
-            raise PromptError(f"{type(pipe).__name__} does not say how large its pictures are; give size=(height, width)")
+            raise PromptError(f"{type(pipe).__name__} does not say how large its images are; give size=(height, width)")
         return own, own
     if not isinstance(size, Sequence) or len(size) != 2:
         raise PromptError(f"size is {size!r}; expected a pair of pixels, (height, width)")
@@ -134,7 +161,7 @@ def _sides(pipe: Any, size: tuple[int, int] | None) -> tuple[int, int]:
 
 
 def _evaluations(parts: Method, steps: int) -> tuple[int, int]:
-    """Return how often the guidance is evaluated in a run, without refinement and at the most."""
+    """Return the number of evaluations in a run, without refinement and at most."""
     schedule, search = parts.schedule, parts.noise
     first = 1 if parts.loss and parts.loss.reads_regions else 0  # regions are found in the first step
     guided = [index for index in range(first, steps) if schedule.guides(index, steps)] if parts.loss else []
@@ -153,7 +180,7 @@ def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int
     with torch.device("meta"):
         copy: Any = type(denoiser).from_config(denoiser.config)
         call = example(copy.config, height, width, tokens)
-    copy = nn.Module.to(copy, denoiser.dtype).eval().requires_grad_(False)  # diffusers' own warns where it need not
+    copy = nn.Module.to(copy, denoiser.dtype).eval().requires_grad_(False)  # diffusers' own `to` gives a needless warning
     call = _cast(call, denoiser.dtype)
     evaluator = Evaluator(copy, parts, family)
     grid = (height // 2, width // 2) if family.packed else evaluator.layers.grid(height, width)
@@ -168,7 +195,7 @@ def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int
         copy(**call)
     plain = counter.get_total_flops()
     kept, saved = _Kept(copy), _Kept(copy)
-    with _Fused(), FlopCounterMode(display=False) as counter, saved_tensors_hooks(kept, _as_it_is):
+    with _Fused(), FlopCounterMode(display=False) as counter, saved_tensors_hooks(kept, _same):
         evaluator.measure(see, leaf, _SumOfMaps(), _no_entities(tokens))
     evaluation = counter.get_total_flops()
     with torch.no_grad(), _Fused(), FlopCounterMode(display=False) as counter:
@@ -184,7 +211,7 @@ def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int
         return checkpoint(module, *given, use_reentrant=False)
 
     copy.enable_gradient_checkpointing(checkpointed)
-    with _Fused(), saved_tensors_hooks(saved, _as_it_is):
+    with _Fused(), saved_tensors_hooks(saved, _same):
         see(leaf.detach().requires_grad_(True))
     return plain, evaluation, reading, kept.bytes, saved.bytes
 
@@ -210,12 +237,12 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
     return {key: _cast(item, dtype) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-def _as_it_is(tensor: Tensor) -> Tensor:
+def _same(tensor: Tensor) -> Tensor:
     return tensor
 
 
 class _Fused(TorchFunctionMode):
-    """Attention by the fused kernel, as on a GPU; the meta device would spell its matrix out."""
+    """Attention by the fused kernel, as on a GPU; on the meta device it would be two matrix products and their matrix."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -227,7 +254,7 @@ class _Fused(TorchFunctionMode):
 
 
 class _Kept:
-    """Adds up the bytes of tensors that are kept for the backward, each storage once, weights left out."""
+    """Adds up the bytes of tensors that are kept for the backward pass, each storage once, without weights."""
 
     def __init__(self, model: nn.Module) -> None:
         self.storages: dict[int, Tensor] = {weight.untyped_storage()._cdata: weight for weight in model.parameters()}

@@ -14,12 +14,12 @@ _INK, _PAPER, _FAINT = (24, 26, 32), (255, 255, 255), (110, 114, 124)
 _GAP = 8
 _COLOURS = ((214, 39, 40), (31, 100, 200), (20, 140, 70), (150, 60, 190), (210, 110, 0), (0, 140, 150))
 
-# Five stops of a perceptually even scale from dark violet over red to pale yellow.
+# Five stops of a perceptually uniform colour scale, from dark violet over red to pale yellow.
 _SCALE = np.array([(12, 8, 38), (91, 16, 105), (187, 55, 84), (249, 142, 9), (252, 255, 164)], dtype=np.float32)
 
 
 def heat(values: Tensor, peak: float | None = None) -> Image.Image:
-    """Return a map (height, width) in false colour, one pixel each, from 0 to `peak` (default: its own maximum)."""
+    """Return a map (height, width) in false colour, pixel by pixel, from 0 to `peak` (default: its own maximum)."""
     array = values.detach().float().cpu().numpy()
     top = float(array.max()) if peak is None else peak
     level = np.clip(array / top if top > 0 else array * 0, 0, 1) * (len(_SCALE) - 1)
@@ -35,39 +35,39 @@ def overlay(image: Image.Image, values: Tensor, peak: float | None = None, opaci
 
 
 def outlines(image: Image.Image, masks: Sequence[Tensor], names: Sequence[str]) -> Image.Image:
-    """Return the image with the outline of each mask, bool (height, width), and its name; a mask of all pixels has none.
+    """Return the image with the outline and name of each mask, bool (height, width); a mask of all pixels has none.
 
     >>> import torch
     >>> left = torch.tensor([[True, False]])
     >>> outlines(Image.new("RGB", (64, 64)), [left], ["cat"]).getpixel((1, 40))
     (214, 39, 40)
     """
-    drawn = image.convert("RGB")
+    outlined = image.convert("RGB")
     line, size = max(2, min(image.size) // 96), max(11, min(18, min(image.size) // 14))
     limited = [at for at, mask in enumerate(masks) if mask.any() and not mask.all()]
     areas = {at: _stretched(masks[at], image.size) for at in limited}
     for at in limited:
         for ink, thick in ((_PAPER, line + 1), (_COLOURS[at % len(_COLOURS)], line)):  # a thin light rim inside
-            drawn.paste(ink, mask=Image.fromarray(_edge(areas[at], thick)))
+            outlined.paste(ink, mask=Image.fromarray(_edge(areas[at], thick)))
     for at in limited:
         rows, columns = np.nonzero(areas[at])
         text, font = lettered(fit(names[at], size, image.width - 2 * line - 8), size)
         wide = font.getlength(text) + 8
         x = min(columns[rows == rows.min()].min() + line, image.width - wide - line)
         y = min(rows.min() + line, image.height - size - 6 - line)
-        draw = ImageDraw.Draw(drawn)
+        draw = ImageDraw.Draw(outlined)
         draw.rectangle((x, y, x + wide, y + size + 5), fill=_COLOURS[at % len(_COLOURS)])
         draw.text((x + 4, y + 2), text, _PAPER, font, anchor="la")
-    return drawn
+    return outlined
 
 
 def _stretched(mask: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """Return a mask (height, width) as bool of an image's size."""
+    """Return a mask (height, width) stretched to the (width, height) of an image, bool."""
     return np.array(Image.fromarray(mask.cpu().numpy()).resize(size, Image.Resampling.NEAREST))
 
 
 def _edge(inside: np.ndarray, thick: int) -> np.ndarray:
-    """Return the pixels of a bool array that are at most `thick` away from one outside, the border of the image included."""
+    """Return the pixels inside a bool array that are at most `thick` pixels from its outside or from the image's border."""
     deep = np.pad(inside, thick)
     for axis in (0, 1):
         deep = np.logical_and.reduce([np.roll(deep, shift, axis) for shift in range(-thick, thick + 1)])
@@ -75,7 +75,7 @@ def _edge(inside: np.ndarray, thick: int) -> np.ndarray:
 
 
 def enlarge(image: Image.Image, side: int) -> Image.Image:
-    """Return the image with its longer side at least `side` pixels, enlarged by a whole factor so that it stays crisp."""
+    """Return the image with its longer side at least `side` pixels, enlarged by a whole factor to stay sharp."""
     factor = -(-side // max(image.size))
     return image if factor <= 1 else image.resize((image.width * factor, image.height * factor), Image.Resampling.LANCZOS)
 
@@ -89,9 +89,10 @@ def grid(
     title: str = "",
     note: str = "",
 ) -> Image.Image:
-    """Return a labelled sheet of images, all of one size, blank where a row has None.
+    """Return a labelled sheet of images of one size; None leaves a cell blank.
 
-    `columns` are the headings, `labels` the names of the rows, `captions` the texts under the images; `note` ends the sheet.
+    `columns` are the headings, `labels` the names of the rows, `captions` the texts under the images. `title` is above the
+    sheet, `note` below.
     """
     images = [image for row in rows for image in row if image is not None]
     wide, high = max(i.width for i in images), max(i.height for i in images)

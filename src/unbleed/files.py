@@ -1,4 +1,4 @@
-"""Files: each appears whole or not at all, and one that cannot be read or written is named in one line."""
+"""Files: written whole or not at all; one that cannot be read or written is an error of one line."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
 
 @contextmanager
 def atomic_file(path: Path, remedy: str = "choose another --out") -> Iterator[BinaryIO]:
-    """Give a new file to write to. It gets the name `path` when the block ends, and is removed if the block raises.
+    """Open a new file for writing. It is renamed to `path` when the block ends, and removed if the block raises.
 
-    Its folder is made if it is not there. Until then the file has a name of its own beside `path`, is created exclusively and
+    Its folder is made if it is missing. Until the end the file has a temporary name in that folder and is created exclusively,
     so never through a link. A link at `path` itself is replaced, not followed.
 
     >>> with atomic_file(folder / "report.md") as file:  # doctest: +SKIP
     ...     file.write(b"# Report")
 
-    Raises `OutputError` when it cannot be written.
+    Raises `OutputError` if it cannot be written; `remedy` ends the message.
     """
     temporary = path.parent / f"{_PREFIX}{secrets.token_hex(8)}.tmp"
     with writing(path, remedy):
@@ -47,14 +47,14 @@ def atomic_file(path: Path, remedy: str = "choose another --out") -> Iterator[Bi
 
 
 def atomic_write(path: Path, content: str | bytes, remedy: str = "choose another --out") -> Path:
-    """Write a file so that it is there in full or as it was before, and return its path; as `atomic_file` does."""
+    """Write a file as `atomic_file` does, whole or not at all, and return its path."""
     with atomic_file(path, remedy) as file:
         file.write(content.encode() if isinstance(content, str) else content)
     return path
 
 
 def clear_unfinished(folder: Path, *, older_than_s: float = 0.0) -> None:
-    """Remove files that `atomic_file` left in a folder when its process was killed."""
+    """Remove temporary files that `atomic_file` left in a folder when its process was killed."""
     now = time.time()
     for left in folder.glob(f"{_PREFIX}*.tmp"):
         if now - left.lstat().st_mtime >= older_than_s:
@@ -63,7 +63,7 @@ def clear_unfinished(folder: Path, *, older_than_s: float = 0.0) -> None:
 
 @contextmanager
 def writing(path: Path, remedy: str = "choose another --out") -> Iterator[None]:
-    """Turn an `OSError` of a block that writes `path` into an `OutputError` of one line."""
+    """Turn an `OSError` of a block that writes `path` into an `OutputError`."""
     try:
         yield
     except OSError as error:
@@ -71,12 +71,12 @@ def writing(path: Path, remedy: str = "choose another --out") -> Iterator[None]:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise `OutputError` now, rather than after the work, where `folder` cannot be made or written to.
+    """Raise `OutputError` before the work if `folder` cannot be made or written to.
 
-    A file is made for a try in the folder, or in the closest one above it that is there. Nothing else is made or removed.
+    A test file is made and removed in the folder, or in its closest parent that exists. Nothing else is made or removed.
     """
     try:
-        there = next(place for place in (folder, *folder.absolute().parents) if _is_there(place))
+        there = next(path for path in (folder, *folder.absolute().parents) if _exists(path))
         probe = there / f"{_PREFIX}{secrets.token_hex(8)}.tmp"
         probe.open("xb").close()
         probe.unlink()
@@ -84,11 +84,11 @@ def check_writable(folder: Path) -> None:
         raise OutputError(f"{folder} cannot be written to: {error.strerror or error}; choose another --out") from error
 
 
-def _is_there(place: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
-        os.stat(place)
+        os.stat(path)
     except FileNotFoundError:
-        if place.is_symlink():  # mkdir would fail on it
+        if path.is_symlink():  # mkdir would fail on it
             raise
         return False
     return True
@@ -98,9 +98,9 @@ def _is_there(place: Path) -> bool:
 
 
 def read_bytes(path: Path, *, error: type[UnbleedError], remedy: str) -> bytes:
-    """Return the bytes of a file. A pipe or a device is refused: it could be waited for without end.
+    """Return the bytes of a file. A pipe or a device is refused: reading it might never end.
 
-    Raises `error` with one line when it cannot be read, and `FileNotFoundError`.
+    Raises `error` if the file cannot be read, and `FileNotFoundError` if it does not exist.
     """
     try:
         if os.path.exists(path) and not os.path.isfile(path):
@@ -115,7 +115,7 @@ def read_bytes(path: Path, *, error: type[UnbleedError], remedy: str) -> bytes:
 def read_json(path: Path, kind: type[T], *, error: type[UnbleedError], remedy: str) -> T:
     """Return the JSON document in a file as a `kind` (see `schema`).
 
-    Raises `error` with the file, the field, what is there and what was expected, and `FileNotFoundError`.
+    Raises `error` with the file, the field, its value and what was expected, and `FileNotFoundError`.
     """
     data = read_bytes(path, error=error, remedy=remedy)
     with understanding(path, error=error, remedy=remedy):
@@ -123,18 +123,18 @@ def read_json(path: Path, kind: type[T], *, error: type[UnbleedError], remedy: s
 
 
 @contextmanager
-def understanding(place: object, *, error: type[UnbleedError], remedy: str) -> Iterator[None]:
-    """Turn the `SchemaError` of a block that reads a document into `error`, with the place of the document."""
+def understanding(source: object, *, error: type[UnbleedError], remedy: str) -> Iterator[None]:
+    """Turn the `SchemaError` of a block that reads a document into `error`, which names the `source` of the document."""
     try:
         yield
     except schema.SchemaError as reason:
-        raise error(f"{place} cannot be understood: {reason}; {remedy}") from reason
+        raise error(f"{source} cannot be understood: {reason}; {remedy}") from reason
 
 
 def open_image(source: Path | IO[bytes]) -> Image.Image:
-    """Open a picture of one of `PICTURE_FORMATS`, whatever the file is called.
+    """Open an image in one of `PICTURE_FORMATS`, whatever its file is called. Raises as `PIL.Image.open` does.
 
-    Others are not tried: pillow hands EPS to Ghostscript, a program that runs what is in the file. Raises as `PIL.Image.open`.
+    Other formats are not tried: pillow passes EPS to Ghostscript, which runs the program in the file.
     """
     Image.init()
     return Image.open(source, formats=[name for name in PICTURE_FORMATS if name in Image.OPEN])

@@ -1,7 +1,7 @@
-"""What pictures of other programs say of themselves: prompts, seed, steps and size, as far as they are told.
+"""Recipes in pictures of other programs: prompts, seed, steps and size, as far as the picture holds them.
 
-AUTOMATIC1111 and its kin (Forge, SD.Next) write lines of text, InvokeAI a JSON object, ComfyUI the graph of its nodes. Their
-samplers and random numbers are their own, so the same seed makes another picture here.
+AUTOMATIC1111 and its forks (Forge, SD.Next) write lines of text, InvokeAI a JSON object, ComfyUI the graph of its nodes. Their
+samplers and random numbers differ from diffusers', so the same seed makes another picture here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .recipes import Recipe, texts_in
 
 @dataclass(frozen=True)
 class Foreign:
-    """What another program's picture says: fields of a `Recipe`, and what was said but cannot be taken over."""
+    """The recipe in another program's picture: fields of a `Recipe` that can be used, and a list of what cannot."""
 
     program: str
     taken: Mapping[str, Any]
@@ -28,9 +28,9 @@ class Foreign:
 
 
 def read_foreign(path: Path) -> Foreign | None:
-    """Return what a picture of AUTOMATIC1111, InvokeAI or ComfyUI says; None where it says nothing that is known.
+    """Return the recipe in a picture of AUTOMATIC1111, InvokeAI or ComfyUI; None if there is none.
 
-    Raises `OutputError` for a file that is not a picture, and for a picture of theirs that names no prompt.
+    Raises `OutputError` for a file that is not a picture, and for a recipe without a prompt.
     """
     texts = texts_in(path)
     for program, chunk, read in _PROGRAMS:
@@ -38,18 +38,18 @@ def read_foreign(path: Path) -> Foreign | None:
             try:
                 found = read(texts[chunk])
             except schema.SchemaError as error:
-                raise OutputError(f"what {program} wrote into {path} cannot be understood: {error}") from error
+                raise OutputError(f"the recipe of {program} in {path} cannot be understood: {error}") from error
             if found is None:
                 continue
             said, left = found
             if not str(said.get("prompt") or "").strip():
-                raise OutputError(f"{path} is of {program} and names no prompt that can be found; write the prompt yourself")
+                raise OutputError(f"{path} was made by {program} and holds no prompt; write the prompt yourself")
             return _usable(program, said, left)
     return None
 
 
 def _usable(program: str, said: Mapping[str, Any], left: list[str]) -> Foreign:
-    """Keep of `said` what a recipe takes; the rest is left, with the reason."""
+    """Return the settings in `said` that a recipe can hold, and the others in `left`, with the reason."""
     taken: dict[str, Any] = {}
     for name in ("prompt", "negative_prompt"):
         if text := said.get(name):
@@ -107,7 +107,7 @@ def _settings_in(line: str) -> Iterator[tuple[str, str]]:
 
 
 def _number(text: str | None) -> Any:
-    """Return the number that a text is, or the text, which will be refused by name; None for none."""
+    """Return a text as a number if it is one, else as it is, to be refused later; None for an empty one."""
     for kind in (int, float):
         try:
             return kind(text or "")
@@ -120,7 +120,7 @@ def _number(text: str | None) -> Any:
 
 
 def _from_metadata(text: str) -> tuple[dict[str, Any], list[str]]:
-    """Since version 3: one object with the settings' own names."""
+    """Version 3 and later: one object with the names of the settings."""
     values = schema.check(schema.parse(text), Mapping[str, Any])
     model = values.get("model")
     names = [model.get("name") or model.get("model_name")] if isinstance(model, Mapping) else []
@@ -181,7 +181,7 @@ def _from_graph(text: str) -> tuple[dict[str, Any], list[str]] | None:
     samplers = [node for node in graph if "Sampler" in graph[node]["class_type"] and "latent_image" in graph[node]]
     if not samplers:
         return None
-    # where samplers follow each other, as for a larger second pass, the first is the one that begins with noise alone
+    # if samplers follow each other, as for a larger second pass, the first is the one that begins with noise alone
     sampler = next((node for node in samplers if _size(graph, node)), samplers[0])
     width, height = _size(graph, sampler) or (None, None)
     positive = _texts(graph, sampler, ("positive", "guider"), skip="negative")
@@ -211,9 +211,9 @@ def _from_graph(text: str) -> tuple[dict[str, Any], list[str]] | None:
 
 
 def _upstream(graph: Graph, node: str, through: Sequence[str], skip: str = "", ends: str = "") -> Iterator[Mapping[str, Any]]:
-    """Yield the nodes that give `node` its inputs called `through`, then those that give them theirs, the nearest first.
+    """Yield the nodes connected to the inputs `through` of `node`, then the nodes connected to those, nearest first.
 
-    Inputs called `skip` are not followed, nor any of a node whose kind has `ends` in it.
+    Inputs with the name `skip` are not followed, nor those of a node whose kind contains `ends`.
     """
     seen, rest = {node}, [graph[node].get(name) for name in through]
     while rest:
@@ -230,7 +230,7 @@ def _upstream(graph: Graph, node: str, through: Sequence[str], skip: str = "", e
 
 
 def _find(graph: Graph, node: str, names: Sequence[str], through: Sequence[str]) -> Any:
-    """Return a node's number of one of `names`: its own, or that of the nearest node which gives it."""
+    """Return a number under one of `names`: the node's own, or that of the nearest node connected to it."""
     own = [graph[node].get(name) for name in names]
     further = [inputs.get(name) for inputs in _upstream(graph, node, through) for name in names]
     given = [inputs.get(name) for inputs in _upstream(graph, node, names) for name in (*names, "value", "int", "float")]
@@ -243,7 +243,7 @@ def _texts(graph: Graph, node: str, through: Sequence[str], skip: str) -> list[s
 
 
 def _size(graph: Graph, node: str) -> tuple[Any, Any] | None:
-    """Return (width, height) of the empty latents that a sampler begins with; None where it begins with something else."""
+    """Return (width, height) of the empty latents that a sampler begins with; None if it begins with an image."""
     for inputs in _upstream(graph, node, ("latent_image",), ends="Sampler"):
         if "Empty" in inputs["class_type"] and {"width", "height"} <= inputs.keys():
             return inputs["width"], inputs["height"]

@@ -1,4 +1,4 @@
-"""Heat maps: how much each pixel of an image attended to a word, recorded at every step of a run."""
+"""Heat maps: how much each pixel of an image attends to a word, recorded at every step of a run."""
 
 from __future__ import annotations
 
@@ -23,22 +23,45 @@ Words = str | Entity | int | Sequence[int]
 
 @dataclass(frozen=True, eq=False)
 class HeatMap:
-    """The attention of an image to some words; `numpy.asarray` and notebooks take it as it is."""
+    """The attention of an image to some words. `numpy.asarray` converts it, and notebooks display it.
+
+    >>> import torch
+    >>> HeatMap("cat", torch.tensor([[0.0, 0.5]])).picture(side=4).size
+    (4, 2)
+
+    Args:
+        label: The words.
+        values: (height, width) on the grid of the layers: the fraction of each pixel's attention, from 0 to 1.
+    """
 
     label: str
-    values: Tensor = field(repr=False)  # (height, width) of the layers' grid: the share of each pixel's attention, 0 to 1
+    values: Tensor = field(repr=False)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.values.numpy(), dtype=dtype)
 
     def picture(self, side: int = 256, *, peak: float | None = None) -> Image.Image:
-        """Return the map in false colour, its longer side at least `side` pixels; `peak` is the brightest value's share."""
-        drawn = figures.heat(self.values, peak)
-        factor = -(-side // max(drawn.size))
-        return drawn.resize((drawn.width * factor, drawn.height * factor), Image.Resampling.NEAREST)
+        """Return the map in false colour.
+
+        Args:
+            side: The longer side has at least so many pixels.
+            peak: The value of the brightest colour; by default the map's maximum.
+        """
+        coloured = figures.heat(self.values, peak)
+        factor = -(-side // max(coloured.size))
+        return coloured.resize((coloured.width * factor, coloured.height * factor), Image.Resampling.NEAREST)
 
     def overlay(self, image: Image.Image, *, peak: float | None = None, opacity: float = 0.72) -> Image.Image:
-        """Return the image in grey under the map, at the image's size; raise `OutputError` unless it is a Pillow image."""
+        """Return the image in grey under the map, at the size of the image.
+
+        Args:
+            image: A Pillow image.
+            peak: As in `picture`.
+            opacity: Of the map, from 0 to 1.
+
+        Raises:
+            OutputError: for anything but a Pillow image.
+        """
         return figures.overlay(_pillow(image), self.values, peak, opacity)
 
     def _repr_png_(self) -> bytes:
@@ -49,25 +72,33 @@ class HeatMap:
 
 @dataclass(frozen=True, eq=False)
 class ImageAttention:
-    """The attention of one image to its prompt, step by step."""
+    """The attention of one image to its prompt, step by step. `Run.attention` returns it.
+
+    Args:
+        tokens: The words of the prompt and their token positions.
+        maps: (token, height, width) in float32, of every recorded step.
+        steps: Indices of these denoising steps.
+        layers: Names of the attention modules over whose heads the maps are averaged.
+    """
 
     tokens: PromptTokens = field(repr=False)
-    maps: tuple[Tensor, ...] = field(repr=False)  # of every recorded step, (token, height, width), float32
-    steps: tuple[int, ...]  # which denoising steps these are
-    layers: tuple[str, ...]  # the attention modules over whose heads the maps are averaged
+    maps: tuple[Tensor, ...] = field(repr=False)
+    steps: tuple[int, ...]
+    layers: tuple[str, ...]
 
     @property
     def grid(self) -> str:
+        """Height and width of the maps, as in "16x16"."""
         height, width = self.maps[0].shape[-2:]
         return f"{height}x{width}"
 
     @property
-    def reading(self) -> str:
-        """The layers in words, for the note of a sheet."""
+    def source(self) -> str:
+        """A description of the layers for the note of a sheet."""
         return f"{len(self.layers)} text attention layer{'s' * (len(self.layers) != 1)} of {self.grid} pixels"
 
     def over_steps(self, words: Words) -> Tensor:
-        """Return the maps of some words, (step, height, width): the sum over their tokens."""
+        """Return the maps of some words, (step, height, width), summed over their tokens."""
         positions = list(self.positions(words))
         return torch.stack([maps[positions].sum(dim=0) for maps in self.maps])
 
@@ -83,7 +114,7 @@ class ImageAttention:
         return HeatMap(label, maps.mean(dim=0) if step is None else maps[self.steps.index(step)])
 
     def positions(self, words: Words) -> tuple[int, ...]:
-        """Return the positions of a word, a phrase, an entity, or of what is given as positions already."""
+        """Return the token positions of a word, a phrase or an entity; positions are returned as they are."""
         if isinstance(words, Entity):
             for entity, (noun, modifiers) in zip(self.tokens.kept, self.tokens.entities, strict=True):
                 if entity == words:
@@ -98,11 +129,11 @@ class ImageAttention:
         return positions
 
     def _find(self, text: str) -> tuple[int, ...]:
-        """Return the positions of words that stand side by side in the prompt, else of an entity that is called so."""
+        """Return the positions of adjacent words of the prompt, else of an entity with that name."""
         wanted = [span.text.lower() for span in split(text)]
         own = [word.lower() for word, _ in self.tokens.words]
         starts = [at for at in range(len(own) - len(wanted) + 1) if wanted and own[at : at + len(wanted)] == wanted]
-        found = [tuple(sorted(p for _, places in self.tokens.words[s : s + len(wanted)] for p in places)) for s in starts]
+        found = [tuple(sorted(p for _, own in self.tokens.words[s : s + len(wanted)] for p in own)) for s in starts]
         found = found or [self.positions(entity) for entity in self.tokens.kept if str(entity).lower() == " ".join(wanted)]
         if not found:
             known = _listed(word for word, _ in self.tokens.words)
@@ -115,23 +146,23 @@ class ImageAttention:
         return found[0]
 
     def entity_words(self) -> list[tuple[str, tuple[int, ...]]]:
-        """Return (label, positions) of the modifiers and nouns of all entities; of every word where there are no entities.
+        """Return (label, positions) of the modifiers and nouns of all entities; of every word if there are no entities.
 
-        A word that several entities have is followed by its noun: "red (cat)".
+        The label of a word that several entities have names the noun too: "red (cat)".
         """
         found: dict[tuple[int, ...], tuple[str, str]] = {}  # words that entities share count once
         for entity, (noun, modifiers) in zip(self.tokens.kept, self.tokens.entities, strict=True):
             found[noun] = entity.noun, entity.noun
-            for places in modifiers:
-                word = self._text(places)
-                found.setdefault(places, (word, f"{word} ({entity.noun})"))
+            for positions in modifiers:
+                word = self._text(positions)
+                found.setdefault(positions, (word, f"{word} ({entity.noun})"))
         short = [word for word, _ in found.values()]
-        labelled = [(longer if short.count(word) > 1 else word, places) for places, (word, longer) in sorted(found.items())]
+        labelled = [(longer if short.count(word) > 1 else word, own) for own, (word, longer) in sorted(found.items())]
         return labelled or list(self.tokens.words)
 
     def _text(self, positions: tuple[int, ...]) -> str:
         """Return the word at these positions."""
-        return " ".join(word for word, places in self.tokens.words if set(places) & set(positions))
+        return " ".join(word for word, own in self.tokens.words if set(own) & set(positions))
 
     def show(
         self,
@@ -143,10 +174,20 @@ class ImageAttention:
         title: str = "",
         note: str = "",
     ) -> Image.Image:
-        """Return a sheet of maps, over the picture if there is one: a column for each of `words` (default: every word).
+        """Return a sheet of maps: a column for each word, the average over the steps in the first row.
 
-        The first row is the average over the steps, each word on a scale of its own. `per_step` adds rows for that many
-        steps, spread over the run, in which a word keeps one scale.
+        Args:
+            picture: The image to put under the maps.
+            words: Words to show; by default every word of the prompt.
+            per_step: Number of further rows, each of one step, spread over the run. A word has one scale in all of them, and
+                another in the first row.
+            side: The longer side of a map has at least so many pixels.
+            title: Above the sheet.
+            note: Below the sheet.
+
+        Raises:
+            PromptError: for words that the prompt does not have, or has twice.
+            OutputError: if `picture` is not a Pillow image.
         """
         base = None if picture is None else figures.enlarge(_pillow(picture), side)
         chosen = list(self.tokens.words) if words is None else [(self.heat_map(one).label, one) for one in words]
@@ -170,12 +211,12 @@ class ImageAttention:
             captions.append([*("" for _ in first), *(_peak(maps[at]) for maps in over)])
             labels.append(f"step {self.steps[at]}")
         heading = [*("picture" for _ in first), *(label for label, _ in chosen)]
-        told = f"{note} Maps: {self.reading}. max: the word's largest share of a pixel's attention.".strip()
+        told = f"{note} Maps: {self.source}. max: the word's largest share of a pixel's attention.".strip()
         return figures.grid(rows, columns=heading, labels=labels, captions=captions, title=title, note=told)
 
 
 def draw_regions(picture: Image.Image, masks: Mapping[Any, Tensor], *, side: int = 384) -> Image.Image:
-    """Return a picture with the outline and name of each mask, bool (height, width), its longer side at least `side` pixels.
+    """Return an image with the outline and the name of each mask.
 
     >>> import torch
     >>> left = torch.zeros(8, 8, dtype=torch.bool)
@@ -183,8 +224,14 @@ def draw_regions(picture: Image.Image, masks: Mapping[Any, Tensor], *, side: int
     >>> draw_regions(Image.new("RGB", (128, 128)), {"red cat": left}).size
     (384, 384)
 
-    The grid of a mask need not be the picture's. A mask of all pixels has no outline. Raises `OutputError` unless the picture
-    is a Pillow image and each mask has two dimensions.
+    Args:
+        picture: A Pillow image.
+        masks: By name, each bool (height, width) on a grid of its own, which is stretched over the image. A mask of all pixels
+            has no outline.
+        side: The longer side of the result has at least so many pixels.
+
+    Raises:
+        OutputError: if the picture is not a Pillow image or a mask does not have two dimensions.
     """
     large = figures.enlarge(_pillow(picture), side)
     for name, mask in masks.items():
@@ -201,19 +248,26 @@ def compare(
     title: str = "",
     note: str = "",
 ) -> Image.Image:
-    """Return a sheet of pictures of one prompt, a row each (label, picture, attention), with the maps of its entities' words.
+    """Return a sheet of images of one prompt, one per row, with the maps of the entities' words.
 
-    The maps of a word have one scale in all rows. `regions`, the masks of each row by their names, are drawn over its picture
-    in a column of their own. Raises `OutputError` where the rows' maps are of different layers, which cannot be compared.
+    Args:
+        rows: (label, image, attention) of each row. The maps of a word have one scale in all rows.
+        regions: The masks of each row by name, drawn over its image in a column of their own.
+        side: The longer side of an image has at least so many pixels.
+        title: Above the sheet.
+        note: Below the sheet.
+
+    Raises:
+        OutputError: if the maps of the rows are of different layers, which cannot be compared.
     """
-    readings = list(dict.fromkeys((attention.layers, attention.grid) for _, _, attention in rows))
-    if len(readings) > 1:
-        told = " and ".join(dict.fromkeys(attention.reading for _, _, attention in rows))
+    sources = list(dict.fromkeys((attention.layers, attention.grid) for _, _, attention in rows))
+    if len(sources) > 1:
+        told = " and ".join(dict.fromkeys(attention.source for _, _, attention in rows))
         raise OutputError(
             f"maps of different layers cannot be compared ({told}); record both with the same resolution and layers"
         )
     words = rows[0][2].entity_words()
-    means = [[attention.over_steps(places).mean(dim=0) for _, places in words] for _, _, attention in rows]
+    means = [[attention.over_steps(positions).mean(dim=0) for _, positions in words] for _, _, attention in rows]
     peaks = [max(float(maps[k].max()) for maps in means) for k in range(len(words))]
     pictures = [figures.enlarge(_pillow(picture), side) for _, picture, _ in rows]
     outlined = (
@@ -230,7 +284,7 @@ def compare(
         labels=[label for label, _, _ in rows],
         captions=[["", *("" for _ in outlined[0]), *map(_peak, maps)] for maps in means],
         title=title,
-        note=f"{note} Maps: {rows[0][2].reading}, averaged over the steps, each word on one scale. "
+        note=f"{note} Maps: {rows[0][2].source}, averaged over the steps, each word on one scale. "
         "max: the word's largest share of a pixel's attention.".strip(),
     )
 

@@ -1,4 +1,4 @@
-"""Text for pictures: a font that has its characters, names for those that no font here has, lines of a given width."""
+"""Text on images: a font that has its characters, names for characters that no font has, lines of a given width."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import ImageFont
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-# Pillow's own font has the characters of English alone. Pillow finds these by name where the system has them.
+# Pillow's own font has the characters of English only. Pillow finds these by name, if the system has them.
 _SYSTEM_FONTS = (
     "DejaVuSans.ttf",
     "NotoSans-Regular.ttf",
@@ -18,7 +18,7 @@ _SYSTEM_FONTS = (
     "Arial Unicode.ttf",
     "msyh.ttc",
 )
-_JOINERS = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufe0e\ufe0f"))  # they shape emoji and have no width
+_JOINERS = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufe0e\ufe0f"))  # they combine emoji and have no width
 
 
 @cache
@@ -35,7 +35,7 @@ def fonts(size: int) -> tuple[Font, ...]:
 
 @cache
 def _draws(font: Font, character: str) -> bool:
-    """Return whether the font has the character; what it lacks is drawn as the box that stands for a character of no script."""
+    """Return whether the font has the character; one that it lacks looks like an unassigned code point, a box."""
     if not isinstance(font, ImageFont.FreeTypeFont):
         return character.isascii()
     shape, box = (font.getmask(one) for one in (character, "\U0010ffff"))
@@ -47,7 +47,7 @@ def _is_emoji(character: str) -> bool:
 
 
 def _named(font: Font, character: str) -> str:
-    """Return what stands for a character that the font lacks: its base letter, else its name or number in brackets."""
+    """Return a substitute for a character that the font lacks: its base letter, else its name or number in brackets."""
     base = unicodedata.normalize("NFKD", character)[0]
     if base != character and base.isalnum() and _draws(font, base):
         return base
@@ -56,13 +56,13 @@ def _named(font: Font, character: str) -> str:
 
 
 def lettered(text: str, size: int) -> tuple[str, Font]:
-    """Return the text as it can be drawn, and the font for it: no character is drawn as an empty box.
+    """Return the text with substitutes for characters that no font has, and the font for it.
 
     >>> lettered("a \N{CAT FACE} and a bench", 16)[0]
     'a [cat face] and a bench'
 
-    The font is the first that has every character but emoji, which are written by name so that a sheet is the same on every
-    system. Where no font has them all, Pillow's own letters stand for accented ones, and code points for other scripts.
+    The font is the first that has every character except emoji, which are written by name so that a sheet is the same on every
+    system. If no font has them all, base letters stand for accented ones and code points for other scripts.
     """
     spaced = "".join(" " if letter.isspace() else letter for letter in text.translate(_JOINERS))
     plain = "".join(f"[{unicodedata.name(c).lower()}]" if _is_emoji(c) and unicodedata.name(c, "") else c for c in spaced)
@@ -75,13 +75,13 @@ def lettered(text: str, size: int) -> tuple[str, Font]:
 
 
 def width(text: str, size: int) -> float:
-    """Return how wide the text is drawn, in pixels."""
+    """Return the width of the text in pixels."""
     text, font = lettered(text, size)
     return font.getlength(text)
 
 
 def fit(text: str, size: int, limit: float) -> str:
-    """Return the text as it can be drawn, cut with an ellipsis where it is wider than `limit` pixels."""
+    """Return the text with substitutes, cut with an ellipsis if it is wider than `limit` pixels."""
     text, font = lettered(text, size)
     if font.getlength(text) <= limit:
         return text
@@ -91,7 +91,7 @@ def fit(text: str, size: int, limit: float) -> str:
 
 
 def wrap(text: str, size: int, limit: float) -> list[str]:
-    """Return the text, as it can be drawn, in lines of at most `limit` pixels."""
+    """Return the text with substitutes, in lines of at most `limit` pixels."""
     text, font = lettered(text, size)
     lines: list[str] = []
     for word in text.split():

@@ -7,7 +7,7 @@
     image = pipe(prompt="a red cat and a blue bench", output="images")[0]
     guidance.run.steps
 
-The block stands first in the denoising loop and moves the latents that the blocks behind it find. It leaves no hook anywhere.
+The block stands first in the denoising loop and moves the latents that the following blocks get. It leaves no hook.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .errors import ModelError
 from .guidance.call import DenoiserCall
 from .guidance.checks import refuse_guided
 from .guidance.named import Entities
-from .guidance.prompts import Reader
+from .guidance.prompts import PromptReader
 from .guidance.run import Run
 from .guidance.session import Session
 from .methods import MethodLike, method_from
@@ -37,10 +37,13 @@ _INPUTS = (
 
 
 class GuidanceBlock(ModularPipelineBlocks):
-    """The first block of a denoising loop, which moves its latents; `run` tells what happened in the last call.
+    """The first block of a denoising loop, which moves its latents. `run` holds the results of the last call.
 
-    `method`, `entities`, `parser` and `prompts` are those of `unbleed.guide`. Raises `ModelError` for methods that
-    change what is inside the denoiser, which a block cannot.
+    Args:
+        method: As in `unbleed.guide`, like the other arguments.
+
+    Raises:
+        ModelError: for methods with edits inside the denoiser, which a block cannot make.
     """
 
     def __init__(
@@ -55,13 +58,13 @@ class GuidanceBlock(ModularPipelineBlocks):
         self.given = method
         self.method = method_of(method, None) if isinstance(method, str) else method_from(method)
         if self.method.parts().edits:
-            raise ModelError(f"{self.method.name} changes what is inside the denoiser, which a block cannot; use unbleed.guide")
-        self.reader = Reader(entities, parser, prompts)
+            raise ModelError(f"{self.method.name} makes edits inside the denoiser, which a block cannot; use unbleed.guide")
+        self.reader = PromptReader(entities, parser, prompts)
         self.run = Run(method=self.method.name)
         self.session: Session | None = None
 
     def __deepcopy__(self, memo: Any) -> GuidanceBlock:
-        """Return itself: pipelines copy their blocks, and the user's own is to tell what happened."""
+        """Return itself: pipelines copy their blocks, and the user's own is to hold the results."""
         del memo
         return self
 
@@ -83,7 +86,7 @@ class GuidanceBlock(ModularPipelineBlocks):
             self._begin(components, block_state)
         session = self.session
         if session is None:
-            raise ModelError("the guidance block met the middle of a loop whose beginning it did not see")
+            raise ModelError("the guidance block was called in the middle of a loop; call the loop from its first step")
         session.begin_step(i)
         call = self._call(session, block_state, t)
         with torch.inference_mode(False):
@@ -94,7 +97,7 @@ class GuidanceBlock(ModularPipelineBlocks):
     def _begin(self, components: Any, block_state: Any) -> None:
         denoiser = denoiser_of(components)
         if family_of(denoiser).name not in ("sd", "flux"):
-            raise ModelError(f"a block for {type(denoiser).__name__} is not there yet; use unbleed.guide on its usual pipeline")
+            raise ModelError(f"there is no block for {type(denoiser).__name__} yet; use unbleed.guide on its usual pipeline")
         self.method = method_for(components, self.given)  # a label has the settings that suit the model
         self.run = Run(method=self.method.name)
         refuse_guided(components, denoiser)
@@ -133,7 +136,16 @@ def add_guidance(
 ) -> GuidanceBlock:
     """Put a `GuidanceBlock` first into every denoising loop of `blocks`, and return it.
 
-    Raises `ModelError` when there is none.
+    >>> from diffusers.modular_pipelines import FluxAutoBlocks
+    >>> add_guidance(FluxAutoBlocks(), "syngen").run
+    <Run of syngen: 0 prompts, 0 images guided in 0 steps (0 skipped), maps of 0 steps>
+
+    Args:
+        blocks: Blocks of a modular pipeline.
+        method: As in `unbleed.guide`, like the other arguments.
+
+    Raises:
+        ModelError: if the blocks have no denoising loop, or the method edits the inside of the denoiser.
     """
     guidance = GuidanceBlock(method, entities=entities, parser=parser, prompts=prompts)
     loops = [block for block in _below(blocks) if isinstance(block, LoopSequentialPipelineBlocks)]
@@ -150,4 +162,4 @@ def _below(blocks: Any) -> list[Any]:
 
 
 def _not_encoded(texts: Sequence[str]) -> Tensor:
-    raise ModelError("a block cannot encode other texts than the pipeline's own")
+    raise ModelError("a block cannot encode other texts than the pipeline's own; use unbleed.guide on its usual pipeline")

@@ -1,4 +1,4 @@
-"""The sizes of pictures that a pipeline can draw, and the length of its text."""
+"""The image sizes that a pipeline can sample, and the length of its text."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 from .attention.families import denoiser_of, family_of
 from .errors import PromptError
 
-LEAST, MOST = 64, 4096  # pixels of a side
+LEAST, MOST = 64, 4096  # side of an image in pixels
 
 
 def own_side(pipe: Any) -> int | None:
-    """Return the side in pixels of the pictures that a pipeline draws unless told otherwise; None where it does not say."""
+    """Return the default side of a pipeline's images in pixels; None if the pipeline does not say."""
     denoiser: Any = denoiser_of(pipe)
     side = getattr(pipe, "default_sample_size", None) or getattr(denoiser.config, "sample_size", None)
     return side * pipe.vae_scale_factor if side else None
 
 
 def check_size(pipe: Any, height: int | None, width: int | None) -> None:
-    """Raise `PromptError` for a side that the model cannot cut into pixels of its latents, or that is far from its own.
+    """Raise `PromptError` for a side that does not divide into pixels of the latents, or that is far from the default.
 
-    Sides are multiples of the autoencoder's factor, for transformers times their patch. Pictures of more than four times
-    the model's own side would take hours or all memory, for no use. A side that is None is the model's own.
+    Sides are multiples of the autoencoder's factor, for transformers times their patch size. Images of more than four times
+    the default side would take hours or all memory, for no use. None stands for the default.
     """
     denoiser: Any = denoiser_of(pipe)
     patch = 2 if family_of(denoiser).packed else getattr(denoiser.config, "patch_size", None) or 1

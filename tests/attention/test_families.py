@@ -336,7 +336,7 @@ def test_a_transformer_has_one_grid(name: str, pipes: Callable[[str], Any]) -> N
     ],
 )
 def test_edits_are_refused_where_they_cannot_be_made(name: str, method: str, pipes: Callable[[str], Any]) -> None:
-    message = f"^{method} changes what a .* does not have in that form; it can be made in sd"
+    message = f"^{method} edits layers that a .* does not have in that form; it works with sd"
     with pytest.raises(ModelError, match=message), unbleed.guide(pipes(name), method):
         pass
 

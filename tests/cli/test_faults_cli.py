@@ -236,11 +236,11 @@ def test_I9_a_jpeg_says_it_in_its_comment(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("chunk", "text", "message"),
     [
-        ("prompt", "[" * 100_000, "what ComfyUI wrote into .*x.png cannot be understood: it is nested more than 64"),
-        ("prompt", json.dumps({"3": NODES["3"]}), "is of ComfyUI and names no prompt that can be found"),
+        ("prompt", "[" * 100_000, "the recipe of ComfyUI in .*x.png cannot be understood: it is nested more than 64"),
+        ("prompt", json.dumps({"3": NODES["3"]}), "was made by ComfyUI and holds no prompt"),
         ("invokeai_metadata", "[]", "what InvokeAI wrote into .* it is a list of 0; expected an object"),
         ("parameters", "(:1.3)\nSteps: 20, Seed: 1", "has no words"),
-        ("parameters", "Steps: 20, Seed: 1", "names no prompt"),
+        ("parameters", "Steps: 20, Seed: 1", "holds no prompt"),
     ],
 )
 def test_I9_what_cannot_be_understood_is_one_line(tmp_path: Path, chunk: str, text: str, message: str) -> None:
@@ -250,7 +250,7 @@ def test_I9_what_cannot_be_understood_is_one_line(tmp_path: Path, chunk: str, te
 
 def test_I9_a_graph_that_runs_in_a_circle_ends(tmp_path: Path) -> None:
     circle = {"6": {"class_type": "ConditioningCombine", "inputs": {"a": ["9", 0], "b": ["6", 0]}}}
-    with pytest.raises(OutputError, match="names no prompt"):
+    with pytest.raises(OutputError, match="holds no prompt"):
         read_foreign(picture_with(tmp_path / "x.png", prompt=json.dumps(NODES | circle)))
 
 
@@ -411,7 +411,7 @@ def test_B8_names_are_cut_by_bytes(run: Any, tmp_path: Path) -> None:
 def test_I9_a_picture_of_another_program_is_drawn_from_what_it_says(run: Any, tmp_path: Path) -> None:
     text = "a (red:1.2) cat\nNegative prompt: dog\nSteps: 2, Sampler: Euler a, CFG scale: 3, Seed: 7, Size: 64x128"
     path = picture_with(tmp_path / "x.png", parameters=text)
-    with pytest.warns(unbleed.UnbleedWarning, match="is of AUTOMATIC1111.*seed.*not taken over: Sampler Euler a"):
+    with pytest.warns(unbleed.UnbleedWarning, match="was made by AUTOMATIC1111.*seed.*not used: Sampler Euler a"):
         code, out, _ = run("generate", "--replay", path, "--method", "none", "--steps", 3, "--json", "--out", tmp_path / "new")
     assert code == 0
     recipe = read_recipe(Path(json.loads(out)["images"][0]["path"]))

@@ -22,8 +22,8 @@ from helpers import tiny
 from helpers.families import OPTIONS, SIZES
 from unbleed.errors import PromptError
 from unbleed.generation import draw
+from unbleed.guidance.evaluator import Evaluator
 from unbleed.guidance.noise import fresh_noise
-from unbleed.guidance.session import Session
 from unbleed.guidance.update import Evaluation
 from unbleed.methods import METHODS
 from unbleed.recipes import Recipe
@@ -138,14 +138,14 @@ def test_B11_methods_work_under_autocast(name: str, dtype: torch.dtype, emoji: A
 
 def first_evaluation(pipe: Any, monkeypatch: pytest.MonkeyPatch) -> Evaluation:
     found: list[Evaluation] = []
-    evaluate = Session._evaluate
+    measure = Evaluator.measure
 
-    def watched(self: Session, *args: Any) -> Evaluation:
-        found.append(evaluate(self, *args))
+    def watched(self: Evaluator, *args: Any) -> Evaluation:
+        found.append(measure(self, *args))
         return found[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "_evaluate", watched)
+        patch.setattr(Evaluator, "measure", watched)
         latents(pipe, "overlap-cc")
     return found[0]
 

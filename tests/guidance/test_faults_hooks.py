@@ -379,7 +379,7 @@ def test_E11_a_denoiser_that_is_swapped_is_refused(make_tiny_sd: Callable[..., A
             "StableDiffusionSAGPipeline",
             r"runs the denoiser again on blurred latents \(self-attention guidance\), which guidance",
         ),
-        ("StableDiffusionPanoramaPipeline", "denoises overlapping parts of one picture, each of which would be guided as if"),
+        ("StableDiffusionPanoramaPipeline", "denoises overlapping parts of one image, and each would be guided as if"),
     ],
 )
 def test_E7_E8_loops_that_denoise_other_latents_are_refused(pipe: Any, kind: str, why: str) -> None:

@@ -55,7 +55,7 @@ def test_a_block_gives_the_latents_of_the_hooks(name: str, tokenizer: CLIPTokeni
 
 
 def test_a_block_cannot_change_the_denoiser() -> None:
-    with pytest.raises(ModelError, match="composable changes what is inside the denoiser, which a block cannot"):
+    with pytest.raises(ModelError, match="composable makes edits inside the denoiser, which a block cannot"):
         add_guidance(FluxAutoBlocks(), "composable")
 
 
@@ -68,5 +68,5 @@ def test_families_without_a_block_are_refused(tokenizer: CLIPTokenizer) -> None:
     """Their modular loops call the denoiser in ways of their own: they are not to be guessed at."""
     block = add_guidance(FluxAutoBlocks(), METHOD)
     base = tiny.make("sd3", tokenizer)
-    with pytest.raises(ModelError, match="a block for SD3Transformer2DModel is not there yet"):
+    with pytest.raises(ModelError, match="there is no block for SD3Transformer2DModel yet"):
         block(base, None, 0, torch.tensor(1.0))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import unbleed
-from unbleed.guidance.session import Session
+from unbleed.guidance.evaluator import Evaluator
 from unbleed.guidance.update import Evaluation
 from unbleed.model_settings import method_of
 from unbleed.precision import gradient_through
@@ -54,16 +54,16 @@ def test_what_is_not_finite_stays_so_and_alone(broken: float) -> None:
 def test_a_loss_with_small_gradients_guides_in_float16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clustering compactness, of all losses the one with the smallest; the embedded model, its first evaluation."""
     found: dict[torch.dtype, Tensor] = {}
-    evaluate = Session._evaluate
+    measure = Evaluator.measure
 
     class Enough(Exception):
         pass
 
-    def once(self: Session, *args: object) -> Evaluation:
-        found[self.denoiser.dtype] = evaluate(self, *args).gradient.float()  # type: ignore[arg-type]
+    def once(self: Evaluator, *args: object) -> Evaluation:
+        found[self.denoiser.dtype] = measure(self, *args).gradient.float()  # type: ignore[arg-type]
         raise Enough
 
-    monkeypatch.setattr(Session, "_evaluate", once)
+    monkeypatch.setattr(Evaluator, "measure", once)
     noise = torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(1))
     for dtype in (torch.float32, torch.float16):
         pipe = unbleed.load("emoji", dtype=dtype, device="cpu")

@@ -79,7 +79,10 @@ def test_a_window_of_all_and_one_of_none() -> None:
         ({"start": -0.1}, "start is -0.1; expected a fraction of the run, from 0 to 1"),
         ({"stop": 25}, "stop is 25; expected a fraction of the run, from 0 to 1"),
         ({"stop": math.nan}, "stop is nan; expected a fraction of the run, from 0 to 1"),
-        ({"refine": {0.0: Refinement(0.95), 10: Refinement(0.5)}}, "refine at 10 is 10; expected a fraction of the run, from 0 to 1"),
+        (
+            {"refine": {0.0: Refinement(0.95), 10: Refinement(0.5)}},
+            "refine at 10 is 10; expected a fraction of the run, from 0 to 1",
+        ),
         ({"step_size": math.inf}, "step_size is inf; expected a number from 0 on"),
         ({"step_size": math.nan}, "step_size is nan; expected a number from 0 on"),
         ({"final_scale": -1}, "final_scale is -1; expected a number from 0 on"),

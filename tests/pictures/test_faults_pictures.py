@@ -300,7 +300,7 @@ def test_I6_what_cannot_be_shown_is_one_line(recorded: Any, pipe: Any) -> None:
             unbleed.OutputError,
             "no attention was recorded at step 2; recorded steps: 0 to 1",
         ),
-        (lambda: run.heat_map("apple", image=1), unbleed.OutputError, "image 1; the call drew 1 image, counted from 0"),
+        (lambda: run.heat_map("apple", image=1), unbleed.OutputError, "image 1; the call made 1 image, counted from 0"),
         (
             lambda: run.heat_map("apple", call=2),
             unbleed.OutputError,

@@ -1,4 +1,4 @@
-"""The command line. `main` runs it and turns every error of a user's into one line and exit code 2."""
+"""The command line. `main` runs it and turns every error that a user can fix into one line and exit code 2."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ app = typer.Typer(
 )
 
 
-def _tell_version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"unbleed {__version__}")
         raise typer.Exit
@@ -36,7 +36,7 @@ def _tell_version(asked: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version.")
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
     ] = False,
 ) -> None:
     pass
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # Windows writes into files and pipes in the country's old encoding
+        if isinstance(stream, io.TextIOWrapper):  # Windows uses a legacy encoding for files and pipes
             stream.reconfigure(encoding="utf-8", errors=stream.errors)
     return _run(sys.argv[1:] if arguments is None else arguments)
 
@@ -77,7 +77,7 @@ def _run(arguments: list[str]) -> int:
         return _complain(OUT_OF_MEMORY)
     except (KeyboardInterrupt, typer.Abort):
         return 130
-    except BrokenPipeError:  # the reader of our output went away; nothing is left to say
+    except BrokenPipeError:  # the reader of our output has gone
         _abandon(sys.stdout)
         return 0
     except OSError as error:
@@ -95,7 +95,7 @@ def _run(arguments: list[str]) -> int:
         message = getattr(error, "format_message", None)  # the command line's own usage errors
         if message is None:
             raise
-        return _complain(f"{message()} (unbleed --help shows what there is)")
+        return _complain(f"{message()} (unbleed --help lists the commands)")
 
 
 def _check_unicode(arguments: list[str]) -> None:
@@ -108,19 +108,19 @@ def _check_unicode(arguments: list[str]) -> None:
 
 
 def _abandon(stream: Any) -> None:
-    """Let what a stream still holds go nowhere, so that Python does not try to write it once more at its end."""
-    with contextlib.suppress(OSError, ValueError):  # not a file of the system's
+    """Discard the buffer of a stream, so that Python does not try to write it again at exit."""
+    with contextlib.suppress(OSError, ValueError):  # a stream without a file descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _complain(text: str) -> int:
-    """Print one line, whatever line breaks or signs for terminals a prompt, a path or a recipe brought into the text."""
+    """Print an error on one line, without the line breaks and control characters that a prompt or a path may hold."""
     _write(f"unbleed: {printable(text)}\n")
     return 2
 
 
 def printable(text: str) -> str:
-    r"""Return a text on one line, without signs that act on a terminal or turn the direction of writing.
+    r"""Return a text on one line, with control characters and marks of writing direction escaped.
 
     >>> printable("a\x1b[31mred\ncat")
     'a\\x1b[31mred cat'
@@ -143,7 +143,7 @@ def _write(line: str) -> None:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
-    """Print our own warnings as one line; those of other libraries are for developers."""
+    """Print unbleed's own warnings on one line; those of other libraries are for developers."""
     from ..errors import UnbleedWarning
 
     if issubclass(category, UnbleedWarning):

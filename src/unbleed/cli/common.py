@@ -1,4 +1,4 @@
-"""What several commands share: options, loading with quiet libraries, printing."""
+"""Helpers that several commands share: loading a pipeline, seeds, JSON, file names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load_pipeline(
     scheduler: str | None = None,
     loras: Sequence[str] = (),
 ) -> Any:
-    """Return the pipeline of `model`, with the libraries' remarks about missing extras kept quiet."""
+    """Return the pipeline of `model`; the libraries' log messages are switched off."""
     quiet_libraries()
     import torch
 
@@ -37,6 +37,7 @@ def load_pipeline(
 
 
 def quiet_libraries() -> None:
+    """Switch off log messages and progress bars of transformers, diffusers and the hub's client."""
     import transformers
 
     transformers.logging.set_verbosity_error()
@@ -47,11 +48,11 @@ def quiet_libraries() -> None:
     diffusers.utils.logging.disable_progress_bar()
     import huggingface_hub
 
-    huggingface_hub.logging.set_verbosity_error()  # it would tell of every retry where there is no network
+    huggingface_hub.logging.set_verbosity_error()  # without a network it would log every retry
 
 
 def sampling_defaults(model: str, steps: int | None, guidance_scale: float | None) -> tuple[int, float]:
-    """Return step count and guidance scale: as given, else the model's own, else the papers'."""
+    """Return number of steps and guidance scale: as given, else the model's own, else the papers'."""
     from ..model_settings import settings_of
 
     own = settings_of(model)
@@ -64,7 +65,7 @@ def read_seeds(text: str) -> list[int]:
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,18})(?:\s*-\s*(\d{1,18}))?\s*", part)
         if not match:
-            raise PromptError(f'"{text}" is no list of seeds; expected numbers as in 7, 1,5,9 or 0-7')
+            raise PromptError(f'"{text}" is not a list of seeds; expected numbers as in 7, 1,5,9 or 0-7')
         first = int(match[1])
         last = int(match[2] or match[1])
         if not first <= last < first + 10_000:
@@ -76,9 +77,9 @@ def read_seeds(text: str) -> list[int]:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document; numbers that JSON does not know (a loss that was not finite) become null."""
+    """Print one JSON document; numbers that JSON cannot hold (a loss that is not finite) become null."""
     text = json.dumps(_finite(document), ensure_ascii=False, indent=2, default=str, allow_nan=False)
-    sys.stdout.write(re.sub("[\x7f-\x9f]", lambda sign: f"\\u{ord(sign[0]):04x}", text) + "\n")  # some act on terminals
+    sys.stdout.write(re.sub("[\x7f-\x9f]", lambda sign: f"\\u{ord(sign[0]):04x}", text) + "\n")  # some control terminals
 
 
 def _finite(value: Any) -> Any:
@@ -90,24 +91,24 @@ def _finite(value: Any) -> Any:
 
 
 def slug(text: str, length: int = 60) -> str:
-    """Return a file name's worth of a text, of at most `length` bytes: file systems count those, not letters."""
+    """Return a text as part of a file name, of at most `length` bytes: file systems count bytes, not letters."""
     whole = re.sub(r"[^\w]+", "-", text.lower(), flags=re.UNICODE).strip("-_")
     return whole.encode()[:length].decode(errors="ignore").rstrip("-") or "picture"
 
 
 def is_file_name(path: Path) -> bool:
-    """Return whether `path` names a picture rather than a folder; raise `OutputError` for a picture that is no PNG."""
+    """Return whether `path` names an image file rather than a folder; raise `OutputError` for one that is not a PNG."""
     if path.suffix.lower() in (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"):
         raise OutputError(f"{path}: pictures are written as PNG, which holds their recipe; name it {path.stem}.png")
     return path.suffix.lower() == ".png"
 
 
 def check_picture(path: Path) -> None:
-    """Raise `OutputError` now, rather than after the work, where a picture cannot be written under this name."""
+    """Raise `OutputError` before the work if a picture cannot be written to this path."""
     from ..files import check_writable
 
     if not is_file_name(path):
-        raise OutputError(f"{path} is no picture's name; expected one that ends in .png")
+        raise OutputError(f"{path} is not the name of a picture; expected one that ends in .png")
     check_writable(path.parent)
     try:
         if path.is_dir():

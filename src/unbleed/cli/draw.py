@@ -32,7 +32,7 @@ from .options import (
     Width,
     named,
 )
-from .replay import initial, load_recipe, read_replayed
+from .replay import check_strength, initial, load_recipe, read_replayed
 
 
 @app.command()
@@ -68,13 +68,22 @@ def generate(
     json: AsJson = False,
 ) -> None:
     """Draw pictures of a prompt, guided by a method."""
-    from .. import generation, recipes
+    given = {name: value for name, value in context.params.items() if _is_given(context, name)}
+    single = is_file_name(out)
+    if seed is not None and seeds is not None:
+        raise PromptError("both --seed and --seeds; give one of them")
+    numbers = None if seeds is None else read_seeds(seeds)
+    if replay is None:
+        check_strength(image, strength)
+        if prompt is None:
+            raise PromptError('no prompt; write one, as in: unbleed generate "a red cat and a blue bench"')
+
+    from .. import generation, recipes  # heavy: after the checks that need none of it
     from ..files import check_writable
     from ..methods import DEFAULT_METHOD
     from ..model_settings import method_of, read_settings
     from ..regions.texts import read_regions
 
-    given = {name: value for name, value in context.params.items() if _is_given(context, name)}
     recipe, foreign = (None, {}) if replay is None else read_replayed(replay, given)
     if recipe is not None:
         numbers = [recipe.seed]
@@ -82,11 +91,8 @@ def generate(
         said = {"prompt": prompt, "negative_prompt": negative_prompt, "height": height, "width": width}
         said |= {"steps": steps, "guidance_scale": guidance_scale}
         said = {**foreign, **{name: value for name, value in said.items() if value is not None}}
-        if "prompt" not in said:
-            raise PromptError('no prompt; write one, as in: unbleed generate "a red cat and a blue bench"')
-        if seed is not None and seeds is not None:
-            raise PromptError("both --seed and --seeds; give one of them")
-        numbers = read_seeds(seeds) if seeds is not None else [said.pop("seed", 0) if seed is None else seed]
+        if numbers is None:
+            numbers = [said.pop("seed", 0) if seed is None else seed]
         said["steps"], said["guidance_scale"] = sampling_defaults(model, said.get("steps"), said.get("guidance_scale"))
         chosen = method_of(DEFAULT_METHOD if method is None else method, model, read_settings(settings or []))
         said |= {"seed": numbers[0], "method": chosen.name, "settings": chosen.settings(), "entities": entities}
@@ -98,7 +104,6 @@ def generate(
         _check_regions(recipe)
     if compare and recipe.method == "none":
         raise MethodError("--compare with --method none compares a picture with itself; name another method")
-    single = is_file_name(out)
     if single and (len(numbers) > 1 or compare):
         raise OutputError(
             f"{out} is one file, but {len(numbers) * (2 if compare else 1)} pictures are to be written; name a folder"
@@ -245,6 +250,8 @@ def attention(
     json: AsJson = False,
 ) -> None:
     """Draw where each word of the prompt is attended to."""
+    is_file_name(out)
+
     from .. import generation, recipes
     from ..model_settings import method_of, read_settings
 

@@ -1,4 +1,4 @@
-"""`unbleed methods`: what there is, and every setting of one."""
+"""`unbleed methods`: the list of methods, and the settings of one."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ from .options import AsJson
 
 @app.command()
 def methods(
-    name: Annotated[
-        str | None, typer.Argument(help="One method, or a sum of them: its settings and where they come from.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(help="A method or a sum of methods, whose settings to show.")] = None,
     json: AsJson = False,
 ) -> None:
-    """List every method, its paper, and what it needs; or every setting of one."""
+    """List the methods, their papers and what they need; or the settings of one."""
     from ..methods import METHODS, method_from
 
     console = Console(highlight=False)

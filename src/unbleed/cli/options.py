@@ -9,9 +9,9 @@ import typer
 
 
 def named(text: str) -> Path:
-    """Return the path that an option or argument names; an empty text would be the folder that the user is in."""
+    """Return the path that an option or argument names. An empty text is refused: it would be the current folder."""
     if not str(text):
-        raise typer.BadParameter("an empty name; name a file or a folder (. is the one that you are in)")
+        raise typer.BadParameter("an empty name; name a file or a folder (. is the current one)")
     return Path(text)
 
 

@@ -1,4 +1,4 @@
-"""How far a long command has come: bars on a terminal, elsewhere (a log, a job) a line a minute."""
+"""Progress of long commands: bars on a terminal, one line a minute elsewhere (a log, a batch job)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SECONDS_BETWEEN_LINES = 60.0
 
 
 class Tell(Protocol):
-    """Say that `done` of `total` are finished of the stage `what`, its loss where it has one, and what else is to be told."""
+    """Report that `done` of `total` items of the stage `what` are finished, with its loss, if it has one, and a note."""
 
     def __call__(self, what: str, done: int, total: int, loss: float | None = None, note: str = "", /) -> None: ...
 
 
 @contextmanager
 def telling(unit: str = "") -> Iterator[Tell]:
-    """Give a function that shows on stderr how far each stage is; `unit` is what is counted."""
+    """Give a function that shows the progress of each stage on stderr; `unit` is the plural of the items counted."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines(unit)
@@ -43,14 +43,14 @@ def telling(unit: str = "") -> Iterator[Tell]:
 
         def tell(what: str, done: int, total: int, loss: float | None = None, note: str = "", /) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, note="", completed=done)  # a rate does not count what was there before
+                tasks[what] = bars.add_task(what, note="", completed=done)  # the rate does not count items finished before
             bars.update(tasks[what], completed=done, total=total, note=note or _said(loss))
 
         yield tell
 
 
 class _Rate(ProgressColumn):
-    """How many are done in a second, or how long one takes."""
+    """Items per second, or seconds per item."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -63,7 +63,7 @@ def _said(loss: float | None) -> str:
 
 def _lines(unit: str) -> Tell:
     begun = told = time.monotonic()
-    stages: dict[str, tuple[int, int, int, str]] = {}  # of each that is not finished: done at first, done, total, note
+    stages: dict[str, tuple[int, int, int, str]] = {}  # of each unfinished stage: done at first, done, total, note
 
     def tell(what: str, done: int, total: int, loss: float | None = None, note: str = "", /) -> None:
         nonlocal told

@@ -1,4 +1,4 @@
-"""From options, and from the picture that is replayed, to a recipe and its pipeline."""
+"""The recipe and the pipeline of a command, from its options and from the picture that is replayed."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 _ANYWAY = {"replay", "out", "json", "batch_size", "device"}
 _FROM_ELSEWHERE = {"model", "config", "loras", "image"}
-"""What a recipe names but does not hold: it can be given anew where it lies elsewhere on this machine."""
+"""Files that a recipe names but does not hold: options give them where their paths differ on this machine."""
 
 
 def read_replayed(path: Path, given: Mapping[str, Any]) -> tuple[Recipe | None, Mapping[str, Any]]:
-    """Return (the recipe of a picture of ours, nothing), or (None, what a picture of another program says).
+    """Return (recipe, {}) of a picture made by unbleed, or (None, options) of a picture made by another program.
 
-    `given` are the options that the user wrote. A recipe of ours takes only where its files are now; what another program says
-    stands in for options that were not written.
+    `given` are the options that the user wrote. With a recipe they may only name where its files are now. The options of
+    another program's picture are used where the user wrote none.
 
-    Raises `OutputError` for a picture that says nothing, `PromptError` for options that a recipe of ours says itself, and
-    `ModelError` for a model that is not on this machine: a picture of a stranger must not fetch things.
+    Raises `OutputError` for a picture without a recipe, `PromptError` for options that the recipe holds itself, and
+    `ModelError` for a model that is not on this machine: a picture from elsewhere must not start a download.
     """
     from .. import recipes
     from ..foreign import read_foreign
@@ -38,10 +38,10 @@ def read_replayed(path: Path, given: Mapping[str, Any]) -> tuple[Recipe | None, 
         if foreign is None:
             raise
         taken = ", ".join(name.replace("_", " ") for name in foreign.taken)
-        left = f"; not taken over: {', '.join(foreign.left)}" if foreign.left else ""
+        left = f"; not used: {', '.join(foreign.left)}" if foreign.left else ""
         warnings.warn(
-            f"{path} is of {foreign.program}, whose noise and samplers are others: expect another picture. "
-            f"Taken over: {taken}{left}",
+            f"{path} was made by {foreign.program}, whose noise and samplers differ: expect another picture. "
+            f"Used: {taken}{left}",
             UnbleedWarning,
             stacklevel=2,
         )
@@ -70,14 +70,19 @@ def _check_here(recipe: Recipe, given: Mapping[str, Any]) -> None:
             )
 
 
+def check_strength(image: Path | None, strength: float | None) -> None:
+    """Raise `PromptError` for a strength without a picture."""
+    if image is None and strength is not None:
+        raise PromptError("--strength without --image; name the picture to begin with")
+
+
 def initial(image: Path | None, strength: float | None) -> dict[str, Any]:
-    """Return the fields of a recipe that begins with a picture; none for no picture."""
+    """Return the fields of a recipe that begins with a picture; none without a picture."""
+    check_strength(image, strength)
+    if image is None:
+        return {}
     from ..recipes import sha256_of
 
-    if image is None:
-        if strength is not None:
-            raise PromptError("--strength without --image; name the picture to begin with")
-        return {}
     return {"image": str(image), "image_sha256": sha256_of(image), "strength": 0.8 if strength is None else strength}
 
 

@@ -37,11 +37,12 @@ def parse(
 ) -> None:
     """Show the entities of a prompt, their modifiers, and where their pieces stand in every text encoder of MODEL."""
     from ..errors import PromptError
-    from ..prompt import locate
-    from ..prompt import parse as read
 
     if not prompt.strip():
         raise PromptError("the prompt is empty; write what the picture should show")
+    from ..prompt import locate
+    from ..prompt import parse as read
+
     parsed = read(prompt, entities, parser=parser)
     located = {name: locate(parsed, tokenizer) for name, tokenizer in tokenizers_of(model).items()}
     if json:

@@ -29,7 +29,7 @@ from .method import BaseMethod
 from .named import Entities
 from .ownership import Ownership
 from .patching import replace_attribute
-from .prompts import Read, Reader, Reading
+from .prompts import CallPrompts, PromptReader, ReadPrompts
 from .run import Run
 from .session import Session
 
@@ -80,7 +80,7 @@ def _attached(
         _claim(undo, pipe, denoiser)
         session = Session(pipe, denoiser, method, run, record_maps, regions)
         warn_of_what_is_slow(called, denoiser, session.method, checkpointing)
-        reader = Reader(entities, parser, prompts, regions)
+        reader = PromptReader(entities, parser, prompts, regions)
         owner = Ownership(pipe, called, None if any_thread else threading.get_ident())
         hooks = _Hooks(session, reader, owner)
         undo.callback(hooks.close)
@@ -110,13 +110,13 @@ def _claim(undo: ExitStack, pipe: Any, denoiser: nn.Module) -> None:
 class _Hooks:
     """Hooks on encode_prompt, the scheduler and the denoiser, of the run that `owner` knows the call of."""
 
-    def __init__(self, session: Session, reader: Reader, owner: Ownership) -> None:
+    def __init__(self, session: Session, reader: PromptReader, owner: Ownership) -> None:
         self.session, self.reader, self.owner = session, reader, owner
         self.scheduler: Any = None
         self.scheduler_hooks = ExitStack()
         self.around = ExitStack()  # what edits hold open while the denoiser runs
         # how to read prompts, and their embeddings, since the denoiser ran last
-        self.heard: list[tuple[Read, Tensor]] = []
+        self.heard: list[tuple[ReadPrompts, Tensor]] = []
         self.encode_prompt = getattr(session.pipe, "encode_prompt", None)  # before it was hooked
         self.unencoded = False  # a run on the user's own prompts begins with the next call of the denoiser
         self._begin()
@@ -147,7 +147,7 @@ class _Hooks:
 
         return encode
 
-    def hear(self, read: Read, embeddings: Tensor) -> None:
+    def hear(self, read: ReadPrompts, embeddings: Tensor) -> None:
         """Keep prompts that the pipeline encodes; FLUX and Qwen-Image encode negative ones in the same way."""
         if self.owner.take_encoding():
             self.heard = []  # those of a call that failed before it ran the denoiser
@@ -155,7 +155,7 @@ class _Hooks:
         self._begin()
         self.heard.append((read, embeddings))
 
-    def _prompts_of(self, embeddings: Tensor) -> Reading:
+    def _prompts_of(self, embeddings: Tensor) -> CallPrompts:
         """Return, of the prompts that were encoded, those that the denoiser now gets."""
         (read, _), *more = self.heard
         if more:

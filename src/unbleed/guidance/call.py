@@ -1,4 +1,4 @@
-"""One call of the denoiser, as the pipeline made it: which rows are the text-conditioned ones, and how to make it again."""
+"""One call of the denoiser by the pipeline: its text-conditioned rows, and its arguments on other latents or texts."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from torch import Tensor
 
 from ..errors import ModelError
 
-_EMBEDDINGS = 2  # place of the text embeddings among a UNet's positional arguments
-_OF_NO_ROW = frozenset({"img_ids", "txt_ids"})  # one for all rows, however many places there are
+_EMBEDDINGS = 2  # index of the text embeddings among a UNet's positional arguments
+_OF_NO_ROW = frozenset({"img_ids", "txt_ids"})  # one for all rows; its length may equal their number by chance
 
 
 class DenoiserCall:
-    """One call of the denoiser, and which of its rows are the text-conditioned ones."""
+    """One call of the denoiser. `conditional` is the slice of its text-conditioned rows."""
 
     def __init__(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], images: int, doubled: bool | None, name: str = "sample"
     ) -> None:
-        """`doubled` is what the pipeline says of classifier-free guidance in one call, where it says so; `name` is what the
-        denoiser calls the latents.
+        """Take the arguments of a call for `images` images.
+
+        `doubled` is whether the pipeline says that the batch holds unconditional rows too, None if it does not say. `name` is
+        the denoiser's argument for the latents.
+
+        Raises `ModelError` for any other number of rows.
         """
         self.args, self.kwargs, self.name = args, kwargs, name
         self.sample: Tensor = args[0] if args else kwargs[name]
@@ -41,7 +45,7 @@ class DenoiserCall:
 
     @property
     def time(self) -> float:
-        """The noise level, as the denoiser is told. The device is waited for."""
+        """The timestep that the denoiser gets. The device is waited for."""
         return float(self.timestep.flatten()[0] if isinstance(self.timestep, Tensor) else self.timestep)
 
     @property
@@ -51,21 +55,21 @@ class DenoiserCall:
 
     @property
     def _channels(self) -> int:
-        """The axis of the channels: latents are pictures, or with places packed in a row sequences."""
+        """The axis of the channels: latents are (row, channel, height, width), or packed (row, pixel, channel)."""
         return 1 if self.sample.ndim == 4 else 2
 
     def latents(self, channels: int) -> Tensor:
-        """Return the latents of the conditional rows: the first `channels` of what the denoiser was given."""
+        """Return the latents of the conditional rows: the first `channels` of the denoiser's input."""
         return self.sample[self.conditional].narrow(self._channels, 0, min(channels, self.sample.shape[self._channels]))
 
     def conditional_rows(self, latents: Tensor, rows: Sequence[int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the call cut to the conditional rows of the images `rows`, on other latents."""
+        """Return the arguments for the conditional rows of the images `rows` alone, on other latents."""
         index = [self.conditional.start + row for row in rows]
         args, kwargs = self._take(index)
         return self._replace_sample(args, kwargs, self._with_other_channels(latents, self.sample[index]))
 
     def with_latents(self, latents: Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the whole call on other latents, the same for every copy of an image."""
+        """Return the arguments of the whole call on other latents, the same for every copy of an image."""
         sample = self._with_other_channels(torch.cat([latents] * self.copies), self.sample)
         return self._replace_sample(self.args, self.kwargs, sample)
 
@@ -79,7 +83,7 @@ class DenoiserCall:
         return other
 
     def with_embeddings(self, embeddings: Tensor, rows: Sequence[int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the call cut to the conditional rows of the images `rows`, on other embeddings of text, one per image."""
+        """Return the arguments for the conditional rows of the images `rows` alone, on other text embeddings, one per image."""
         args, kwargs = self._take([self.conditional.start + row for row in rows])
         if len(args) > _EMBEDDINGS:
             return (*args[:_EMBEDDINGS], embeddings, *args[_EMBEDDINGS + 1 :]), kwargs

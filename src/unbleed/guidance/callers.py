@@ -1,7 +1,7 @@
-"""Which pipeline's call is running, read from the interpreter's stack.
+"""The pipeline call that is running, found on the interpreter's stack.
 
 A denoiser and a scheduler do not know who calls them. Pipelines share both (image-to-image made of a text-to-image
-pipeline's components, a detailer, a refiner), so a hook has to find out whose call it is in.
+pipeline's components, a detailer, a refiner), so a hook has to find out which pipeline's call it runs in.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from diffusers import DiffusionPipeline
 
 
 def running() -> Iterator[FrameType]:
-    """Yield the frames that are running in this thread, innermost first."""
+    """Yield the frames of this thread, innermost first."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         yield frame
@@ -23,11 +23,11 @@ def running() -> Iterator[FrameType]:
 
 
 def pipeline_call() -> FrameType | None:
-    """Return the innermost running `__call__` of a diffusers pipeline, None where there is none, as in a loop of one's own."""
+    """Return the innermost running `__call__` of a diffusers pipeline; None in a loop of the user's own."""
     return next((frame for frame in running() if isinstance(pipeline_of(frame), DiffusionPipeline)), None)
 
 
 def pipeline_of(frame: FrameType) -> Any:
-    """Return the object whose `__call__` runs in `frame`, None where it runs another function."""
-    # the locals of other frames are not asked for: Python before 3.13 makes a dictionary of them
+    """Return the object whose `__call__` runs in `frame`; None if the frame runs another function."""
+    # locals of other frames are not read: Python before 3.13 copies them into a dictionary
     return frame.f_locals.get("self") if frame.f_code.co_name == "__call__" else None

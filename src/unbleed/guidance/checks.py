@@ -1,4 +1,4 @@
-"""What guidance cannot work with, or at a price, found before anything is drawn: what was seen, and what to do instead."""
+"""Compatibility checks before sampling: pipelines, denoisers and methods that cannot be guided, or at a price."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CACHING_PACKAGES = {
 
 
 def refuse_guided(pipe: Any, denoiser: nn.Module) -> None:
-    """Raise `ModelError` where the pipeline or its denoiser is being guided already."""
+    """Raise `ModelError` if the pipeline or its denoiser is being guided already."""
     if getattr(pipe, "_unbleed_guided", False) or getattr(denoiser, "_unbleed_guided", False):
         raise ModelError(
             "this pipeline, or another one with the same denoiser, is being guided already; leave that `with` block, or call "
@@ -38,19 +38,19 @@ def refuse_pipelines(pipe: Any) -> None:
         )
     if hasattr(pipe, "get_views"):
         raise ModelError(
-            f"{kind} denoises overlapping parts of one picture, each of which would be guided as if it were all of it; "
+            f"{kind} denoises overlapping parts of one image, and each would be guided as if it were the whole; "
             "guide StableDiffusionPipeline(**pipe.components)"
         )
 
 
 def refuse_regions(method: Method) -> None:
-    """Raise `MethodError` where regions were given for a method that has no use for them."""
+    """Raise `MethodError` if regions were given for a method that does not use them."""
     if not any(edit.takes_regions for edit in method.edits):
         raise MethodError(f'regions were given, but {method.name} does not use them; take the method "regions"')
 
 
 def refuse_what_cannot_work(denoiser: nn.Module, family: Family, method: Method) -> None:
-    """Raise `ModelError` where guidance of this denoiser by this method would fail or be wrong."""
+    """Raise `ModelError` if guidance of this denoiser by this method would fail or be wrong."""
     if getattr(denoiser, "is_cache_enabled", False):
         raise ModelError(
             "the denoiser has a cache enabled, which skips layers, so its maps would be stale; call disable_cache()"
@@ -71,18 +71,18 @@ def refuse_what_cannot_work(denoiser: nn.Module, family: Family, method: Method)
     if getattr(denoiser, "_parallel_config", None) is not None:
         raise ModelError(
             "the denoiser is split over several devices by context parallelism, which replaces the attention that is read; "
-            "draw with one device per pipeline"
+            "use one device per pipeline"
         )
     for edit in method.edits:
         if edit.families is not None and family.name not in edit.families:
             raise ModelError(
-                f"{method.name} changes what a {family.denoiser_class} does not have in that form; it can be made in "
+                f"{method.name} edits layers that a {family.denoiser_class} does not have in that form; it works with "
                 f"{', '.join(edit.families)}; take a method that lowers a loss"
             )
 
 
 def warn_of_what_is_slow(called: nn.Module, denoiser: nn.Module, method: Method, checkpointing: bool) -> None:
-    """Say what guidance costs where a compiled denoiser has to run uncompiled, or weights are moved layer by layer."""
+    """Warn of the cost of a compiled denoiser that has to run uncompiled, and of weights that are moved layer by layer."""
     if is_compiled(called) and any(edit.acts_inside for edit in method.edits):
         warnings.warn(
             f"{method.name} changes layers inside the denoiser while it runs, so the compiled denoiser runs uncompiled inside "

@@ -1,7 +1,7 @@
 """Denoisers compiled by `torch.compile`: guidance runs outside the compiled graph, and its evaluations run uncompiled.
 
-An evaluation ends the forward by an exception and reads attention through hooks and a function mode; all three break graphs,
-and Dynamo skips hooks that are added to a compiled module without a word. The pipeline's own forwards stay compiled.
+An evaluation ends the forward by an exception and reads attention through hooks and a function mode. All three break graphs,
+and Dynamo silently skips hooks that are added to a compiled module. The pipeline's own forwards stay compiled.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def is_compiled(called: nn.Module) -> bool:
 
 
 def hook_calls(undo: ExitStack, called: nn.Module, before: Before, after: After | None = None) -> None:
-    """Register `before` and `after` as forward hooks of `called`; `after` gets None as output where the forward failed.
+    """Register `before` and `after` as forward hooks of `called`; `after` gets None as output if the forward failed.
 
     After `called.compile()` a module's hooks belong to the compiled graph, so there the compiled call itself is wrapped.
     """

@@ -1,7 +1,7 @@
-"""What a method may change inside the denoiser while it runs, without a gradient to the latents.
+"""Edits: changes inside the denoiser while it runs, without a gradient to the latents.
 
-An `Edit` holds settings. For each call of the pipeline it opens, knowing the prompts, and what it opens is asked at every
-run of the denoiser, in the guidance's own evaluations too.
+An `Edit` holds settings. For each pipeline call it opens an `ActiveEdit` on the prompts, whose methods are called at every run
+of the denoiser, in the guidance's own evaluations too.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ from .run import Run
 
 @dataclass(frozen=True)
 class CallContext:
-    """What an edit may know of a call of the pipeline. The lists have one item per image."""
+    """What an edit gets to know about a pipeline call. The lists have one item per image."""
 
     pipe: Any
     denoiser: nn.Module
     parsed: list[Parsed]
     tokens: list[PromptTokens]
     groups: TokenGroups
-    encode: Callable[[Sequence[str]], Tensor]  # texts to embeddings (text, token, channel), as the pipeline makes them
-    layers: tuple[str, ...]  # the text layers that the method reads
+    encode: Callable[[Sequence[str]], Tensor]  # texts to embeddings (text, token, channel)
+    layers: tuple[str, ...]  # the attention layers that the method reads
     family: Family
     regions: list[Mapping[Entity, Region]]  # that the user gave
     run: Run
-    call: int  # of the pipeline, from 0
+    call: int  # index of the pipeline call
 
 
 @dataclass(frozen=True)
 class BatchRows:
-    """The text-conditioned rows of one run of the denoiser: `first` to the last of the batch, one for each of `images`."""
+    """The text-conditioned rows of one run of the denoiser: from `first` on, one for each of `images`."""
 
     first: int
     images: tuple[int, ...]
     progress: float  # fraction of the run that is done, from 0 to 1
-    grid: tuple[int, int]  # height and width, of the layers that the method reads
+    grid: tuple[int, int]  # height and width of the maps of the layers that the method reads
     latents: tuple[int, int]  # height and width; of a packed sequence the grid
     step: int = 0  # index of the denoising step
     steps: int = 1  # of the run
-    evaluating: bool = False  # the denoiser runs for the guidance, not for the picture
-    joint: JointSequence | None = None  # where picture and text stand, if they are one sequence
+    evaluating: bool = False  # the denoiser runs for the guidance, not for the pipeline
+    joint: JointSequence | None = None  # positions of image and text, if they are one sequence
 
     @property
     def slice(self) -> slice:
@@ -59,15 +59,15 @@ class BatchRows:
 
 
 class ActiveEdit(ABC):  # noqa: B024 (the hooks are optional)
-    """An edit at work in one call of the pipeline."""
+    """An edit at work in one pipeline call."""
 
     def applies_to(self, image: int) -> bool:
-        """Return whether there is something in the image's prompt to act on."""
+        """Return whether the image's prompt has something to act on."""
         del image
         return True
 
     def text(self, embeddings: Tensor, rows: BatchRows) -> Tensor:
-        """Return what the denoiser is to get as text embeddings, (row, token, channel)."""
+        """Return the text embeddings that the denoiser gets, (row, token, channel)."""
         del rows
         return embeddings
 
@@ -82,45 +82,63 @@ class ActiveEdit(ABC):  # noqa: B024 (the hooks are optional)
         return nullcontext()
 
     def reads_maps(self, rows: BatchRows) -> bool:
-        """Return whether `see` is to get the attention of this run of the denoiser."""
+        """Return whether `see` is to be called with the attention of this run of the denoiser."""
         del rows
         return False
 
     def looks_first(self, rows: BatchRows) -> bool:
-        """Return whether `see` is to get the attention at the first latents, before the first step. One part of a forward."""
+        """Return whether `see` is to be called with the attention at the first latents, at the cost of part of a forward."""
         del rows
         return False
 
     def see(self, maps: Tensor, rows: BatchRows) -> None:
-        """Take the attention maps (batch, token, height, width), without gradient.
+        """Take the attention maps, (image, token, height, width), without gradient.
 
-        They are those of the pipeline's own run of the denoiser, or with `rows.evaluating` those at the first latents.
+        They come from the pipeline's own run of the denoiser, or with `rows.evaluating` from the first latents.
         """
         del maps, rows
 
     @property
     def regions(self) -> Tensor | None:
-        """The regions of all entities, bool (entity, height, width), for losses on regions; None while there are none."""
+        """The regions of all entities, bool (entity, height, width), for losses that read them; None if there are none yet."""
         return None
 
     def after(self, prediction: Tensor, rows: BatchRows, denoise: Callable[[Tensor, Sequence[int]], Tensor]) -> Tensor:
-        """Return what the denoiser is to have predicted, (row, ...), instead of `prediction`.
+        """Return the prediction to use in place of the denoiser's, (row, ...).
 
-        `denoise(embeddings, images)` runs it for the latents of `images` on other embeddings, (image, token, channel).
+        `denoise(embeddings, images)` runs the denoiser for `images` on other text embeddings, (image, token, channel).
         """
         del rows, denoise
         return prediction
 
 
 class Edit(ABC):
-    """Settings of a change inside the denoiser.
+    """Settings of a change inside the denoiser; the base class of the edits in `unbleed.edits`.
 
-    `families` names those in which it can be made, see `attention.families`; None is all of them.
+    A subclass is a frozen dataclass whose fields are checked against their annotations, and defines `open`. It may also set:
+
+    Args:
+        families: Class attribute, names of the model families it works with (see `attention.families`); None for all.
+        acts_inside: Class attribute, whether it changes layers, so that a compiled denoiser runs uncompiled; False if it only
+            changes text embeddings or the prediction.
+        needs: Class attribute, what a prompt must have for it to act, in words.
+
+    >>> from dataclasses import dataclass
+    >>> class Halved(ActiveEdit):
+    ...     def after(self, prediction, rows, denoise):
+    ...         return prediction / 2
+    >>> @dataclass(frozen=True)
+    ... class Halve(Edit):
+    ...     families, acts_inside = None, False
+    ...     def open(self, context):
+    ...         return Halved()
+    >>> Halve().needs
+    'an entity'
     """
 
     families: ClassVar[tuple[str, ...] | None] = ("sd",)
-    acts_inside: ClassVar[bool] = True  # on the denoiser's layers, which then run uncompiled; False: on its prediction alone
-    needs: ClassVar[str] = "an entity"  # what a prompt must have for it to act
+    acts_inside: ClassVar[bool] = True
+    needs: ClassVar[str] = "an entity"
 
     def __post_init__(self) -> None:
         if is_dataclass(self):
@@ -128,14 +146,14 @@ class Edit(ABC):
 
     @property
     def replaces_attention(self) -> bool:
-        """Whether the text attention itself is another, so that no second edit can make it another too."""
+        """Whether it replaces the attention to the text, which only one edit of a method can do."""
         return False
 
     @property
     def takes_regions(self) -> bool:
-        """Whether regions that a user gives are of use to it."""
+        """Whether it uses regions that the user gives."""
         return False
 
     @abstractmethod
     def open(self, scene: CallContext) -> ActiveEdit:
-        """Return the edit at work on the prompts of `scene`. Raises `ModelError` or `PromptError` where it cannot be."""
+        """Return the edit at work on the prompts of `scene`. Raises `ModelError` or `PromptError` if it cannot work there."""

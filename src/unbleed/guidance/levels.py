@@ -71,9 +71,9 @@ class Levels:
         """Raise `ModelError` if the denoiser gets another timestep than that after `done` steps of the scheduler."""
         if self.literal and not self._close(done, time):
             raise ModelError(
-                f"step {done} of the run should be at timestep {self.timesteps[done]:g}, but the denoiser was called at {time:g}: "
-                "the pipeline does not go through the scheduler's timesteps once, as panoramas do not, so guidance cannot "
-                "follow it; take a pipeline that does"
+                f"step {done} of the run should be at timestep {self.timesteps[done]:g}, but the denoiser was called at "
+                f"{time:g}: the pipeline does not go through the scheduler's timesteps once, as panoramas do not, so guidance "
+                "cannot follow it; take a pipeline that does"
             )
 
     def _close(self, done: int, time: float) -> bool:

@@ -1,4 +1,4 @@
-"""Entities as the user names them for a call of the pipeline: for all prompts or for each, by words, objects or positions."""
+"""Entities that the user names for a pipeline call, for all prompts or per prompt: by phrase, object or token position."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _FORMS = 'expected phrases as in ["red cat", "blue bench"], Entity objects or po
 
 
 def entities_per_prompt(entities: Any, count: int) -> list[Any]:
-    """Return what the user named for each of `count` prompts; None stands for the parser.
+    """Return the named entities of each of `count` prompts; None leaves a prompt to the parser.
 
-    A text, an `Entity` or a position is for all prompts. A list is for the only prompt, or has one item per prompt.
+    A phrase, an `Entity` or a position is for all prompts. A list is for the only prompt, or has one item per prompt.
 
-    Raises `PromptError` where it is neither.
+    Raises `PromptError` for anything else.
     """
     if entities is None or isinstance(entities, str | Entity | Integral):
         return [entities] * count
@@ -39,7 +39,7 @@ def entities_per_prompt(entities: Any, count: int) -> list[Any]:
 
 
 def parse_named(prompt: str, named: Any, encoders: Sequence[Encoder], *, parser: Any, learnt: tuple[str, ...]) -> Parsed:
-    """Return the entities of a prompt as the user named them, or as the parser reads them where that is None."""
+    """Return the entities of a prompt: those the user named, or the parser's if `named` is None."""
     if named is None:
         return parse_all([prompt], parser=parser, learnt=learnt)[0]
     items = list(named) if _is_list(named) else [named]
@@ -57,13 +57,13 @@ def _is_list(item: Any) -> bool:
 
 
 def _positions(item: Any) -> tuple[int, ...]:
-    """Return the positions that an item consists of, if it does."""
+    """Return the token positions that an item holds; none if it is something else."""
     one = (item,) if isinstance(item, Integral) else item if isinstance(item, tuple) else ()
     return tuple(map(int, one)) if all(isinstance(at, Integral) and not isinstance(at, bool) for at in one) else ()
 
 
 def _entity_at(positions: tuple[int, ...], tokens: PromptTokens, prompt: str) -> Entity:
-    """Return the words that have pieces at these positions, the last of them as the noun."""
+    """Return the words at these token positions as an entity, the last one as its noun."""
     words = {p: word.noun_span for word, (own, _) in zip(tokens.kept, tokens.entities, strict=True) for p in own}
     for position in positions:
         if position not in words:

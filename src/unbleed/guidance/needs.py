@@ -1,4 +1,4 @@
-"""What a method needs in a prompt, found by asking its losses about made-up prompts."""
+"""What a method needs in a prompt, found by trying its losses on made-up prompts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..losses.base import SumLoss, applies_to_images
 from ..losses.groups import TokenGroups
 from .edit import Edit
 
-_KINDS = (  # entities and modifiers of each, in words; the first are the least
+_KINDS = (  # number of modifiers of each entity, and words for that; from the smallest need to the largest
     ((0,), "an entity"),
     ((0, 0), "two entities"),
     ((1,), 'an entity with a modifier, as in "red cat"'),
@@ -20,7 +20,7 @@ _KINDS = (  # entities and modifiers of each, in words; the first are the least
 
 
 def needs_of(losses: Iterable[Loss], edits: Sequence[Edit]) -> str:
-    """Return what a prompt must have for one of these to act on it.
+    """Return what a prompt must have for one of these losses and edits to act on it.
 
     >>> from unbleed.losses import BindingLoss, OverlapLoss
     >>> needs_of([OverlapLoss()], ())
@@ -48,7 +48,7 @@ def _said(loss: Loss, words: str) -> str:
 
 
 def _acts(loss: Loss, modifiers: tuple[int, ...]) -> bool:
-    """Return whether a loss acts on a prompt whose entities have so many modifiers."""
+    """Return whether a loss acts on a prompt whose entities have these numbers of modifiers."""
     owners = [entity for entity, count in enumerate(modifiers) for _ in range(count)]
     words = torch.eye(len(modifiers) + len(owners) + 1, dtype=torch.bool)[1:]  # the first token is the start
     groups = TokenGroups(

@@ -1,16 +1,16 @@
 """The search for a better first noise: InitNO, Guo et al., CVPR 2024, arXiv 2404.04650.
 
 The noise z of an image becomes mu + sigma z, and mu and log sigma^2, one value of each per value of z, follow the gradient
-of a loss by Adam. After each step they are drawn back until the Kullback-Leibler divergence of N(mu, sigma^2) from
-N(0, 1), the mean over values, is at most a limit. Rounds that end without reaching the targets are followed by others from
-fresh noise, and at the end the best round goes on.
+of a loss by Adam. After each step they are scaled down until the Kullback-Leibler divergence of N(mu, sigma^2) from
+N(0, 1), the mean over values, is at most a limit. A round that ends above the targets is followed by another from fresh noise.
+If no round reaches the targets, the best one goes on.
 
-Ours: the fresh noise is drawn from a seed made of the image's own first noise, so that an image depends on nothing beside
-it; mu and log sigma^2 are drawn back by scaling, the shortest way for small values, where the authors descend the divergence;
-the best round is the one with the lowest loss anywhere (theirs: the lowest at its end, without the stray part), and it
-goes on from there with its moments, where the authors begin anew from that round's noise and take the last value.
+Ours: the fresh noise comes from a seed made of the image's own first noise, so that an image does not depend on others in the
+batch. We scale mu and log sigma^2 down, the shortest way for small values; the authors descend the divergence. The best
+round is the one with the lowest loss anywhere (theirs: the lowest at its end, without the stray part). It goes on from there
+with its moments; the authors start again from that round's noise and take the last value.
 
-Pure but for the `evaluate` that is handed in. Images never touch each other.
+Pure except for the function `evaluate` that it calls. Images do not influence each other.
 """
 
 from __future__ import annotations
@@ -31,18 +31,35 @@ from .update import Evaluate, at_targets
 
 @dataclass(frozen=True)
 class NoiseSearch:
-    """`targets` are of the parts of `loss`, by name; an image is done when all its parts are at most theirs.
+    """Settings of a search for the first noise.
 
-    Without targets no image is ever done, and every round and step is gone through.
+    >>> from unbleed.losses import ExciteLoss
+    >>> NoiseSearch(ExciteLoss(), targets={"excite": 0.2}, rounds=2).steps
+    10
+
+    Args:
+        loss: A loss of the attention at the first noise level, or a function as in `unbleed.Method`.
+        targets: Losses by part. An image is done when all these parts are at most their targets; without targets it never is,
+            and all rounds and steps are made.
+        rounds: Largest number of rounds; 1 uses the image's own noise only.
+        steps: Steps of a round.
+        last_steps: Steps of the best round, if none reached the targets.
+        rate: Learning rate of Adam.
+        divergence: Limit of the divergence, in nats per value.
+
+    Raises:
+        MethodError: for values out of range.
+
+    Source: InitNO (arXiv 2404.04650), section 4.2; the defaults are those of the authors' code.
     """
 
     loss: Loss
     targets: Mapping[str, float] = field(default_factory=dict)
-    rounds: int = 5  # 1 keeps to the image's own noise
-    steps: int = 10  # of a round
-    last_steps: int = 50  # of the best round, where none reached the targets
-    rate: float = 1e-2  # of Adam
-    divergence: float = 1e-3  # the limit, in nats per value
+    rounds: int = 5
+    steps: int = 10
+    last_steps: int = 50
+    rate: float = 1e-2
+    divergence: float = 1e-3
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "loss", as_loss(self.loss, "loss of a noise search"))
@@ -58,12 +75,19 @@ class NoiseSearch:
 
 @dataclass(frozen=True)
 class NoiseOutcome:
-    """What the search did to one image."""
+    """The result of a search or choice of the first noise, for one image.
 
-    losses: list[float]  # at every evaluation, in order
-    rounds: int  # that were begun: 1 if the image's own noise was kept to; of a choice, the candidates
-    reached: bool  # the targets; of a choice, whether some candidate could be scored
-    terms: dict[str, float]  # of the noise that was taken; none where something was not finite
+    Args:
+        losses: At every evaluation, in order.
+        rounds: Number of rounds that were begun, or of candidates.
+        reached: Whether the targets were reached, or whether a candidate had a finite loss.
+        terms: Parts of the loss at the noise that was taken; empty if something was not finite.
+    """
+
+    losses: list[float]
+    rounds: int
+    reached: bool
+    terms: dict[str, float]
 
 
 class _Normal:
@@ -71,44 +95,44 @@ class _Normal:
 
     def __init__(self, noise: Tensor) -> None:
         self.noise = noise
-        self.place = torch.zeros(2, *noise.shape, dtype=noise.dtype, device=noise.device)  # mu, log sigma^2
-        self.first, self.second, self.count = torch.zeros_like(self.place), torch.zeros_like(self.place), 0
+        self.parameters = torch.zeros(2, *noise.shape, dtype=noise.dtype, device=noise.device)  # mu, log sigma^2
+        self.first, self.second, self.count = torch.zeros_like(self.parameters), torch.zeros_like(self.parameters), 0
 
     def value(self) -> Tensor:
-        mu, log_variance = self.place
+        mu, log_variance = self.parameters
         return mu + (log_variance / 2).exp() * self.noise
 
     def descend(self, gradient: Tensor, search: NoiseSearch) -> None:
-        """Follow the gradient of the loss by `value()`; moments 0.9 and 0.999, epsilon 1e-3 as the authors'."""
-        deviation = (self.place[1] / 2).exp()
+        """Make a step of Adam, given the gradient by `value()`. Moments 0.9 and 0.999 and epsilon 1e-3 are the authors'."""
+        deviation = (self.parameters[1] / 2).exp()
         slope = torch.stack([gradient, gradient * self.noise * deviation / 2])
         self.count += 1
         self.first = 0.9 * self.first + 0.1 * slope
         self.second = 0.999 * self.second + 0.001 * slope**2
         mean, square = self.first / (1 - 0.9**self.count), self.second / (1 - 0.999**self.count)
-        self.place = self.place - search.rate * mean / (square.sqrt() + 1e-3)
+        self.parameters = self.parameters - search.rate * mean / (square.sqrt() + 1e-3)
         while (divergence := self.divergence()) > search.divergence:
-            self.place = self.place * (0.99 * (search.divergence / divergence) ** 0.5)
+            self.parameters = self.parameters * (0.99 * (search.divergence / divergence) ** 0.5)
 
     def divergence(self) -> float:
         """KL(N(mu, sigma^2) || N(0, 1)), the mean over values."""
-        mu, log_variance = self.place
+        mu, log_variance = self.parameters
         return float((mu**2 + log_variance.expm1() - log_variance).mean() / 2)
 
 
 def search_noise(noise: Tensor, evaluate: Evaluate, search: NoiseSearch) -> tuple[Tensor, list[NoiseOutcome]]:
-    """Return noise (batch, ...) of unit variance in place of `noise`, and what was done to each image.
+    """Return better noise in place of `noise`, (image, ...) of unit variance, and the outcome of each image.
 
-    An image whose loss or gradient is not finite keeps its own noise.
+    An image with a loss or gradient that is not finite keeps its own noise.
     """
     count = len(noise)
     losses: list[list[float]] = [[] for _ in range(count)]
     best: list[tuple[float, Tensor, dict[str, float]]] = [(torch.inf, noise[row], {}) for row in range(count)]
-    good: list[_Normal] = []  # the normal of the best value, to go on with
+    good: list[_Normal] = []  # that of the best value, to go on from
     reached, failed, rounds = [False] * count, [False] * count, [0] * count
 
     def walk(normals: dict[int, _Normal], steps: int) -> None:
-        """Let the images of `normals` descend until they reach the targets, `steps` times at most."""
+        """Make up to `steps` steps of the images of `normals`, each until it reaches the targets."""
         for _ in range(steps):
             rows = [row for row in normals if not (reached[row] or failed[row])]
             if not rows:
@@ -142,7 +166,7 @@ def search_noise(noise: Tensor, evaluate: Evaluate, search: NoiseSearch) -> tupl
 
 
 def fresh_noise(noise: Tensor, number: int) -> Tensor:
-    """Return other noise of the same shape, a function of the image's own noise and the round's number."""
+    """Return other noise of the same shape, determined by the image's own noise and the number of the round."""
     digest = hashlib.sha256(noise.float().cpu().contiguous().numpy().tobytes() + bytes([number])).digest()
     generator = torch.Generator("cpu").manual_seed(int.from_bytes(digest[:7], "big"))
-    return torch.randn(noise.shape, generator=generator, dtype=torch.float32).to(noise)  # whatever torch's default dtype
+    return torch.randn(noise.shape, generator=generator, dtype=torch.float32).to(noise)  # not torch's default dtype

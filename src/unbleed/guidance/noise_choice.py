@@ -1,7 +1,6 @@
-"""The choice of a first noise among several, by a score of the attention that each gives: no gradient.
+"""The choice of the first noise among several candidates, by a loss of their attention, without a gradient.
 
-The candidates are the image's own noise and others that follow from it, so that an image depends on nothing beside it. Images
-never touch each other.
+The candidates are the image's own noise and others made from it, so that an image does not depend on others in the batch.
 """
 
 from __future__ import annotations
@@ -19,12 +18,24 @@ from ..settings import check_settings
 from .noise import NoiseOutcome, fresh_noise
 
 Score = Callable[[Tensor, Sequence[int]], tuple[Tensor, dict[str, Tensor]]]
-"""`score(noise, rows)`: the loss, (row,), and its parts, for noise (row, ...) of the images `rows`."""
+"""`score(noise, images)`: the loss, (image,), and its parts, for noise (image, ...) of the images with these indices."""
 
 
 @dataclass(frozen=True)
 class NoiseChoice:
-    """Take the one of `candidates` first noises whose attention has the lowest `loss`. One part of a forward for each."""
+    """Settings of a choice: the candidate whose attention has the lowest loss. Each costs part of a forward.
+
+    >>> from unbleed.losses import ExciteLoss
+    >>> NoiseChoice(ExciteLoss(), candidates=2).candidates
+    2
+
+    Args:
+        loss: A loss of the attention at the first noise level.
+        candidates: Number of candidates, from 2 to 100.
+
+    Raises:
+        MethodError: for a number out of range.
+    """
 
     loss: Loss
     candidates: int = 4
@@ -37,9 +48,9 @@ class NoiseChoice:
 
 
 def choose_noise(noise: Tensor, score: Score, choice: NoiseChoice) -> tuple[Tensor, list[NoiseOutcome]]:
-    """Return noise (batch, ...) of unit variance in place of `noise`, and what was found for each image.
+    """Return the chosen noise in place of `noise`, (image, ...) of unit variance, and the outcome of each image.
 
-    A candidate whose loss is not finite is never taken; an image without any other keeps its own noise.
+    A candidate whose loss is not finite is not taken; an image without any other keeps its own noise.
     """
     rows = list(range(len(noise)))
     best, least = noise, torch.full((len(noise),), torch.inf, dtype=torch.float32)

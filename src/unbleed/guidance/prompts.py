@@ -1,6 +1,6 @@
-"""What one call of the pipeline says: its prompts, their entities and where these stand in the text encoder's tokens.
+"""The prompts of one pipeline call, their entities, and the positions of these among the text encoder's tokens.
 
-Every pipeline of diffusers hands its prompts to `encode_prompt` first. A wrapper around it sees them as they are.
+Every pipeline of diffusers passes its prompts to `encode_prompt` first, so a wrapper of that method sees them as they are.
 """
 
 from __future__ import annotations
@@ -26,28 +26,29 @@ from ..regions.given import Given, assign_all
 from .named import Entities, entities_per_prompt, parse_named
 
 Encode = Callable[[Sequence[str]], Tensor]
-Read = Callable[[int], "Reading"]
-"""From the number of text tokens that the denoiser is given to what the call says."""
+ReadPrompts = Callable[[int], "CallPrompts"]
+"""From the number of text tokens that the denoiser gets to the prompts of the call."""
 
 
 @dataclass(frozen=True)
-class Reading:
-    """The prompts of one call and what was found in them."""
+class CallPrompts:
+    """The prompts of one pipeline call and what was found in them."""
 
     prompts: list[str]
     parsed: list[Parsed]  # per prompt
     tokens: list[PromptTokens]  # per prompt
     images_per_prompt: int
     groups: TokenGroups  # per image
-    encode: Encode  # other texts, as the pipeline was told to encode its prompts
+    encode: Encode  # encodes other texts with the options of this call
 
     def per_image(self, values: Sequence[Any]) -> list[Any]:
+        """Return values that are given per prompt, one per image."""
         return [value for value in values for _ in range(self.images_per_prompt)]
 
 
 @dataclass(frozen=True)
-class Reader:
-    """How prompts are read: `entities`, `parser`, `prompts` and `regions` are those of `unbleed.guide`."""
+class PromptReader:
+    """Reads the prompts of a call, by the arguments `entities`, `parser`, `prompts` and `regions` of `unbleed.guide`."""
 
     entities: Entities = None
     parser: Any = None
@@ -55,9 +56,9 @@ class Reader:
     regions: Given = None
 
     def watched(
-        self, pipe: Any, encode_prompt: Callable[..., Any], family: Family, begin: Callable[[Read, Tensor], None]
+        self, pipe: Any, encode_prompt: Callable[..., Any], family: Family, begin: Callable[[ReadPrompts, Tensor], None]
     ) -> Callable[..., Any]:
-        """Return `encode_prompt` that afterwards calls `begin` with how to read what it encoded, and the embeddings."""
+        """Return `encode_prompt`, which then also calls `begin(read, embeddings)`: `read` returns the prompts it encoded."""
         signature = inspect.signature(encode_prompt)
 
         @functools.wraps(encode_prompt)
@@ -71,13 +72,13 @@ class Reader:
 
         return watching
 
-    def read(self, pipe: Any, family: Family, given: Mapping[str, Any], length: int, encode: Encode) -> Reading:
-        """Return what a call of the pipeline says, by the arguments `given` to `encode_prompt`, or the user's own `prompts`.
+    def read(self, pipe: Any, family: Family, given: Mapping[str, Any], length: int, encode: Encode) -> CallPrompts:
+        """Return the prompts of a call: those among the arguments `given` to `encode_prompt`, else the user's `prompts`.
 
-        `length` is the number of text tokens that the denoiser is given.
+        `length` is the number of text tokens that the denoiser gets.
         """
-        said = next((given[name] for name in family.texts if given.get(name) is not None), None)
-        prompt, embeddings = self.prompts if said is None else said, given.get("prompt_embeds")
+        written = next((given[name] for name in family.texts if given.get(name) is not None), None)
+        prompt, embeddings = self.prompts if written is None else written, given.get("prompt_embeds")
         images_per_prompt = given.get("num_images_per_prompt") or 1
         if prompt is None:
             raise PromptError("the pipeline was called with embeddings, which hold no words; say guide(..., prompts=[...]) too")
@@ -86,7 +87,7 @@ class Reader:
             raise PromptError(
                 f"the pipeline was called with {len(embeddings)} embeddings, but guide with {len(prompts)} prompts"
             )
-        if said is None:  # encoded elsewhere, and by nothing that would clean them
+        if written is None:  # encoded elsewhere, by code that does not clean them
             prompts, given = [without_weights(text) for text in prompts], {**given, "clean_caption": False}
         encoders = family.encoders(pipe, given, length)
         learnt = _learnt(pipe, encoders[0].tokenizer)
@@ -103,11 +104,11 @@ class Reader:
         located = [locate(one, *self._own_texts(encoders, given, one, row)) for row, one in enumerate(parsed)]
         with torch.inference_mode(False):  # these take part in gradients
             groups = group_tokens([tokens for tokens in located for _ in range(images_per_prompt)])
-        return Reading(prompts, parsed, located, images_per_prompt, groups, encode)
+        return CallPrompts(prompts, parsed, located, images_per_prompt, groups, encode)
 
     def read_rows(
         self, pipe: Any, family: Family, rows: int, embeddings: Tensor, encode_prompt: Callable[..., Any] | None
-    ) -> Reading:
+    ) -> CallPrompts:
         """Return the user's own `prompts`, for a pipeline that encodes them without `encode_prompt`.
 
         `rows` is the number of rows in the call of the denoiser, `embeddings` (row, token, channel) the text that it is given.
@@ -126,7 +127,7 @@ class Reader:
         return self.read(pipe, family, {"num_images_per_prompt": images}, embeddings.shape[1], encode)
 
     def _own_texts(self, encoders: Sequence[Encoder], given: Mapping[str, Any], parsed: Parsed, row: int) -> Sequence[Encoder]:
-        """Return the encoders, those that have a text of their own with that, and warn of what is missing in it."""
+        """Return the encoders, with their own text if they have one; warn of entities that are missing in it."""
         found = []
         for encoder in encoders:
             texts = given.get(encoder.argument)
@@ -146,13 +147,13 @@ class Reader:
 
 
 def _only(own: Parsed, named: Parsed) -> Parsed:
-    """Return a text with no other entities than those that the user named."""
+    """Return a text with those of its entities that the user named."""
     nouns = {entity.noun.lower() for entity in named.entities}
     return replace(own, entities=[entity for entity in own.entities if entity.noun.lower() in nouns])
 
 
 def encoding(pipe: Any, encode_prompt: Callable[..., Any] | None, given: Mapping[str, Any]) -> Encode:
-    """Return how to encode other texts, with learnt words written out, as the pipeline was told to encode its prompts."""
+    """Return a function that encodes other texts with the arguments `given` for the prompts; it expands learnt words."""
 
     def encode(texts: Sequence[str]) -> Tensor:
         if encode_prompt is None:
@@ -160,7 +161,7 @@ def encoding(pipe: Any, encode_prompt: Callable[..., Any] | None, given: Mapping
         alone = {"prompt": list(texts), "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
         parameters = inspect.signature(encode_prompt).parameters.values()
         named = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-        others = ("prompt_", "negative_")  # embeddings, and what a second encoder is to read
+        others = ("prompt_", "negative_")  # embeddings, and texts of further encoders
         without = dict.fromkeys(name for name in named if "embeds" in name or name.startswith(others))
         chosen = {**given, **without, **alone}
         with torch.no_grad():
@@ -170,7 +171,7 @@ def encoding(pipe: Any, encode_prompt: Callable[..., Any] | None, given: Mapping
 
 
 def _learnt(pipe: Any, tokenizer: Any) -> tuple[str, ...]:
-    """Return the words of textual inversion that the pipeline writes out; those in angle brackets are known by themselves."""
+    """Return the words of textual inversion that the pipeline expands; those in angle brackets need no list."""
     if not hasattr(pipe, "maybe_convert_prompt"):
         return ()
     added = set(tokenizer.added_tokens_encoder) - set(tokenizer.all_special_tokens)
@@ -195,7 +196,7 @@ def _listed(names: list[str], most: int = 5) -> str:
 
 
 def warn_about(parsed: Parsed, tokens: PromptTokens, method: str, needs: str | None) -> None:
-    """Warn of what is not guided: entities that no encoder reads, or a prompt without what the method `needs`."""
+    """Warn of entities that no encoder reads, and of a prompt without what the method `needs`, if that is not None."""
     if tokens.removed:
         missing = _listed([span.text for span in tokens.removed])
         warnings.warn(

@@ -1,4 +1,4 @@
-"""What a guided run leaves behind: the entities that were read, the losses of every step, the maps when asked for."""
+"""Results recorded during a guided run: entities, losses of every step, attention maps, regions."""
 
 from __future__ import annotations
 
@@ -16,68 +16,153 @@ from .noise import NoiseOutcome
 
 @dataclass(frozen=True)
 class Step:
-    """Guidance of one image at one denoising step."""
+    """Guidance of one image at one denoising step.
 
-    call: int  # of the pipeline, inside the `with` block, from 0
-    image: int  # in that call's batch
-    step: int  # index of the denoising step in the run
+    >>> import unbleed
+    >>> pipe = unbleed.load("emoji")
+    >>> with unbleed.guide(pipe, "syngen") as run:
+    ...     image = pipe("a red cat and a blue bench", num_inference_steps=2).images[0]
+    >>> [(step.image, step.step, step.refinements, step.skipped) for step in run.steps]
+    [(0, 0, 0, False)]
+
+    Args:
+        call: Index of the pipeline call inside the `with` block.
+        image: Index of the image in the batch of that call.
+        step: Index of the denoising step in the run.
+        timestep: In the scheduler's own units.
+        loss: At the latents from which the last update was made.
+        terms: The parts of that loss by name; they add up to it.
+        losses: At every evaluation of this step; more than one if it was refined.
+        gradient_norm: Euclidean norm of the last gradient.
+        refinements: Number of updates before the regular one.
+        skipped: Whether a loss or gradient was not finite, so that the image kept its latents.
+        seconds: Duration of the update of the whole batch.
+    """
+
+    call: int
+    image: int
+    step: int
     timestep: float
-    loss: float  # at the latents from which the last update was made
-    terms: dict[str, float]  # its parts
-    losses: list[float]  # at every evaluation of this step: more than one where it was refined
+    loss: float
+    terms: dict[str, float]
+    losses: list[float]
     gradient_norm: float
     refinements: int
-    skipped: bool  # a loss or gradient was not finite, and the image was left alone
-    seconds: float  # for the whole batch
+    skipped: bool
+    seconds: float
 
 
 @dataclass(frozen=True)
 class StepMaps:
-    """Attention of one denoising step, after the update."""
+    """Attention maps of one denoising step, after the update. Recorded with `guide(..., record_maps=True)`.
+
+    >>> import unbleed
+    >>> pipe = unbleed.load("emoji")
+    >>> with unbleed.guide(pipe, "none", record_maps=True) as run:
+    ...     image = pipe("a red cat", num_inference_steps=2).images[0]
+    >>> run.maps[0].maps.shape
+    torch.Size([1, 77, 16, 16])
+
+    Args:
+        call: Index of the pipeline call inside the `with` block.
+        step: Index of the denoising step in the run.
+        timestep: In the scheduler's own units.
+        maps: (image, token, height, width), float32 on the CPU; each pixel sums to 1 over the tokens.
+    """
 
     call: int
     step: int
     timestep: float
-    maps: Tensor  # (batch, token, height, width), float32 on the CPU
+    maps: Tensor
 
 
 @dataclass(frozen=True)
 class RegionStep:
-    """The regions of one image from one denoising step on, until the next such record."""
+    """The regions of one image from one denoising step on, until the next record for this image.
 
-    call: int  # of the pipeline, inside the `with` block, from 0
-    image: int  # in that call's batch
-    step: int  # index of the denoising step in the run
-    masks: Tensor  # bool (entity, height, width) on the CPU, in the order of `Run.entities`; all True: not limited
+    >>> import unbleed
+    >>> pipe = unbleed.load("emoji")
+    >>> with unbleed.guide(pipe, "regions", regions={"cat": "left", "dog": "right"}) as run:
+    ...     image = pipe("a cat and a dog", num_inference_steps=2).images[0]
+    >>> run.regions[0].masks.shape
+    torch.Size([2, 16, 16])
+
+    Args:
+        call: Index of the pipeline call inside the `with` block.
+        image: Index of the image in the batch of that call.
+        step: Index of the denoising step in the run.
+        masks: bool (entity, height, width) on the CPU, in the order of `Run.entities`. A mask of all pixels has no effect.
+    """
+
+    call: int
+    image: int
+    step: int
+    masks: Tensor
 
 
 @dataclass(frozen=True)
 class FirstNoise:
-    """The search for better first noise of one image."""
+    """The first noise of one image, of a method that searches for one.
+
+    >>> import unbleed
+    >>> pipe = unbleed.load("emoji")
+    >>> with unbleed.guide(pipe, unbleed.method("initno", rounds=1, noise_steps=1, last_noise_steps=0)) as run:
+    ...     image = pipe("a cat and a dog", num_inference_steps=1).images[0]
+    >>> run.noises[0].used.shape == run.noises[0].own.shape
+    True
+
+    Args:
+        call: Index of the pipeline call inside the `with` block.
+        image: Index of the image in the batch of that call.
+        own: The pipeline's noise, (channel, height, width), of unit variance, float32 on the CPU.
+        used: The noise that the run began with, of the same shape.
+        outcome: Losses and rounds of the search.
+    """
 
     call: int
     image: int
-    own: Tensor  # the noise that the pipeline drew, of unit variance, float32 on the CPU
-    used: Tensor  # the noise that the run began with
+    own: Tensor
+    used: Tensor
     outcome: NoiseOutcome
 
 
 @dataclass(repr=False)
 class Run:
-    """Filled while the pipeline runs inside `guide`; the lists over prompts are aligned with each other.
+    """Results of the pipeline calls inside one `unbleed.guide` block, filled while they run.
 
-    An image is `num_images_per_prompt` to a prompt, in the pipeline's order.
+    Each call makes `num_images_per_prompt` images of its first prompt, then of its second, and so on.
+
+    >>> import unbleed
+    >>> pipe = unbleed.load("emoji")
+    >>> with unbleed.guide(pipe, "syngen") as run:
+    ...     image = pipe("a red cat and a blue bench", num_inference_steps=2).images[0]
+    >>> run
+    <Run of syngen: 1 prompts, 1 images guided in 1 steps (0 skipped), maps of 0 steps>
+    >>> [str(entity) for entity in run.entities[0]]
+    ['red cat', 'blue bench']
+
+    Args:
+        method: Name of the method.
+        prompts: The prompts of all calls.
+        entities: The entities of each prompt.
+        tokens: The positions of its words among the tokens of the text encoders, of each prompt.
+        steps: Losses and updates, one record per image and guided step.
+        maps: Attention maps, one record per step, if they are recorded.
+        noises: First noises, of methods that search for one.
+        layers: Names of the attention modules that are read.
+        calls: Index of the first prompt, and images per prompt, of each pipeline call.
+        regions: Regions of the images, of methods that have some.
     """
 
     method: str
     prompts: list[str] = field(default_factory=list)
     entities: list[list[Entity]] = field(default_factory=list)
-    tokens: list[PromptTokens] = field(default_factory=list)  # where the words stand in the text encoder's sequence
+    tokens: list[PromptTokens] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     maps: list[StepMaps] = field(default_factory=list)
     noises: list[FirstNoise] = field(default_factory=list)
-    layers: tuple[str, ...] = ()  # the attention modules that are read
-    calls: list[tuple[int, int]] = field(default_factory=list)  # of each call: its first prompt, and images per prompt
+    layers: tuple[str, ...] = ()
+    calls: list[tuple[int, int]] = field(default_factory=list)
     regions: list[RegionStep] = field(default_factory=list)
 
     def __repr__(self) -> str:
@@ -89,13 +174,18 @@ class Run:
 
     @property
     def skipped(self) -> int:
-        """How many updates of single images were left out because something was not finite."""
+        """The number of updates that were left out because a loss or gradient was not finite."""
         return sum(step.skipped for step in self.steps)
 
     def attention(self, image: int = 0, *, call: int = -1) -> ImageAttention:
-        """Return the recorded attention of an image of a call of the pipeline (default: the first image of the last call).
+        """Return the recorded attention of one image.
 
-        Raises `OutputError` where no maps were recorded, or where there is no such image or call.
+        Args:
+            image: Index of the image in the batch.
+            call: Index of the pipeline call inside the block; negative numbers count from the last.
+
+        Raises:
+            OutputError: if no maps were recorded, or there is no such image or call.
         """
         call = self._call(call)
         recorded = [maps for maps in self.maps if maps.call == call]
@@ -103,7 +193,7 @@ class Run:
             raise OutputError("no attention maps were recorded; open the block with guide(..., record_maps=True)")
         images = len(recorded[0].maps)
         if not 0 <= image < images:
-            raise OutputError(f"image {image}; the call drew {images} image{'s' * (images != 1)}, counted from 0")
+            raise OutputError(f"image {image}; the call made {images} image{'s' * (images != 1)}, counted from 0")
         first, per_prompt = self.calls[call]
         return ImageAttention(
             tokens=self.tokens[first + image // per_prompt],
@@ -113,7 +203,7 @@ class Run:
         )
 
     def heat_map(self, words: Words, step: int | None = None, *, image: int = 0, call: int = -1) -> HeatMap:
-        """Return how much each pixel attended to some words.
+        """Return how much each pixel attends to some words.
 
         >>> import unbleed
         >>> pipe = unbleed.load("emoji")
@@ -124,20 +214,29 @@ class Run:
         >>> run.heat_map("red cat", step=3, image=0).overlay(picture).size
         (128, 128)
 
-        `words`: a word or phrase of the prompt, an entity, or positions in the text encoder's sequence; the shares of several
-        tokens add up. `step`: index of a denoising step; by default the average over all. `image` and `call`: which image of
-        the batch, and which call of the pipeline inside the block, by default the last.
+        Args:
+            words: A word or phrase of the prompt, an entity, or positions in the text encoder's sequence. The attention to
+                several tokens adds up.
+            step: Index of a denoising step; by default the average over all.
+            image: Index of the image in the batch.
+            call: Index of the pipeline call inside the block; negative numbers count from the last.
 
-        Raises `PromptError` for words that the prompt does not have, or has twice, and `OutputError` for a step, an image or a
-        call without maps.
+        Raises:
+            PromptError: for words that the prompt does not have, or has twice.
+            OutputError: for a step, an image or a call without maps.
         """
         return self.attention(image, call=call).heat_map(words, step)
 
     def region_masks(self, *, step: int | None = None, image: int = 0, call: int = -1) -> dict[Entity, Tensor]:
-        """Return the regions of an image by entity, bool (height, width); a region of all pixels does not limit anything.
+        """Return the regions of an image by entity, each bool (height, width). A region of all pixels has no effect.
 
-        `step`: index of a denoising step; by default the last. `image` and `call` as in `heat_map`. Raises `OutputError` where
-        there are no regions at that step.
+        Args:
+            step: Index of a denoising step; by default the last.
+            image: As in `heat_map`.
+            call: As in `heat_map`.
+
+        Raises:
+            OutputError: if there are no regions at that step.
         """
         call = self._call(call)
         records = [r for r in self.regions if (r.call, r.image) == (call, image) and (step is None or r.step <= step)]
@@ -152,7 +251,7 @@ class Run:
     def show_regions(
         self, picture: Image.Image, *, step: int | None = None, side: int = 384, image: int = 0, call: int = -1
     ) -> Image.Image:
-        """Return a picture with the outlines and names of its regions, its longer side at least `side` pixels.
+        """Return an image with the outlines and names of its regions, its longer side at least `side` pixels.
 
         >>> import unbleed
         >>> pipe = unbleed.load("emoji")
@@ -161,7 +260,7 @@ class Run:
         >>> run.show_regions(picture).size
         (384, 384)
 
-        Arguments and errors are those of `region_masks`; `unbleed.draw_regions` draws any masks.
+        Further arguments and errors are those of `region_masks`. `unbleed.draw_regions` draws any masks.
         """
         return draw_regions(picture, self.region_masks(step=step, image=image, call=call), side=side)
 
@@ -181,10 +280,14 @@ class Run:
         image: int = 0,
         call: int = -1,
     ) -> Image.Image:
-        """Return a sheet of heat maps, over `picture` if it is given: a column for each of `words` (default: every word).
+        """Return a sheet of heat maps, a Pillow image: a column for each word, the average over all steps in the first row.
 
-        The first row is the average over all steps; `per_step` adds rows for that many single steps. `image` and `call` as in
-        `heat_map`, which also says what is raised. Notebooks display what is returned; `.save("sheet.png")` writes it.
+        Args:
+            picture: The image to put under the maps.
+            words: As in `heat_map`; by default every word of the prompt.
+            per_step: Number of further rows, each of a single step.
+            image: As in `heat_map`, like the errors.
+            call: As in `heat_map`.
         """
         prompt = self.prompts[self.calls[call][0] + image // self.calls[call][1]] if self.calls else ""
         return self.attention(image, call=call).show(picture, words, per_step=per_step, title=f"“{prompt}”")

@@ -29,7 +29,7 @@ from .method import BaseMethod
 from .needs import needs_of
 from .noise import search_noise
 from .noise_choice import NoiseChoice, choose_noise
-from .prompts import Reading, warn_about
+from .prompts import CallPrompts, warn_about
 from .run import FirstNoise, Run, Step, StepMaps
 from .update import Evaluate, Evaluation, Outcome, update
 
@@ -81,7 +81,7 @@ class Session:
         self.guided = self._images_of(self.loss)  # images that are still to be guided
         self.edits.begin()
 
-    def begin_call(self, prompts: Reading) -> None:
+    def begin_call(self, prompts: CallPrompts) -> None:
         """Begin a call of the pipeline on `prompts`."""
         self.call += 1
         self.run.layers = self.evaluator.layers.names

@@ -1,0 +1,56 @@
+"""Start-up: what the command line and the package import before they are asked for anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "diffusers", "transformers", "spacy", "matplotlib", "pandas", "ray", "scipy", "numpy", "PIL")
+COMMAND = """
+import sys
+from unbleed.__main__ import main
+sys.argv = ["unbleed", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as end:
+    code = end.code
+print("exit", code, *(name for name in {heavy} if name in sys.modules))
+"""
+
+
+def last_line(code: str, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        (["generate", "--help"], 0),
+        (["bench", "run", "--help"], 0),
+        (["nonsense"], 2),
+        (["generate", "--nonsense"], 2),
+        (["generate"], 2),
+        (["generate", "a cat", "--seeds", "many"], 2),
+        (["generate", "a cat", "--seed", "1", "--seeds", "1-2"], 2),
+        (["generate", "a cat", "--strength", "0.5"], 2),
+        (["generate", "a cat", "--out", "cat.jpg"], 2),
+        (["attention", "a cat", "--out", "cat.jpg"], 2),
+        (["parse", " "], 2),
+    ],
+)
+def test_help_and_usage_errors_import_nothing_heavy(arguments: list[str], code: int) -> None:
+    assert last_line(COMMAND.format(heavy=HEAVY), *arguments) == f"exit {code}"
+
+
+def test_the_package_imports_nothing_heavy() -> None:
+    assert last_line(f"import sys, unbleed; print('loaded', *(name for name in {HEAVY} if name in sys.modules))") == "loaded"
+
+
+def test_importing_a_public_name_leaves_the_parser_and_the_plots_unloaded() -> None:
+    code = "import sys; from unbleed import guide, load; print('loaded', *({'spacy', 'matplotlib', 'ray'} & set(sys.modules)))"
+    assert last_line(code) == "loaded"
