@@ -27,7 +27,7 @@ from .evaluator import Evaluator, See
 from .levels import Levels, NoiseLevel
 from .method import BaseMethod
 from .needs import needs_of
-from .noise import search_noise
+from .noise import NoiseOutcome, search_noise
 from .noise_choice import NoiseChoice, choose_noise
 from .prompts import CallPrompts, warn_about
 from .run import FirstNoise, Run, Step, StepMaps
@@ -209,8 +209,7 @@ class Session:
         self.progress, self.step, self.steps = level.index / level.steps, level.index, level.steps
         everything = range(len(latents))
         if level.index == 0:
-            if self.noise and self.searched:
-                latents = self._search_noise(call, latents)
+            latents = self._search_noise(call, latents)
             self.edits.look_first(lambda rows: self._maps_at(call, latents, rows.images), self._rows_alone(call, everything))
         ready = not (self.loss and self.loss.reads_regions) or self._regions_of(self.guided) is not None
         if self.guided and ready and self.schedule.guides(level.index, level.asked):
@@ -224,8 +223,9 @@ class Session:
                 self.run.maps.append(StepMaps(self.call, level.index, level.timestep, maps.cpu()))
 
     def _search_noise(self, call: DenoiserCall, latents: Tensor) -> Tensor:
-        """Return the latents with better noise, keep them as the step's corrected latents, and record what was done."""
-        assert self.noise is not None
+        """Return the latents with the better first noise that the method looks for, if it does."""
+        if not (self.noise and self.searched):
+            return latents
         if self.levels is not None and not self.levels.from_noise:
             if isinstance(self.noise, NoiseChoice):  # the user chose the image that the run begins with
                 return latents
@@ -233,7 +233,7 @@ class Session:
                 f"{self.method.name} looks for better first noise, but this run begins in the middle of the scheduler's "
                 "levels, as image-to-image does; take a method without noise search"
             )
-        loss, images, sigma = self.noise.loss, self.searched, float(getattr(self.scheduler, "init_noise_sigma", 1.0))
+        loss, images, sigma = self.noise.loss, self.searched, self._sigma()
 
         def evaluate(part: Tensor, of: Sequence[int]) -> Evaluation:
             found = self._measure(call, part * sigma, [images[i] for i in of], loss)
@@ -247,9 +247,17 @@ class Session:
             noise, outcomes = choose_noise(latents[images] / sigma, score, self.noise)
         else:
             noise, outcomes = search_noise(latents[images] / sigma, evaluate, self.noise)
-        own = latents
+        return self._with_noise(latents, images, noise, outcomes)
+
+    def _sigma(self) -> float:
+        """Return the standard deviation of the scheduler's first noise."""
+        return float(getattr(self.scheduler, "init_noise_sigma", 1.0))
+
+    def _with_noise(self, latents: Tensor, images: Sequence[int], noise: Tensor, outcomes: Sequence[NoiseOutcome]) -> Tensor:
+        """Return the latents with other noise of `images`, keep them as the step's corrected latents, and record the change."""
+        own, sigma = latents, self._sigma()
         latents = latents.clone()
-        latents[images] = noise * sigma
+        latents[list(images)] = noise * sigma
         self.corrected = latents
         for image, outcome in zip(images, outcomes, strict=True):
             before, after = (own[image] / sigma).cpu(), (latents[image] / sigma).cpu()
