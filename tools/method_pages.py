@@ -21,14 +21,14 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from unbleed import generation, guide, load
-from unbleed.generation import unguided
+from unbleed import generation, guide, load, sheets
 from unbleed.guidance import PaperMethod, noise
 from unbleed.losses import Loss
 from unbleed.losses.base import SumLoss
 from unbleed.methods import METHODS
 from unbleed.model_settings import method_of, settings_of
 from unbleed.recipes import Recipe
+from unbleed.sheets import unguided
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = DOCS / "methods"
@@ -193,7 +193,7 @@ def draw(names: list[str]) -> None:
             (plain[reading],) = generation.draw(pipe, [alone], record_maps=True)
         (guided,) = generation.draw(pipe, [recipe], record_maps=True)
         path = FIGURES / f"{name}.webp"
-        generation.comparison(plain[reading], guided).save(path, "WEBP", quality=90, method=6)
+        sheets.comparison(plain[reading], guided).save(path, "WEBP", quality=90, method=6)
         print(path.relative_to(DOCS), file=sys.stderr)
 
 

@@ -43,7 +43,7 @@ from unbleed.cli import bench as bench_commands  # noqa: F401  (it adds the comm
 from unbleed.emoji import WEIGHTS
 from unbleed.emoji.findings import Finding, Sighting
 from unbleed.errors import BenchError, ModelError, OutputError, PrecisionError, PromptError, UnbleedWarning
-from unbleed.generation import Picture
+from unbleed.generation import GeneratedImage
 from unbleed.recipes import Recipe, as_png, read_recipe
 
 BOX = (0.1, 0.2, 0.3, 0.4)
@@ -446,12 +446,12 @@ class Trouble:
     fail: Callable[[Sequence[Recipe], Any], Exception | None]
     sizes: list[int] = field(default_factory=list)
 
-    def draw(self, pipe: Any, recipes: Sequence[Recipe]) -> list[Picture]:
+    def draw(self, pipe: Any, recipes: Sequence[Recipe]) -> list[GeneratedImage]:
         self.sizes.append(len(recipes))
         if error := self.fail(recipes, pipe):
             raise error
         image = Image.new("RGB", (8, 8))
-        return [Picture(image, replace(r, dtype=pipe.dtype), (), 1.0, None) for r in recipes]  # type: ignore[arg-type]
+        return [GeneratedImage(image, replace(r, dtype=pipe.dtype), (), 1.0, None) for r in recipes]  # type: ignore[arg-type]
 
 
 @dataclass

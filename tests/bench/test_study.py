@@ -34,7 +34,7 @@ from unbleed.cli import study  # noqa: F401  (it adds the command)
 from unbleed.emoji.findings import Finding, Sighting
 from unbleed.emoji.sprites import NOUNS
 from unbleed.errors import BenchError
-from unbleed.generation import Picture
+from unbleed.generation import GeneratedImage
 from unbleed.heat_maps import ImageAttention
 from unbleed.losses.groups import group_tokens
 from unbleed.losses.overlap import intensity, overlap_of, spread
@@ -255,7 +255,7 @@ class Worker:
     recipes: list[Recipe] = field(default_factory=list)
     broken: bool = False
 
-    def draw(self, pipe: object, recipes: Sequence[Recipe], *, record_maps: bool) -> list[Picture]:
+    def draw(self, pipe: object, recipes: Sequence[Recipe], *, record_maps: bool) -> list[GeneratedImage]:
         assert record_maps
         self.recipes.append(recipes[0])
         entities = (((2,), ()), ((5,), ()))
@@ -270,7 +270,7 @@ class Worker:
             maps = torch.rand(4, 8, 4, 4, generator=torch.Generator().manual_seed(recipe.seed))
             maps = maps * torch.nan if self.broken else maps
             attention = ImageAttention(tokens, tuple(maps), (0, 1, 2, 3), ("layer",))  # type: ignore[arg-type]
-            pictures.append(Picture(Image.new("RGB", (8, 8)), recipe, (), 1.0, tokens, attention))  # type: ignore[arg-type]
+            pictures.append(GeneratedImage(Image.new("RGB", (8, 8)), recipe, (), 1.0, tokens, attention))  # type: ignore[arg-type]
         return pictures
 
 

@@ -20,6 +20,7 @@ from unbleed.emoji.scenes import WORDS, unknown_words
 from unbleed.emoji.sprites import COLOURS, NOUNS
 from unbleed.guidance.run import Run
 from unbleed.prompt import Entity
+from unbleed.sheets import comparison, unguided
 
 PROMPT = "a red bench and a red horse"
 STEPS = 3
@@ -83,21 +84,21 @@ def test_S1_both_sides_of_a_comparison_read_the_layers_of_the_method(command: An
 @pytest.mark.parametrize("settings", [{"resolution": 8}, {"resolution": 16, "layers": "up"}, {"parity": "paper"}])
 def test_S1_whatever_layers_a_method_reads_the_unguided_picture_has_them_too(pipe: Any, settings: dict[str, Any]) -> None:
     recipe = recipes.Recipe(PROMPT, method="syngen + ela", settings=settings, steps=2)
-    plain, guided = (generation.draw(pipe, [one], record_maps=True)[0] for one in (generation.unguided(recipe), recipe))
+    plain, guided = (generation.draw(pipe, [one], record_maps=True)[0] for one in (unguided(recipe), recipe))
     assert plain.attention.layers == guided.attention.layers
     assert plain.attention.grid == guided.attention.grid
     # before anything was moved both see the same latents, and so the same maps
     unmoved = replace(recipe, method="syngen", settings=settings | {"step_size": 0.0})
     (still,) = generation.draw(pipe, [unmoved], record_maps=True)
     torch.testing.assert_close(still.attention.maps[0], plain.attention.maps[0])
-    generation.comparison(plain, guided)
+    comparison(plain, guided)
 
 
 def test_S1_maps_of_different_layers_are_never_compared(pipe: Any) -> None:
     pair = [recipes.Recipe(PROMPT, steps=2, settings={"resolution": side}) for side in (8, 16)]
     coarse, fine = (generation.draw(pipe, [recipe], record_maps=True)[0] for recipe in pair)
     with pytest.raises(unbleed.OutputError) as refused:
-        generation.comparison(coarse, fine)
+        comparison(coarse, fine)
     assert str(refused.value) == (
         "maps of different layers cannot be compared (4 text attention layers of 8x8 pixels and 3 text attention layers of "
         "16x16 pixels); record both with the same resolution and layers"

@@ -78,7 +78,7 @@ def generate(
         if prompt is None:
             raise PromptError('no prompt; write one, as in: unbleed generate "a red cat and a blue bench"')
 
-    from .. import generation, recipes  # heavy: after the checks that need none of it
+    from .. import generation, recipes, sheets  # heavy: after the checks that need none of it
     from ..files import check_writable
     from ..methods import DEFAULT_METHOD
     from ..model_settings import method_of, read_settings
@@ -122,11 +122,9 @@ def generate(
 
     console = Console(stderr=True, highlight=False)
     images: list[dict[str, Any]] = []
-    sheets: list[str] = []
+    written: list[str] = []
     plain = iter(
-        generation.generate(pipe, generation.unguided(recipe), numbers, batch_size=batch_size, record_maps=True)
-        if compare
-        else ()
+        generation.generate(pipe, sheets.unguided(recipe), numbers, batch_size=batch_size, record_maps=True) if compare else ()
     )
     done = generation.generate(pipe, recipe, numbers, batch_size=batch_size, record_maps=compare)
     for number, guided in enumerate(done, start=1):
@@ -135,14 +133,14 @@ def generate(
             path = recipes.save(picture.image, picture.recipe, path_of(picture.recipe.method, picture.recipe))
             images.append(_describe(picture, path))
         if compare:
-            sheet = generation.comparison(pictures[0], guided)
-            sheets.append(str(recipes.save(sheet, guided.recipe, path_of("compare", guided.recipe))))
+            sheet = sheets.comparison(pictures[0], guided)
+            written.append(str(recipes.save(sheet, guided.recipe, path_of("compare", guided.recipe))))
         console.print(f"{number}/{len(numbers)}  seed {guided.recipe.seed}  {guided.seconds:.1f} s", style="dim")
     if json:
         document: dict[str, Any] = {"images": images, "entities": _entities(guided)}
-        print_json(document | ({"comparisons": sheets} if compare else {}))
+        print_json(document | ({"comparisons": written} if compare else {}))
     else:
-        for path in sheets or [image["path"] for image in images]:
+        for path in written or [image["path"] for image in images]:
             typer.echo(path)
 
 
@@ -252,7 +250,7 @@ def attention(
     """Draw where each word of the prompt is attended to."""
     is_file_name(out)
 
-    from .. import generation, recipes
+    from .. import generation, recipes, sheets
     from ..model_settings import method_of, read_settings
 
     count, scale = sampling_defaults(model, steps, guidance_scale)
@@ -277,7 +275,7 @@ def attention(
     _check_prompt(prompt, entities, model)
     check_picture(out)
     picture = next(generation.generate(load_recipe(recipe, device), recipe, [seed], record_maps=True))
-    path = recipes.save(generation.attention_sheet(picture, per_step=per_step), picture.recipe, out)
+    path = recipes.save(sheets.attention_sheet(picture, per_step=per_step), picture.recipe, out)
     if json:
         assert picture.attention is not None
         recorded = [(word, places, picture.attention.over_steps(places)) for word, places in picture.tokens.words]

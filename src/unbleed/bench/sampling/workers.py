@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from ...errors import PrecisionError
-from ...generation import Picture, draw
+from ...generation import GeneratedImage, draw
 from ...loading import load
 from ...recipes import as_png
 from ..plan.environment import NULL_MODEL
@@ -113,7 +113,7 @@ def worker_for(model: str, dtype: str, device: str, batch_size: int, threads: in
     return NullWorker() if model == NULL_MODEL else PipelineWorker(model, dtype, device, batch_size, threads)
 
 
-def painted(job: Job, picture: Picture, together: int) -> JobResult:
+def painted(job: Job, picture: GeneratedImage, together: int) -> JobResult:
     return JobResult(job, as_png(picture.image, picture.recipe), picture.seconds, together, picture.recipe.dtype)
 
 
