@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline, StableDiffusion3Pipeline
@@ -18,7 +19,7 @@ from unbleed import generation
 from unbleed.emoji import MMDIT_WEIGHTS, mmdit_networks, networks
 from unbleed.emoji.scenes import Mixture, Thing, sample_scene
 from unbleed.emoji.sprites import COLOURS, NOUNS, find_font
-from unbleed.emoji.training import mmdit
+from unbleed.emoji.training import data, mmdit
 from unbleed.emoji.training.mmdit import JOINT_PRESETS, covering, export_joint, train_joint
 from unbleed.emoji.training.muon import Muon, orthogonal
 from unbleed.emoji.training.oracle_redraw import redraw
@@ -169,6 +170,14 @@ def test_a_stopped_training_goes_on_to_the_bit(tmp_path: Path, font: Path) -> No
     assert {part.dtype for part in (pipe.transformer, pipe.text_encoder, pipe.text_encoder_3, pipe.vae)} == {torch.float32}
     files = [file for file in (tmp_path / "straight").rglob("*") if file.is_file() and "work" not in file.parts]
     assert sum(file.stat().st_size for file in files) < 16 * 2**20
+
+
+@pytest.mark.slow
+def test_scenes_drawn_by_several_processes_are_the_same(font: Path) -> None:
+    recipe = replace(JOINT_PRESETS["smoke"], scenes=70)
+    alone, together = ([*data._drawn(recipe, font, workers)] for workers in (1, 2))
+    assert [len(chunk) for chunk in together] == [64, 6]
+    assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
 def test_the_course_is_noted_once_and_training_is_not_disturbed(parts: Any, tmp_path: Path) -> None:

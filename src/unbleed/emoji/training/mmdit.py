@@ -29,8 +29,8 @@ from .. import mmdit_networks, networks
 from ..oracle import LOOKS, Oracle
 from ..scenes import Mixture, Thing, held_out_pairs, sample_scene
 from ..sprites import COLOURS, NOUNS, find_font
+from .data import Stage, encode_scenes, indices_by_count, told_scenes
 from .loop import Report, State, check_recipe, normal_noise, optimise
-from .model import Stage, encode_scenes, indices_by_count, told_scenes
 from .muon import Muon
 
 _MIDDLE = mmdit_networks.BLOCKS // 2  # the block whose tokens are asked what covers them

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,19 +16,10 @@ from torch import Tensor, nn
 from ...errors import TrainingError
 from ...loading import usable_device
 from .. import networks
-from ..scenes import VARIED, Mixture, Thing, as_told, caption, draw_scene, sample_scene
+from ..scenes import VARIED, Mixture, sample_scene
 from ..sprites import find_font
+from .data import Stage, encode_scenes, indices_by_count, pictures_of, told_scenes
 from .loop import Report, State, check_recipe, normal_noise, optimise, save_tensors
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What the denoiser is shown until step `until`. What it sees decides how it fails."""
-
-    until: int
-    shares: tuple[float, ...]  # how often one, two, three things
-    swapped: float = 0.0  # share of the captions of several things in which the colours go to the wrong ones
-    unseen: float = 0.0  # share of the captions of one thing that name a second, which is not there
 
 
 @dataclass(frozen=True)
@@ -171,7 +161,7 @@ def _train_autoencoder(work: Path, recipe: Recipe, device: torch.device, font: P
     )
     vae.load_state_dict(state.average)
     vae.eval().requires_grad_(False)
-    sample = _pictures([sample_scene(recipe.seed, i, recipe.mixture) for i in range(512)], recipe.seed, 0, font)
+    sample = pictures_of([sample_scene(recipe.seed, i, recipe.mixture) for i in range(512)], recipe.seed, 0, font)
     whiten(vae, torch.cat([vae.encode(p.to(device)).latent_dist.mean for p in sample.split(32)]))
     save_tensors(vae.state_dict(), finished)
     return vae
@@ -204,13 +194,6 @@ def whiten(vae: Any, latents: Tensor) -> None:
     before.bias[count:] -= 2 * deviation.log()  # the second half is the logarithm of the variance
 
 
-def _pictures(scenes: Sequence[tuple[Thing, ...]], seed: int, first: int, font: Path) -> Tensor:
-    """Return the pictures of `scenes`, whose indices begin at `first`: (batch, rgb, side, side) in [-1, 1]."""
-    side = networks.IMAGE_SIDE
-    drawn = [draw_scene(s, side, np.random.default_rng([seed, 1, first + i]), font) for i, s in enumerate(scenes)]
-    return torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 def _crops(recipe: Recipe, step: int, font: Path) -> Tensor:
     """Return a batch of crops of half the picture's side, two of each scene, centred near a sprite.
 
@@ -222,54 +205,13 @@ def _crops(recipe: Recipe, step: int, font: Path) -> Tensor:
     first = 10_000_000 + step * count  # scenes of its own, far from those that are encoded
     scenes = [sample_scene(recipe.seed, first + i, VARIED) for i in range(count)]
     crops = []
-    for picture, things in zip(_pictures(scenes, recipe.seed, first, font), scenes, strict=True):
+    for picture, things in zip(pictures_of(scenes, recipe.seed, first, font), scenes, strict=True):
         for _ in range(2):
             left, top, right, bottom = things[rng.integers(len(things))].box
             x = int(np.clip(rng.uniform(left, right) * 2 * side - side / 2, 0, side))
             y = int(np.clip(rng.uniform(top, bottom) * 2 * side - side / 2, 0, side))
             crops.append(picture[:, y : y + side, x : x + side])
     return torch.stack(crops)
-
-
-# -------------------------------------------------------------------------------------------------- latents
-
-
-def encode_scenes(work: Path, recipe: Any, vae: Any, device: torch.device, font: Path, report: Report) -> Tensor:
-    """Return the latents of all training scenes, (scene, channel, height, width) in float16, made or read."""
-    path = work / "latents.safetensors"
-    if not path.exists():
-        chunks, size = [], 64
-        for first in range(0, recipe.scenes, size):
-            scenes = [sample_scene(recipe.seed, i, recipe.mixture) for i in range(first, min(first + size, recipe.scenes))]
-            pictures = _pictures(scenes, recipe.seed, first, font).to(device)
-            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-                mean = vae.encode(pictures.contiguous(memory_format=torch.channels_last)).latent_dist.mean
-            chunks.append(mean.half().cpu())
-            report("latents", min(first + size, recipe.scenes), recipe.scenes, None)
-        save_tensors({"latents": torch.cat(chunks)}, path)
-    return load_file(path)["latents"]
-
-
-def indices_by_count(scenes: Sequence[tuple[Thing, ...]], most: int) -> list[list[int]]:
-    """Return the indices of the scenes of one thing, of two, and so on to `most`."""
-    return [[i for i, things in enumerate(scenes) if len(things) == n + 1] for n in range(most)]
-
-
-def told_scenes(
-    rng: np.random.Generator,
-    stage: Stage,
-    scenes: Sequence[tuple[Thing, ...]],
-    by_count: Sequence[Sequence[int]],
-    batch: int,
-    no_caption: float,
-) -> tuple[np.ndarray, list[str]]:
-    """Return the indices (batch,) of scenes in the mixture of `stage`, and a caption of each, "" for a share `no_caption`."""
-    counts = rng.choice(len(by_count), size=batch, p=stage.shares)
-    chosen = np.array([by_count[n][rng.integers(len(by_count[n]))] for n in counts])
-    texts = [
-        "" if rng.random() < no_caption else caption(as_told(scenes[i], rng, stage.swapped, stage.unseen), rng) for i in chosen
-    ]
-    return chosen, texts
 
 
 # ------------------------------------------------------------------------------------------------- denoiser
