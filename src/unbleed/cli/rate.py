@@ -91,3 +91,35 @@ def _begin(run: Path, folder: Path, methods: str, given: dict[str, Any]) -> None
 
     with telling("pairs") as tell:
         create(run, folder, methods.split(","), report=lambda done, total: tell("copied", done, total), **given)
+
+
+@rate.command()
+def report(
+    run: Run,
+    study: StudyFolder = None,
+    max_missed: Annotated[
+        int | None, typer.Option(min=0, help="Leave out raters who answered more catch pairs wrong [nobody].")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(parser=named, help="Folder of the report [that of the study].")] = None,
+    json: AsJson = False,
+) -> None:
+    """Say what came of a study: report.html, report.md and CSV files. It may still be served."""
+    quiet_libraries()
+    from ..bench.storage.owned_files import OwnFiles
+    from ..files import check_writable
+    from ..rating.answers import read_raters
+    from ..rating.report import to_json, write
+    from ..rating.study import read_study
+    from ..rating.summary import build
+
+    folder = study or run / "rating"
+    plan = read_study(folder)
+    summary = build(plan, read_raters(folder, plan), max_missed=max_missed)
+    if out is not None:
+        check_writable(out)
+    files = write(summary, folder, out or folder, own=None if out is None else OwnFiles(out))
+    if json:
+        print_json({**to_json(summary), "files": {name: str(path) for name, path in files.items()}})
+    else:
+        for path in files.values():
+            typer.echo(path)

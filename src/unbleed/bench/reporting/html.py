@@ -49,12 +49,12 @@ def html(report: Report) -> str:
     )
 
 
-def template(name: str) -> Any:
-    """Return a template that lies beside this file; it knows the style that all pages share as `theme`."""
+def template(name: str, folder: Path | None = None) -> Any:
+    """Return a template of a folder, by default that of this file; it knows the style that all pages share as `theme`."""
     jinja2, here = extra("jinja2"), Path(__file__)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     environment.globals["theme"] = extra("markupsafe").Markup(here.with_name("theme.css").read_text(encoding="utf-8"))
-    return environment.from_string(here.with_name(name).read_text(encoding="utf-8"))
+    return environment.from_string(((folder or here.parent) / name).read_text(encoding="utf-8"))
 
 
 def choose_sheets(report: Report) -> dict[str, list[int]]:
