@@ -45,7 +45,9 @@ def test_a_rater_sees_each_pair_once_its_repetition_with_sides_exchanged_and_eve
 def test_raters_share_out_the_pairs_evenly_and_each_has_both_methods_left_equally_often(tmp_path: Path) -> None:
     study = write_a_study(tmp_path, prompts=14, methods=3, pairs_per_rater=12, repeats=0, catches=0)
     seen = Counter(trial.index for rater in range(7) for trial in trials_of(study, rater))
-    assert set(seen.values()) == {2}  # 7 raters x 12 of 42 pairs
+    assert [*seen.values()] == [2] * 42  # 7 raters x 12 of 42 pairs
+    shared = [{trial.index for trial in trials_of(study, rater)} for rater in range(3)]
+    assert [len(shared[0] & shared[1]), len(shared[1] & shared[2]), len(shared[0] & shared[2])] == [6, 6, 0]
     for rater in range(7):
         for methods in ((0, 1), (0, 2), (1, 2)):
             left = [trial.left for trial in trials_of(study, rater) if study.pairs[trial.index].methods == methods]

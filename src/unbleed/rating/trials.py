@@ -31,13 +31,14 @@ class Trial:
 def trials_of(study: Study, rater: int) -> tuple[Trial, ...]:
     """Return the trials of the rater with this number, from 0.
 
-    Raters take turns through one shuffled list of all pairs, so that every pair is seen by as many raters as any other, or by
-    one more. Between two methods a rater has either on the left equally often, or once more, so that a rater who always says
-    left favours neither.
+    Raters take turns through one shuffled list of all pairs, each beginning in the middle of the pairs of the one before. So
+    pairs are seen about equally often, and neighbours share half of theirs, which shows how far they agree. Of two methods, a
+    rater has either on the left equally often, or once more, so that a rater who always says left favours neither.
     """
     order = random.Random(f"{study.seed} pairs").sample(range(len(study.pairs)), len(study.pairs))
     rng = random.Random(f"{study.seed} rater {rater}")
-    count, first = study.pairs_per_rater, rater * study.pairs_per_rater
+    count = study.pairs_per_rater
+    first = rater * ((count + 1) // 2)
     own = [order[(first + step) % len(order)] for step in range(count)]
     rng.shuffle(own)
     pairs = [Trial("pair", index, left) for index, left in zip(own, _sides(study, own, rng), strict=True)]
