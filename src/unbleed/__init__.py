@@ -1,12 +1,12 @@
-"""Draw every entity of the prompt, each with its own attributes, each in its own place: guidance by cross-attention.
+"""Attention guidance for diffusers pipelines: every entity of the prompt appears, with its own attributes, in its own region.
 
 >>> import unbleed
 >>> [str(entity) for entity in unbleed.parse("a red cat and a blue bench").entities]
 ['red cat', 'blue bench']
 """
 
-# Names are imported when they are first used: the command line answers at once where torch is not needed. What the names
-# are and where they come from stands in __init__.pyi, for type checkers and for this module alike.
+# Names are imported when they are first used, so that the command line starts quickly where torch is not needed. The names and
+# their modules are listed in __init__.pyi, for type checkers and for this module.
 
 import ast
 import importlib

@@ -1,4 +1,4 @@
-"""The installed command and `python -m unbleed`. Ctrl-C is heard from the first moment, while the rest is still imported."""
+"""The installed command and `python -m unbleed`. Ctrl-C is handled from the start, while the rest is still being imported."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ interrupted = False
 
 
 def main() -> None:
-    """Run the command line and exit: 0 when all went well, 2 after one clear line on bad input, 130 when interrupted."""
-    atexit.register(_leave)  # before all others, so that it comes last
+    """Run the command line and exit: 0 on success, 2 after one line about bad input, 130 if interrupted."""
+    atexit.register(_leave)  # first, so that it runs last
     signal.signal(signal.SIGINT, _interrupt)
     try:
         from .cli import main as run
@@ -33,7 +33,7 @@ def main() -> None:
 
 def _interrupt(_: int, frame: FrameType | None) -> None:
     global interrupted
-    if interrupted:  # a second time: do not wait for anything
+    if interrupted:  # the second time: end at once
         os._exit(130)
     if _importing(frame):  # an exception inside the import of a C++ library would abort the process
         os.write(2, b"unbleed: interrupted\n")
@@ -51,7 +51,7 @@ def _importing(frame: FrameType | None) -> bool:
 
 
 def _leave() -> None:
-    """End with 130. Python itself would end as killed by the signal where Ctrl-C came while a library ran `exec`."""
+    """Exit with 130. Python itself would end as killed by the signal if Ctrl-C came while a library ran `exec`."""
     if interrupted:
         with contextlib.suppress(OSError):
             sys.stdout.flush()

@@ -25,7 +25,7 @@ class PromptError(UnbleedError):
     >>> unbleed.parse("a red cat", ["dog"])
     Traceback (most recent call last):
         ...
-    unbleed.errors.PromptError: ...
+    unbleed.errors.PromptError: "dog" is not a word of the prompt "a red cat"; name only words of the prompt
     """
 
 
@@ -36,7 +36,7 @@ class MethodError(UnbleedError):
     >>> unbleed.SynGen(step_size="large")
     Traceback (most recent call last):
         ...
-    unbleed.errors.MethodError: ...
+    unbleed.errors.MethodError: step_size of syngen is "large"; expected a number
     """
 
 
@@ -44,10 +44,10 @@ class ModelError(UnbleedError):
     """A model cannot be loaded, or cannot be guided.
 
     >>> import unbleed
-    >>> unbleed.load("/no/such/folder")
+    >>> unbleed.load("/no/such/folder")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    unbleed.errors.ModelError: ...
+    unbleed.errors.ModelError: "/no/such/folder" cannot be loaded (...
     """
 
 
@@ -67,7 +67,7 @@ class OutputError(UnbleedError):
     >>> unbleed.Run(method="none").heat_map("cat")
     Traceback (most recent call last):
         ...
-    unbleed.errors.OutputError: ...
+    unbleed.errors.OutputError: call -1; the pipeline was called 0 times inside the block
     """
 
 
@@ -84,10 +84,10 @@ class BenchError(UnbleedError):
     """A benchmark cannot be run, scored or reported as asked.
 
     >>> from unbleed.bench.suites import suite
-    >>> suite("no-such-suite")
+    >>> suite("no-such-suite")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    unbleed.errors.BenchError: ...
+    unbleed.errors.BenchError: there is no suite "no-such-suite"; known: emoji-single, ...
     """
 
 

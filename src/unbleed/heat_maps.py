@@ -196,9 +196,9 @@ class ImageAttention:
         over = [self.over_steps(one) for _, one in chosen]
 
         def row(maps: Sequence[Tensor], peaks: Sequence[float]) -> list[Image.Image | None]:
-            drawn = (HeatMap("", values).picture(side, peak=p) if base is None else figures.overlay(base, values, p)
+            cells = (HeatMap("", values).picture(side, peak=p) if base is None else figures.overlay(base, values, p)
                      for values, p in zip(maps, peaks, strict=True))  # fmt: skip
-            return [*drawn]
+            return [*cells]
 
         means = [maps.mean(dim=0) for maps in over]
         first = [base] if base else []
@@ -211,8 +211,8 @@ class ImageAttention:
             captions.append([*("" for _ in first), *(_peak(maps[at]) for maps in over)])
             labels.append(f"step {self.steps[at]}")
         heading = [*("picture" for _ in first), *(label for label, _ in chosen)]
-        told = f"{note} Maps: {self.source}. max: the word's largest share of a pixel's attention.".strip()
-        return figures.grid(rows, columns=heading, labels=labels, captions=captions, title=title, note=told)
+        below = f"{note} Maps: {self.source}. max: the word's largest share of a pixel's attention.".strip()
+        return figures.grid(rows, columns=heading, labels=labels, captions=captions, title=title, note=below)
 
 
 def draw_regions(picture: Image.Image, masks: Mapping[Any, Tensor], *, side: int = 384) -> Image.Image:
@@ -262,9 +262,9 @@ def compare(
     """
     sources = list(dict.fromkeys((attention.layers, attention.grid) for _, _, attention in rows))
     if len(sources) > 1:
-        told = " and ".join(dict.fromkeys(attention.source for _, _, attention in rows))
+        found = " and ".join(dict.fromkeys(attention.source for _, _, attention in rows))
         raise OutputError(
-            f"maps of different layers cannot be compared ({told}); record both with the same resolution and layers"
+            f"maps of different layers cannot be compared ({found}); record both with the same resolution and layers"
         )
     words = rows[0][2].entity_words()
     means = [[attention.over_steps(positions).mean(dim=0) for _, positions in words] for _, _, attention in rows]

@@ -1,4 +1,4 @@
-"""Models from where they lie to where they compute: pipeline folders, hub models, single files, schedulers, LoRAs."""
+"""Load pipelines from folders, the hub and single files; set schedulers; add LoRAs."""
 
 from __future__ import annotations
 
@@ -29,22 +29,23 @@ def load(
 ) -> Any:
     """Return a diffusers pipeline.
 
-    `model` is "emoji" or "emoji-mmdit" (the embedded models), a folder that `save_pretrained` wrote, a model of the Hugging
-    Face hub, or a single-file checkpoint (`.safetensors`). Only safetensors are read.
-
-    A single file holds weights alone. Sizes, tokenizer and scheduler come from `config`, the folder or hub model of a pipeline
-    of the same kind; by default the one that diffusers knows for it, from the hub's cache or the hub.
-
-    Without `device`: CUDA where there is one, else Apple's `mps`, else the CPU. Without `dtype`: float16 on CUDA, else float32.
-
     >>> import unbleed
     >>> unbleed.load("emoji").unet.dtype
     torch.float32
 
-    Raises `ModelError` when it cannot be loaded, or the device cannot be used.
+    Args:
+        model: "emoji" or "emoji-mmdit" (the embedded models), a folder that `save_pretrained` wrote, a model of the Hugging
+            Face hub, or a single-file checkpoint (`.safetensors`). Only safetensors are read.
+        dtype: Precision of the weights; by default float16 on CUDA, else float32.
+        device: By default CUDA if available, else Apple's `mps`, else the CPU.
+        config: For single files, which hold weights only: the folder or hub model of a pipeline of the same kind, for sizes,
+            tokenizer and scheduler. By default the one that diffusers knows for it, from the hub's cache or the hub.
+
+    Raises:
+        ModelError: if the model cannot be loaded, or the device cannot be used.
     """
-    place = usable_device(device)
-    dtype = dtype or (torch.float16 if place.type == "cuda" else torch.float32)
+    target = usable_device(device)
+    dtype = dtype or (torch.float16 if target.type == "cuda" else torch.float32)
     source = folder_named(model)
     here = is_on_disk(source)
     if model in EMBEDDED and not here:
@@ -53,7 +54,7 @@ def load(
             f"`unbleed emoji train --model {str(model).removeprefix('emoji-')} --out FOLDER` and name FOLDER"
         )
     if config is not None and not (here and source.is_file()):
-        raise ModelError(f'config "{config}" was given beside "{model}"; it is for single files (.safetensors) alone')
+        raise ModelError(f'config "{config}" was given beside "{model}"; it is for single files (.safetensors) only')
     if here and source.is_file():
         pipe = _from_single_file(source, config, dtype)
     else:
@@ -62,13 +63,13 @@ def load(
                 f'"{model}" is not a diffusers pipeline: it has no model_index.json; name the folder that save_pretrained wrote'
             )
         pipe = _from_pretrained(str(source) if here else str(model), model, dtype)
-    if place.type == "cpu" and model == "emoji":
+    if target.type == "cpu" and model == "emoji":
         pipe.unet.to(memory_format=torch.channels_last)  # faster for it; a UNet of Stable Diffusion 1's size gets slower
-    return pipe.to(place)
+    return pipe.to(target)
 
 
 def usable_device(device: str | torch.device | None = None) -> torch.device:
-    """Return the device, by default the fastest that is here; raise `ModelError` when nothing can be computed on it."""
+    """Return a device, by default the fastest of this machine; raise `ModelError` if it cannot compute."""
     here = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     here += ["mps"] if torch.backends.mps.is_available() else []
     if device is None:
@@ -84,7 +85,7 @@ def usable_device(device: str | torch.device | None = None) -> torch.device:
 
 
 def is_on_disk(path: Path) -> bool:
-    """Return whether there is such a file or folder; no where the name is more than the system takes."""
+    """Return whether a file or folder exists; False for names that the system does not accept."""
     try:
         return str(path) not in ("", ".") and path.exists()
     except (OSError, ValueError):
@@ -92,10 +93,10 @@ def is_on_disk(path: Path) -> bool:
 
 
 def is_here(model: str) -> bool:
-    """Return whether a model is embedded, on this machine's disk, or in the hub's cache. Nothing is fetched to find out."""
+    """Return whether a model is embedded, on this machine's disk, or in the hub's cache. Nothing is downloaded."""
     if model in EMBEDDED:
         return is_on_disk(EMBEDDED[model])
-    if model.startswith(("//", "\\\\")):  # another machine's disk: merely to look there would tell it who asks
+    if model.startswith(("//", "\\\\")):  # a network path: a mere look would contact that machine
         return False
     if is_on_disk(Path(model)):
         return True
@@ -109,11 +110,11 @@ def is_here(model: str) -> bool:
     return True
 
 
-def _from_pretrained(place: str, model: str | Path, dtype: torch.dtype) -> Any:
+def _from_pretrained(source: str, model: str | Path, dtype: torch.dtype) -> Any:
     from diffusers import DiffusionPipeline
 
     with _loading(model, 'give "emoji", a pipeline folder with safetensors, or a hub id that can be reached'):
-        return DiffusionPipeline.from_pretrained(place, dtype=dtype, use_safetensors=True)
+        return DiffusionPipeline.from_pretrained(source, dtype=dtype, use_safetensors=True)
 
 
 def _from_single_file(path: Path, config: str | Path | None, dtype: torch.dtype) -> Any:
@@ -121,7 +122,7 @@ def _from_single_file(path: Path, config: str | Path | None, dtype: torch.dtype)
 
     if path.suffix.lower() != ".safetensors":
         raise ModelError(
-            f"{path} is not a .safetensors file; single-file checkpoints of other kinds can run code, and are not read"
+            f"{path} is not a .safetensors file; single-file checkpoints of other kinds can run code and are not read"
         )
     with _loading(
         path, "expected the checkpoint of a whole pipeline; --config (in Python `config`) names a pipeline of its kind"
@@ -140,7 +141,7 @@ def _from_single_file(path: Path, config: str | Path | None, dtype: torch.dtype)
 
 
 def _kind_of(path: Path) -> str:
-    """Return the hub model that diffusers names for a checkpoint with these weights."""
+    """Return the hub model that diffusers names for these weights."""
     from diffusers.loaders.single_file_utils import fetch_diffusers_config, load_single_file_checkpoint
 
     return fetch_diffusers_config(load_single_file_checkpoint(str(path)))["pretrained_model_name_or_path"]
@@ -158,25 +159,25 @@ def _loading(name: str | Path, remedy: str) -> Iterator[None]:
 
 
 def set_scheduler(pipe: Any, name: str) -> None:
-    """Give the pipeline the scheduler called `name`, with the settings of its own.
+    """Replace the scheduler of a pipeline by the one called `name`, with the present one's settings.
 
-    A name is that of a class of diffusers, or what is left of it without "Scheduler", "Discrete", "Multistep" and signs:
-    "euler", "euler-ancestral", "dpm-solver", "uni-pc", "ddim".
+    A name is that of a class of diffusers, also without "Scheduler", "Discrete", "Multistep" and punctuation: "euler",
+    "euler-ancestral", "dpm-solver", "uni-pc", "ddim".
 
-    Raises `ModelError` for a scheduler that diffusers does not name as compatible with the pipeline's own.
+    Raises `ModelError` for a scheduler that diffusers does not list as compatible with the present one.
     """
     kinds = {kind.__name__: kind for kind in (type(pipe.scheduler), *pipe.scheduler.compatibles)}
     kind = next((kind for known, kind in sorted(kinds.items()) if _short(known) == _short(name)), None)
     if kind is None:
         known = sorted(_readable(known) for known in kinds)
         short = {_short(one): one for one in known}
-        told = [short[one] for one in difflib.get_close_matches(_short(name), short, n=2, cutoff=0.5)]
-        hint = f"did you mean {' or '.join(told)}?" if told else f"known: {', '.join(known)}"
+        close = [short[one] for one in difflib.get_close_matches(_short(name), short, n=2, cutoff=0.5)]
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
         raise ModelError(f'there is no scheduler "{name}" for {type(pipe).__name__}; {hint}')
     try:
         pipe.scheduler = kind.from_config(pipe.scheduler.config)
     except (ImportError, ValueError, NotImplementedError) as error:
-        raise ModelError(f"{kind.__name__} cannot follow {type(pipe.scheduler).__name__} ({_first_line(error)})") from error
+        raise ModelError(f"{kind.__name__} cannot replace {type(pipe.scheduler).__name__} ({_first_line(error)})") from error
 
 
 def _short(name: str) -> str:
@@ -184,16 +185,16 @@ def _short(name: str) -> str:
 
 
 def _readable(name: str) -> str:
-    """Return a class's name as a user writes it: "euler-ancestral" of EulerAncestralDiscreteScheduler."""
+    """Return the short name of a class, such as "euler-ancestral" for EulerAncestralDiscreteScheduler."""
     parts = re.findall(r"[A-Z]+(?![a-z])\d*|[A-Z][a-z]+\d*", re.sub(r"Scheduler|Discrete|Multistep", "", name))
     return "-".join(part.lower() for part in parts)
 
 
 def add_loras(pipe: Any, loras: Sequence[str]) -> None:
-    """Load LoRAs, each "PATH" or "HUB-ID", with ":WEIGHT" where that is not 1, and let all of them act.
+    """Load LoRAs, each "PATH", "HUB-ID" or either with ":WEIGHT" (default 1), and activate all of them.
 
-    Their adapters have the names of `adapter_names`. Raises `ModelError` for one that cannot be loaded, or that fits none of
-    the pipeline's parts.
+    Their adapters have the names of `adapter_names`. Raises `ModelError` for a LoRA that cannot be loaded, or that fits no
+    component of the pipeline.
     """
     if not loras:
         return
@@ -201,13 +202,13 @@ def add_loras(pipe: Any, loras: Sequence[str]) -> None:
         raise ModelError(f"{type(pipe).__name__} takes no LoRA")
     weights: dict[str, float] = {}
     for name, lora in zip(adapter_names(loras), loras, strict=True):
-        place, weight = lora_of(lora)
-        with _loading(place, "give a .safetensors file, a folder or a hub id of a LoRA for this model"):
-            path = Path(place)
+        source, weight = lora_of(lora)
+        with _loading(source, "give a .safetensors file, a folder or a hub id of a LoRA for this model"):
+            path = Path(source)
             if is_on_disk(path) and path.is_file():
                 pipe.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=name, use_safetensors=True)
             else:
-                pipe.load_lora_weights(place, adapter_name=name, use_safetensors=True)
+                pipe.load_lora_weights(source, adapter_name=name, use_safetensors=True)
             if not any(name in adapters for adapters in pipe.get_list_adapters().values()):
                 raise ValueError("none of its weights is for a part of this pipeline")
         weights[name] = weight
@@ -229,23 +230,23 @@ def adapter_names(loras: Sequence[str]) -> list[str]:
 
 
 def lora_of(text: str) -> tuple[str, float]:
-    """Return (place, weight) of "PATH", "HUB-ID" or either with ":WEIGHT".
+    """Return (path or hub id, weight) of "PATH", "HUB-ID" or either with ":WEIGHT".
 
     >>> lora_of("style.safetensors:0.8")
     ('style.safetensors', 0.8)
     """
-    place, colon, weight = text.rpartition(":")
+    source, colon, weight = text.rpartition(":")
     try:
         number = float(weight)
     except ValueError:
-        place, number = text, 1.0
+        source, number = text, 1.0
     if not colon:
-        place, number = text, 1.0
-    if not place or not math.isfinite(number):
+        source, number = text, 1.0
+    if not source or not math.isfinite(number):
         raise ModelError(
             f'"{text}" is not a LoRA; expected PATH or HUB-ID, or either with :WEIGHT, as in style.safetensors:0.8'
         )
-    return place, number
+    return source, number
 
 
 def _first_line(error: Exception) -> str:

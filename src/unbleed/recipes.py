@@ -1,4 +1,4 @@
-"""A picture's recipe: all that is needed to make it again, kept in a text chunk of its PNG."""
+"""The recipe of an image: everything that is needed to make it again, stored in a text chunk of its PNG."""
 
 from __future__ import annotations
 
@@ -27,7 +27,35 @@ _CHUNK = "unbleed"  # the PNG text chunk that holds the recipe
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a picture depends on. `None` leaves a size, a step count or a scale to the model."""
+    """Everything that an image depends on.
+
+    >>> Recipe("a red cat", seed=3, method="syngen").steps
+    50
+
+    Args:
+        prompt: The prompt.
+        seed: Of the noise.
+        method: Name of the method, or of a sum of methods.
+        settings: Settings of the method; missing ones have their defaults.
+        entities: Entities in place of the parser's, as in "red cat; blue bench".
+        negative_prompt: The negative prompt.
+        steps: Number of denoising steps.
+        guidance_scale: Scale of classifier-free guidance.
+        height: In pixels; None for the model's own.
+        width: In pixels; None for the model's own.
+        model: "emoji", a folder, a file or a hub id, as in `unbleed.load`.
+        dtype: Precision; None before the image is sampled.
+        config: Of a single-file model, as in `unbleed.load`.
+        scheduler: Name of a scheduler; None for the model's own.
+        loras: Each PATH, HUB-ID or either with :WEIGHT.
+        image: Path of the image to begin with.
+        image_sha256: Hash of that file.
+        strength: Fraction of the steps that are run, from `image` on.
+        regions: Regions by phrase, as texts (see `unbleed.regions.texts`).
+
+    Raises:
+        PromptError: for values out of range.
+    """
 
     prompt: str
     seed: int = 0
@@ -40,14 +68,14 @@ class Recipe:
     height: int | None = None
     width: int | None = None
     model: str = "emoji"
-    dtype: str | None = None  # as drawn; None before
-    config: str | None = None  # of a single-file model
-    scheduler: str | None = None  # None for the model's own
-    loras: tuple[str, ...] = ()  # PATH, HUB-ID or either with :WEIGHT
-    image: str | None = None  # the path of the picture that it begins with
-    image_sha256: str | None = None  # of that file
-    strength: float | None = None  # the share of the steps that are run, from `image` on
-    regions: Mapping[str, str] = field(default_factory=dict)  # by phrase; see `unbleed.regions.texts`
+    dtype: str | None = None
+    config: str | None = None
+    scheduler: str | None = None
+    loras: tuple[str, ...] = ()
+    image: str | None = None
+    image_sha256: str | None = None
+    strength: float | None = None
+    regions: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt", "entities"):
@@ -75,18 +103,18 @@ class Recipe:
 
 
 class NoRecipe(OutputError):
-    """A picture that holds no recipe of unbleed."""
+    """An image without a recipe of unbleed."""
 
 
 def sha256_of(path: Path) -> str:
-    """Return the hash of a picture's file; raise `OutputError` where it cannot be read."""
+    """Return the SHA-256 hash of a file; raise `OutputError` if it cannot be read."""
     return hashlib.sha256(_bytes_of(path)).hexdigest()
 
 
 def initial_image(recipe: Recipe) -> Image.Image | None:
-    """Return the picture that a recipe begins with, in the recipe's size where it says one.
+    """Return the image that a recipe begins with, in the recipe's size if it has one; None without an image.
 
-    Raises `OutputError` when the file cannot be read, is not a picture, or is another one than it was.
+    Raises `OutputError` if the file cannot be read, is not an image, or has changed.
     """
     if recipe.image is None:
         return None
@@ -128,7 +156,7 @@ def _versions() -> dict[str, str]:
 
 
 def as_png(image: Image.Image, recipe: Recipe) -> bytes:
-    """Return a picture, or a sheet made of it, as PNG with the recipe inside."""
+    """Return an image, or a sheet made of it, as PNG that holds the recipe."""
     info = PngImagePlugin.PngInfo()
     info.add_itxt(_CHUNK, json.dumps({**asdict(recipe), "versions": _versions()}, ensure_ascii=False))
     stream = io.BytesIO()
@@ -137,12 +165,12 @@ def as_png(image: Image.Image, recipe: Recipe) -> bytes:
 
 
 def save(image: Image.Image, recipe: Recipe, path: Path) -> Path:
-    """Write a picture, or a sheet made of it, as PNG with the recipe inside; raise `OutputError` if it cannot be."""
+    """Write an image, or a sheet made of it, as PNG that holds the recipe; raise `OutputError` if that fails."""
     return atomic_write(path, as_png(image, recipe))
 
 
 def free_name(path: Path, recipe: Recipe) -> Path:
-    """Return `path`, or the first of NAME-2, NAME-3, ... that is free or holds a picture of the very same recipe."""
+    """Return the first of `path`, NAME-2, NAME-3, ... that is free or holds an image of the same recipe."""
     candidate, number = path, 1
     while os.path.lexists(candidate) and _recipe_inside(candidate) != recipe:
         number += 1
@@ -160,9 +188,9 @@ def _recipe_inside(path: Path) -> Recipe | None:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Return the recipe inside a picture that `save` wrote.
+    """Return the recipe in an image that `save` wrote.
 
-    Raises `OutputError` where there is none, and where a field, or the method's settings, cannot be what `save` wrote.
+    Raises `NoRecipe` if there is none, and `OutputError` if a field or a setting of the method is invalid.
     """
     text = texts_in(path).get(_CHUNK)
     if text is None:
@@ -182,7 +210,7 @@ def read_recipe(path: Path) -> Recipe:
     changed = [f"{name} {versions.get(name)} (here {now[name]})" for name in now if versions.get(name) != now[name]]
     if changed:
         warnings.warn(
-            f"{path} was drawn with {', '.join(changed)}; the picture may come out a little different",
+            f"{path} was made with {', '.join(changed)}; the picture may differ slightly",
             UnbleedWarning,
             stacklevel=2,
         )
@@ -190,9 +218,9 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def texts_in(path: Path) -> dict[str, str]:
-    """Return the texts that a picture carries: a PNG's text chunks, and the comment in a JPEG's or WebP's Exif.
+    """Return the texts in an image file: text chunks of a PNG, and the Exif comment of a JPEG or WebP.
 
-    Raises `OutputError` for a file that is not a picture.
+    Raises `OutputError` for a file that is not an image.
     """
     try:
         with warnings.catch_warnings(), open_image(path) as image:
@@ -206,6 +234,6 @@ def texts_in(path: Path) -> dict[str, str]:
 
 
 def _comment(data: bytes) -> str:
-    """Return an Exif comment, which begins with eight letters that name its encoding."""
+    """Return an Exif comment, whose first eight bytes name its encoding."""
     encoding = {b"ASCII": "ascii", b"UNICODE": "utf-16-be"}.get(data[:8].rstrip(b"\0"), "utf-8")
     return data[8:].decode(encoding, errors="replace")

@@ -1,4 +1,4 @@
-"""Parsed JSON, checked against types, and a message that names the field.
+"""Check parsed JSON against types, with errors that name the field.
 
 A type is a dataclass, a `TypedDict`, or made of `str`, `int`, `float`, `bool`, `None`, `Any`, `Literal`, unions, `list`,
 `tuple`, `Sequence` and `Mapping`. A dataclass refuses fields that it does not have; a `TypedDict` keeps them.
@@ -31,7 +31,7 @@ _SHOWN = 60  # characters of a value
 
 
 class SchemaError(ValueError):
-    """A value of another type than expected. The path to it is put together on the way out."""
+    """A value of another type than expected. The path to it is built while the error propagates."""
 
     def __init__(self, said: str) -> None:
         super().__init__(said)
@@ -74,9 +74,9 @@ def _not_json(constant: str) -> Any:
 
 
 def check(value: Any, kind: type[T]) -> T:
-    """Return `value`, made of what JSON has, as a `kind`.
+    """Return parsed JSON as a `kind`.
 
-    Raises `SchemaError`, which names the field, what is there and what was expected.
+    Raises `SchemaError`, which names the field, its value and what was expected.
     """
     return _checker(kind)(value)
 
@@ -101,7 +101,7 @@ def _checker(kind: Any) -> Check:
         return _typed_dict(kind)
     if is_dataclass(kind):
         return _dataclass(kind)
-    raise TypeError(f"{kind} is no type that JSON can be checked against")
+    raise TypeError(f"{kind} is not a type that JSON can be checked against")
 
 
 # ------------------------------------------------------------------------------------------------- plain values
@@ -150,7 +150,7 @@ def _nothing(value: Any) -> None:
 
 
 def _anything(value: Any, depth: int = 0) -> Any:
-    """Check what any JSON must fulfil: whole characters, finite numbers, not too deep."""
+    """Check what holds for any JSON: whole characters, finite numbers, limited depth."""
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -188,13 +188,13 @@ _WORDS = {
 }
 
 
-# -------------------------------------------------------------------------------------------- what holds others
+# ---------------------------------------------------------------------------------------------------- containers
 
 
 def _union(kinds: Sequence[Any]) -> Check:
     checks = [_checker(kind) for kind in kinds if kind is not type(None)]
     optional = len(checks) < len(kinds)
-    if len(checks) == 1:  # its own message says more
+    if len(checks) == 1:  # its own message is more precise
         return lambda value: None if value is None else checks[0](value)
     words = " or ".join(dict.fromkeys(_WORDS.get(get_origin(kind) or kind, "an object") for kind in kinds))
 
@@ -308,7 +308,7 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _step(name: Any) -> str:
-    """Return a step of a path: ".name" or "[3]", and in quotes what would not be seen as a name."""
+    """Return a step of a path: ".name" or "[3]"; names that are not identifiers in quotes."""
     if isinstance(name, int):
         return f"[{name}]"
     return f".{name}" if name.isidentifier() and name.isascii() else f".{_quoted(name)}"
@@ -319,7 +319,7 @@ def _expected(value: Any, words: str) -> SchemaError:
 
 
 def shown(value: Any) -> str:
-    """Return a value in a few words that any terminal can print."""
+    """Return a short description of a value that any terminal can print."""
     if isinstance(value, Mapping):
         return "an object"
     if isinstance(value, (list, tuple)):

@@ -389,7 +389,7 @@ def test_B15_a_model_that_is_not_here_is_asked_for(run: Any, tmp_path: Path, mon
     path = save(Image.new("RGB", (8, 8)), Recipe(PROMPT, model="some/model", steps=2), tmp_path / "x.png")
     code, _, err = run("generate", "--replay", path, "--out", tmp_path / "y.png")
     assert code == 2
-    assert '--model "some/model", which is not on this machine; --replay fetches nothing' in err
+    assert '--model "some/model", which is not on this machine; --replay downloads nothing' in err
     assert run("generate", "--replay", path, "--model", "emoji", "--out", tmp_path / "y.png")[0] == 0
     assert read_recipe(tmp_path / "y.png").model == "emoji"
     assert "leave out steps" in run("generate", "--replay", path, "--model", "emoji", "--steps", 3)[2]

@@ -43,7 +43,7 @@ def _options(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return 0 when all went well, 2 after one clear line on bad input, 130 when interrupted."""
+    """Run the command line; return 0 on success, 2 after one line about bad input, 130 if interrupted."""
     from . import (  # noqa: F401  (each adds its commands to `app`)
         bench,
         bench_distance,

@@ -1,4 +1,4 @@
-"""`unbleed generate` and `unbleed attention`: commands that draw pictures."""
+"""`unbleed generate` and `unbleed attention`: the commands that make pictures."""
 
 from __future__ import annotations
 
@@ -50,24 +50,24 @@ def generate(
     regions: RegionsOption = None,
     height: Height = None,
     width: Width = None,
-    image: Annotated[Path | None, typer.Option(parser=named, help="A picture to begin with, in place of noise alone.")] = None,
-    strength: Annotated[float | None, typer.Option(help="How much of --image is made anew: to 1, which is all [0.8].")] = None,
+    image: Annotated[Path | None, typer.Option(parser=named, help="A picture to begin with, instead of noise.")] = None,
+    strength: Annotated[float | None, typer.Option(help="How much of --image to change, up to 1 for all of it [0.8].")] = None,
     model: Model = "emoji",
     config: Config = None,
     scheduler: Scheduler = None,
     loras: Loras = None,
     dtype: Precision = None,
     device: Device = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Draw the unguided picture too, and a sheet of both.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Make the unguided picture too, and a sheet of both.")] = False,
     replay: Annotated[
         Path | None,
-        typer.Option(parser=named, help="Draw again what this picture says, ours or AUTOMATIC1111's, ComfyUI's, InvokeAI's."),
+        typer.Option(parser=named, help="Repeat the recipe in this picture, of unbleed, AUTOMATIC1111, ComfyUI or InvokeAI."),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures drawn at once; 1 is exact to the bit.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures per batch; 1 is exact to the bit.")] = 1,
     out: Annotated[Path, typer.Option(parser=named, help="Folder, or NAME.png for a single picture.")] = Path("out"),
     json: AsJson = False,
 ) -> None:
-    """Draw pictures of a prompt, guided by a method."""
+    """Make pictures of a prompt, guided by a method."""
     given = {name: value for name, value in context.params.items() if _is_given(context, name)}
     single = is_file_name(out)
     if seed is not None and seeds is not None:
@@ -88,17 +88,17 @@ def generate(
     if recipe is not None:
         numbers = [recipe.seed]
     else:
-        said = {"prompt": prompt, "negative_prompt": negative_prompt, "height": height, "width": width}
-        said |= {"steps": steps, "guidance_scale": guidance_scale}
-        said = {**foreign, **{name: value for name, value in said.items() if value is not None}}
+        fields = {"prompt": prompt, "negative_prompt": negative_prompt, "height": height, "width": width}
+        fields |= {"steps": steps, "guidance_scale": guidance_scale}
+        fields = {**foreign, **{name: value for name, value in fields.items() if value is not None}}
         if numbers is None:
-            numbers = [said.pop("seed", 0) if seed is None else seed]
-        said["steps"], said["guidance_scale"] = sampling_defaults(model, said.get("steps"), said.get("guidance_scale"))
+            numbers = [fields.pop("seed", 0) if seed is None else seed]
+        fields["steps"], fields["guidance_scale"] = sampling_defaults(model, fields.get("steps"), fields.get("guidance_scale"))
         chosen = method_of(DEFAULT_METHOD if method is None else method, model, read_settings(settings or []))
-        said |= {"seed": numbers[0], "method": chosen.name, "settings": chosen.settings(), "entities": entities}
-        said |= {"regions": read_regions(regions or [])}
-        said |= {"model": model, "config": config, "scheduler": scheduler, "loras": tuple(loras or ()), "dtype": dtype}
-        recipe = recipes.Recipe(**said, **initial(image, strength))
+        fields |= {"seed": numbers[0], "method": chosen.name, "settings": chosen.settings(), "entities": entities}
+        fields |= {"regions": read_regions(regions or [])}
+        fields |= {"model": model, "config": config, "scheduler": scheduler, "loras": tuple(loras or ()), "dtype": dtype}
+        recipe = recipes.Recipe(**fields, **initial(image, strength))
     _check_prompt(recipe.prompt, recipe.entities, recipe.model)
     if recipe.regions:
         _check_regions(recipe)
@@ -116,9 +116,9 @@ def generate(
         raise OutputError(f"{out} is the picture that is replayed; name another file to keep both")
     pipe = load_recipe(recipe, device)
 
-    def path_of(kind: str, drawn: recipes.Recipe) -> Path:
-        """Return where to write: never over a picture of another recipe, unless the user named that very file."""
-        return out if single else recipes.free_name(folder / f"{slug(drawn.prompt)}-{slug(kind)}-seed{drawn.seed}.png", drawn)
+    def path_of(kind: str, own: recipes.Recipe) -> Path:
+        """Return the file to write: never one with another recipe, unless the user named that file."""
+        return out if single else recipes.free_name(folder / f"{slug(own.prompt)}-{slug(kind)}-seed{own.seed}.png", own)
 
     console = Console(stderr=True, highlight=False)
     images: list[dict[str, Any]] = []
@@ -150,7 +150,7 @@ def _is_given(context: typer.Context, name: str) -> bool:
 
 
 def _check_prompt(prompt: str, entities: str | None, model: str) -> None:
-    """Raise `PromptError` for entities that are not in the prompt; warn of words that the embedded model does not know."""
+    """Raise `PromptError` for entities that are not in the prompt; warn of words unknown to the embedded model."""
     from ..emoji import EMBEDDED
     from ..emoji.scenes import unknown_words
     from ..emoji.sprites import COLOURS, NOUNS
@@ -194,7 +194,7 @@ def _entities(picture: Any) -> list[dict[str, Any]]:
 
 
 def _describe(picture: Any, path: Path) -> dict[str, Any]:
-    """Return a picture as `--json` tells it."""
+    """Return a picture as `--json` prints it."""
     from ..regions.layout import bounds
 
     steps = [
@@ -241,13 +241,13 @@ def attention(
     dtype: Precision = None,
     device: Device = None,
     resolution: Annotated[
-        int | None, typer.Option(help="Read, and guide, the layers of this grid at the model's own size [the method's].")
+        int | None, typer.Option(help="Read and guide the layers with this grid at the model's own size [the method's].")
     ] = None,
-    per_step: Annotated[int, typer.Option(min=0, max=50, help="BatchRows for this many single steps.")] = 0,
+    per_step: Annotated[int, typer.Option(min=0, max=50, help="Further rows, each of one step.")] = 0,
     out: Annotated[Path, typer.Option(parser=named, help="The picture to write, NAME.png.")] = Path("attention.png"),
     json: AsJson = False,
 ) -> None:
-    """Draw where each word of the prompt is attended to."""
+    """Show which pixels attend to each word of the prompt."""
     is_file_name(out)
 
     from .. import generation, recipes, sheets

@@ -44,7 +44,7 @@ def telling(unit: str = "") -> Iterator[Tell]:
         def tell(what: str, done: int, total: int, loss: float | None = None, note: str = "", /) -> None:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, note="", completed=done)  # the rate does not count items finished before
-            bars.update(tasks[what], completed=done, total=total, note=note or _said(loss))
+            bars.update(tasks[what], completed=done, total=total, note=note or _loss_of(loss))
 
         yield tell
 
@@ -57,20 +57,20 @@ class _Rate(ProgressColumn):
         return Text("" if not speed else f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each")
 
 
-def _said(loss: float | None) -> str:
+def _loss_of(loss: float | None) -> str:
     return "" if loss is None else f"loss {loss:.4f}"
 
 
 def _lines(unit: str) -> Tell:
-    begun = told = time.monotonic()
+    begun = printed = time.monotonic()
     stages: dict[str, tuple[int, int, int, str]] = {}  # of each unfinished stage: done at first, done, total, note
 
     def tell(what: str, done: int, total: int, loss: float | None = None, note: str = "", /) -> None:
-        nonlocal told
-        stages[what] = (stages.get(what, (done,))[0], done, total, note or _said(loss))
+        nonlocal printed
+        stages[what] = (stages.get(what, (done,))[0], done, total, note or _loss_of(loss))
         now = time.monotonic()
-        if now - told >= SECONDS_BETWEEN_LINES:
-            told = now
+        if now - printed >= SECONDS_BETWEEN_LINES:
+            printed = now
             each = [
                 f"{name} {have}/{of} {unit}".rstrip() + f", {more}" * bool(more) for name, (_, have, of, more) in stages.items()
             ]

@@ -65,7 +65,7 @@ def _check_here(recipe: Recipe, given: Mapping[str, Any]) -> None:
     for option, flag, name in [("model", "--model", recipe.model), ("config", "--config", recipe.config), *loras]:
         if name is not None and option not in given and not is_here(name):
             raise ModelError(
-                f'the picture was drawn with {flag} "{name}", which is not on this machine; --replay fetches nothing by '
+                f'the picture was made with {flag} "{name}", which is not on this machine; --replay downloads nothing by '
                 f"itself: give {flag} {name} if you trust it, or name where you have it"
             )
 

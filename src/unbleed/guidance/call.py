@@ -35,9 +35,9 @@ class DenoiserCall:
         allowed = (1, 2) if doubled is None else (1 + doubled,)
         if rest or self.copies not in allowed:
             expected = " or ".join(str(copies * images) for copies in allowed)
-            said = "" if doubled is None else f" and do_classifier_free_guidance={doubled}"
+            flag = "" if doubled is None else f" and do_classifier_free_guidance={doubled}"
             raise ModelError(
-                f"the denoiser was called with {len(self.sample)} rows, but {images} image{'s' * (images > 1)}{said} make "
+                f"the denoiser was called with {len(self.sample)} rows, but {images} image{'s' * (images > 1)}{flag} make "
                 f"{expected}; pipelines that put other rows into a batch cannot be guided"
             )
         first = images * (self.copies - 1)  # diffusers stacks [unconditional, conditional]

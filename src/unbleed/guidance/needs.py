@@ -30,7 +30,9 @@ def needs_of(losses: Iterable[Loss], edits: Sequence[Edit]) -> str:
     """
     # a loss on regions acts where an edit has some
     parts = [part for loss in losses if not loss.reads_regions for part in _parts(loss)]
-    found = dict.fromkeys([next((_said(part, words) for kind, words in _KINDS if _acts(part, kind)), "") for part in parts])
+    found = dict.fromkeys(
+        [next((_words(part, words) for kind, words in _KINDS if _acts(part, kind)), "") for part in parts]
+    )
     return " or ".join(dict.fromkeys([*filter(None, found), *(edit.needs for edit in edits)])) or "something else"
 
 
@@ -42,7 +44,7 @@ def _parts(loss: Loss) -> Iterator[Loss]:
         yield loss
 
 
-def _said(loss: Loss, words: str) -> str:
+def _words(loss: Loss, words: str) -> str:
     choice = getattr(loss, "include_entities", None) is False
     return f"{words} (or include_entities=True)" if choice else words
 
