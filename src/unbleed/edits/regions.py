@@ -33,7 +33,7 @@ from ..regions.given import masks_of
 from ..regions.layout import drawn_on, grid_of, layout, resize
 from ..regions.settle import settle
 from .adapters import layers_of, limited, warn_of_text_encoders
-from .attention_override import AttentionCall, answering
+from .attention_override import AttentionCall, overriding
 
 _TOLERANCE = 1e-9  # 0.2 * 50 must be 10 whatever the rounding
 _FINER = 4  # pixels of a given region per pixel of the maps
@@ -292,11 +292,11 @@ class _Regions(ActiveEdit):
     def _masked(self, rows: BatchRows) -> Iterator[None]:
         """Mask the attention to the text while the denoiser runs for `rows`."""
 
-        def answer(name: str, asked: AttentionCall, own: Callable[[], Tensor]) -> Tensor:
+        def override(name: str, asked: AttentionCall, own: Callable[[], Tensor]) -> Tensor:
             del name, own
             return masked_attention(asked, self._bias(asked, rows), rows.slice)
 
-        with answering(self.modules, answer):
+        with overriding(self.modules, override):
             yield
 
     def _bias(self, asked: AttentionCall, rows: BatchRows) -> Tensor:

@@ -22,7 +22,7 @@ from ..guidance.edit import ActiveEdit, BatchRows, CallContext, Edit
 from ..losses.regulation import patterns, regulation
 from ..precision import at_least_single, without_autocast
 from ..settings import Positive, Share, WholeNumber
-from .attention_override import AttentionCall, answering
+from .attention_override import AttentionCall, overriding
 
 
 def regulated(
@@ -99,17 +99,17 @@ class _Regulated(ActiveEdit):
             yield
             return
 
-        def answer(name: str, asked: AttentionCall, own: Callable[[], Tensor]) -> Tensor:
+        def override(name: str, call: AttentionCall, own: Callable[[], Tensor]) -> Tensor:
             out = own().clone()
             with without_autocast(out.device):
                 for row, image in enumerate(rows.images, start=rows.first):
                     if self.targets[image]:
-                        logits = at_least_single(asked.query[row]) @ at_least_single(asked.key[row]).mT * asked.scale
+                        logits = at_least_single(call.query[row]) @ at_least_single(call.key[row]).mT * call.scale
                         attention = self.attention(name, image, rows, logits)
-                        out[row] = attention.to(out.dtype) @ asked.value[row].to(out.dtype)
+                        out[row] = attention.to(out.dtype) @ call.value[row].to(out.dtype)
             return out
 
-        with answering(self.modules, answer):
+        with overriding(self.modules, override):
             yield
 
     def attention(self, name: str, image: int, rows: BatchRows, logits: Tensor) -> Tensor:

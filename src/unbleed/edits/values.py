@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..guidance.edit import ActiveEdit, BatchRows, CallContext, Edit
-from .attention_override import AttentionCall, answering
+from .attention_override import AttentionCall, overriding
 
 Phrase = tuple[list[int], Tensor]
 """Where a phrase stands in the prompt's sequence, and its own embedding there, (position, channel)."""
@@ -81,7 +81,7 @@ class _Phrases(ActiveEdit):
                 to_v: Any = module.to_v
                 stack.callback(to_v.register_forward_pre_hook(self._values_of(wanted)).remove)
             if self.mode == "keys":
-                stack.enter_context(answering(self.modules, lambda _, asked, own: _many_keys(asked, own(), wanted)))
+                stack.enter_context(overriding(self.modules, lambda _, call, own: _many_keys(call, own(), wanted)))
             yield
 
     def _values_of(self, wanted: dict[int, list[Phrase]]) -> Callable[..., tuple[Tensor, ...]]:
@@ -97,17 +97,17 @@ class _Phrases(ActiveEdit):
         return hook
 
 
-def _many_keys(asked: AttentionCall, own: Tensor, wanted: dict[int, list[Phrase]]) -> Tensor:
+def _many_keys(call: AttentionCall, own: Tensor, wanted: dict[int, list[Phrase]]) -> Tensor:
     """Return what attention gives, `own`, but for the rows `wanted`: there the mean over several keys."""
-    module: Any = asked.module
-    assert asked.text is not None
+    module: Any = call.module
+    assert call.text is not None
     out = own.clone()
     for row, phrases in wanted.items():
-        others = module.to_k(torch.stack(aligned(asked.text[row], phrases)))  # (phrase, token, head * channel)
-        others = others.unflatten(-1, (asked.key.shape[1], -1)).transpose(1, 2)  # (phrase, head, token, channel)
+        others = module.to_k(torch.stack(aligned(call.text[row], phrases)))  # (phrase, token, head * channel)
+        others = others.unflatten(-1, (call.key.shape[1], -1)).transpose(1, 2)  # (phrase, head, token, channel)
         if getattr(module, "norm_k", None) is not None:
             others = module.norm_k(others)
-        keys = torch.cat([asked.key[row : row + 1], others])
-        query, value = (x[row].expand(len(keys), -1, -1, -1) for x in (asked.query, asked.value))
-        out[row] = F.scaled_dot_product_attention(query, keys, value, scale=asked.scale).mean(dim=0)
+        keys = torch.cat([call.key[row : row + 1], others])
+        query, value = (x[row].expand(len(keys), -1, -1, -1) for x in (call.query, call.value))
+        out[row] = F.scaled_dot_product_attention(query, keys, value, scale=call.scale).mean(dim=0)
     return out
