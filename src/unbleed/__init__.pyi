@@ -2,10 +2,12 @@
 
 from .api import attach, detach, guide, method
 from .errors import (
+    BenchError,
     CaptureError,
     MethodError,
     ModelError,
     OutputError,
+    PrecisionError,
     PromptError,
     TrainingError,
     UnbleedError,
@@ -13,7 +15,9 @@ from .errors import (
 )
 from .estimation import Estimate, estimate
 from .guidance import BaseMethod, Descent, Method, PaperMethod, Refinement, Run, Schedule
-from .guidance.run import RegionStep, Step, StepMaps
+from .guidance.edit import Edit
+from .guidance.noise import NoiseSearch
+from .guidance.run import FirstNoise, RegionStep, Step, StepMaps
 from .heat_maps import draw_regions
 from .loading import load
 from .losses import (
@@ -36,6 +40,7 @@ from .losses import (
     StrayLoss,
     SuppressionLoss,
 )
+from .losses.groups import TokenGroups
 from .methods import (
     EBAMA,
     ELA,
@@ -76,6 +81,7 @@ __all__ = [
     "AttentionMaps",
     "AttentionRegulation",
     "BaseMethod",
+    "BenchError",
     "BindingLoss",
     "CaptureError",
     "Composable",
@@ -85,16 +91,19 @@ __all__ = [
     "Descent",
     "DivideAndBind",
     "DivisionLoss",
+    "Edit",
     "Entity",
     "EntropyLoss",
     "Estimate",
     "ExciteLoss",
+    "FirstNoise",
     "InitNO",
     "Loss",
     "Method",
     "MethodError",
     "ModelError",
     "NoGuidance",
+    "NoiseSearch",
     "ObjectLoss",
     "OutputError",
     "OverlapCC",
@@ -104,6 +113,7 @@ __all__ = [
     "OverlapLoss",
     "PaperMethod",
     "Parsed",
+    "PrecisionError",
     "PredicateLoss",
     "Predicated",
     "PromptError",
@@ -126,6 +136,7 @@ __all__ = [
     "SuppressionLoss",
     "SynGen",
     "SynGenEntropy",
+    "TokenGroups",
     "TrainingError",
     "UnbleedError",
     "UnbleedWarning",

@@ -98,8 +98,8 @@ class RatingError(UnbleedError):
 class PrecisionError(UnbleedError):
     """A sampled image contains NaN or infinity, as can happen in float16.
 
-    >>> from unbleed.errors import PrecisionError, UnbleedError
-    >>> issubclass(PrecisionError, UnbleedError)
+    >>> import unbleed
+    >>> issubclass(unbleed.PrecisionError, unbleed.UnbleedError)
     True
     """
 
