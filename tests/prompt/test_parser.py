@@ -248,7 +248,7 @@ def test_made_sentences_are_trees_and_repeat() -> None:
 
 
 def test_training_from_nothing_and_measuring(treebank: Path, out: Path) -> None:
-    recipe = training.Recipe(steps=3, words=60, width=16, depth=1, hidden=8, rows=(60, 60, 60, 60))
+    recipe = training.ParserRecipe(steps=3, words=60, width=16, depth=1, hidden=8, rows=(60, 60, 60, 60))
     told: list[tuple[int, int]] = []
     training.train(treebank, out, recipe, lambda done, of, loss: told.append((done, of)))
     assert told == [(3, 3)]

@@ -62,12 +62,12 @@ def train(
 ) -> None:
     """Train the embedded parser on a treebank and on sentences in the language of prompts."""
     from ..files import check_writable
-    from ..prompt.training.train import Recipe
+    from ..prompt.training.train import ParserRecipe
     from ..prompt.training.train import train as train_parser
 
     check_writable(out.parent)
     with telling() as tell:
-        train_parser(treebank, out, Recipe(seed=seed), report=lambda done, of, loss: tell("parser", done, of, loss))
+        train_parser(treebank, out, ParserRecipe(seed=seed), report=lambda done, of, loss: tell("parser", done, of, loss))
     if json:
         print_json({"out": str(out)})
     else:

@@ -30,7 +30,7 @@ Report = Callable[[int, int, float], None]  # steps done, of how many, mean loss
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ParserRecipe:
     """All that decides what the parser becomes, beside the treebank."""
 
     seed: int = 0
@@ -48,12 +48,14 @@ class Recipe:
     dropout: float = 0.1
 
 
-def train(treebank: Path, out: Path, recipe: Recipe | None = None, report: Report = lambda done, of, loss: None) -> Language:
+def train(
+    treebank: Path, out: Path, recipe: ParserRecipe | None = None, report: Report = lambda done, of, loss: None
+) -> Language:
     """Train a parser, write it to the folder `out` with its recipe, and return it.
 
     Raises `TrainingError` when the treebank is not there.
     """
-    recipe, begun = recipe or Recipe(), time.perf_counter()
+    recipe, begun = recipe or ParserRecipe(), time.perf_counter()
     nlp = blank(recipe)
     stream = examples(recipe, nlp, treebank_docs(treebank, "train", nlp))
     spacy.util.fix_random_seed(recipe.seed)
@@ -99,7 +101,7 @@ def write(nlp: Language, out: Path) -> None:
     (out / "vocab" / "strings.json").write_text(json.dumps(labels, indent=1) + "\n")
 
 
-def blank(recipe: Recipe) -> Language:
+def blank(recipe: ParserRecipe) -> Language:
     """Return the untrained pipeline: one reading of the words for the tagger of parts of speech and the parser."""
     listener = {"@architectures": "spacy.Tok2VecListener.v1", "width": recipe.width, "upstream": "*"}
     embed = {
@@ -214,7 +216,7 @@ def lexicon_of(docs: Sequence[Doc]) -> Lexicon:
     return {pos: sorted(words) for pos, words in found.items()}
 
 
-def examples(recipe: Recipe, nlp: Language, docs: Sequence[Doc]) -> Iterator[Example]:
+def examples(recipe: ParserRecipe, nlp: Language, docs: Sequence[Doc]) -> Iterator[Example]:
     """Yield what is learnt from, without end."""
     rng = random.Random(recipe.seed)
     invented = sentences(recipe.seed, lexicon_of(docs))
