@@ -2,8 +2,9 @@
 
     python benchmarks/startup.py                        # this checkout
     python benchmarks/startup.py --before FOLDER        # and another one, whose ratio is printed
+    python benchmarks/startup.py --imports              # imports of public names against those of torch and diffusers alone
 
-Seconds are those of the processor, which other programs on the machine change less than those of the clock.
+Seconds are processor seconds, which other programs on the machine affect less than the clock.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[1]
 LIBRARIES = "import torch; from diffusers import DiffusionPipeline, UNet2DConditionModel"
-CASES = {
+COMMANDS = {
     "unbleed --help": ["-m", "unbleed", "--help"],
     "unbleed --version": ["-m", "unbleed", "--version"],
     "unbleed nonsense (a usage error)": ["-m", "unbleed", "nonsense"],
     "unbleed generate (no prompt)": ["-m", "unbleed", "generate"],
     "import unbleed": ["-c", "import unbleed"],
+}
+IMPORTS = {
     "from unbleed import guide, load": ["-c", "from unbleed import guide, load"],
     "torch and diffusers alone": ["-c", LIBRARIES],
 }
@@ -46,13 +49,14 @@ def seconds(checkout: Path, arguments: list[str]) -> float:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--before", type=Path, help="another checkout")
+    options.add_argument("--imports", action="store_true", help="measure imports of public names")
     options.add_argument("--repeats", type=int, default=5)
     chosen = options.parse_args()
     checkouts = [*([chosen.before] if chosen.before else []), HERE]
     print("| command | " + ("before, s | now, s | ratio |" if chosen.before else "s |"))
     print("|---|" + "---|" * (3 if chosen.before else 1))
     medians: dict[str, float] = {}
-    for name, arguments in CASES.items():
+    for name, arguments in (IMPORTS if chosen.imports else COMMANDS).items():
         found: list[list[float]] = [[] for _ in checkouts]
         for repeat in range(-1, chosen.repeats):  # the first fills the caches
             for own, checkout in zip(found, checkouts, strict=True):
@@ -62,6 +66,8 @@ def main() -> None:
         medians[name] = middle[-1]
         ratio = f" {middle[-1] / middle[0]:.2f} |" if chosen.before else ""
         print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in middle) + f" |{ratio}", flush=True)
+    if not chosen.imports:
+        return
     beyond = medians["from unbleed import guide, load"] - medians["torch and diffusers alone"]
     print(f"\nimport of guide and load beyond torch and diffusers: {beyond:.2f} s")
 
