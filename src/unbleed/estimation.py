@@ -1,4 +1,4 @@
-"""Cost of guidance, known before sampling: operations and memory, counted on shapes alone."""
+"""Cost of guidance, known before sampling: operations and memory, counted on shapes only."""
 
 from __future__ import annotations
 

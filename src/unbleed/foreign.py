@@ -181,7 +181,7 @@ def _from_graph(text: str) -> tuple[dict[str, Any], list[str]] | None:
     samplers = [node for node in graph if "Sampler" in graph[node]["class_type"] and "latent_image" in graph[node]]
     if not samplers:
         return None
-    # if samplers follow each other, as for a larger second pass, the first is the one that begins with noise alone
+    # if samplers follow each other, as for a larger second pass, the first is the one that begins with noise
     sampler = next((node for node in samplers if _size(graph, node)), samplers[0])
     width, height = _size(graph, sampler) or (None, None)
     positive = _texts(graph, sampler, ("positive", "guider"), skip="negative")

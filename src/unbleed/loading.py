@@ -54,7 +54,7 @@ def load(
             f"`unbleed emoji train --model {str(model).removeprefix('emoji-')} --out FOLDER` and name FOLDER"
         )
     if config is not None and not (here and source.is_file()):
-        raise ModelError(f'config "{config}" was given beside "{model}"; it is for single files (.safetensors) only')
+        raise ModelError(f'config "{config}" was given with "{model}"; it is for single files (.safetensors) only')
     if here and source.is_file():
         pipe = _from_single_file(source, config, dtype)
     else:

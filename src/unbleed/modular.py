@@ -109,7 +109,7 @@ class GuidanceBlock(ModularPipelineBlocks):
         session.begin_call(self.reader.read(components, family_of(denoiser), given, length, _not_encoded))
 
     def _call(self, session: Session, block_state: Any, t: Tensor) -> DenoiserCall:
-        """Return the call of the denoiser that the loop will make, on the text alone."""
+        """Return the call of the denoiser that the loop will make, without unconditional rows."""
         given = {name: getattr(block_state, name, None) for name in (*_INPUTS, "add_time_ids", "ip_adapter_embeds")}
         kwargs: dict[str, Any] = {"encoder_hidden_states": given["prompt_embeds"]}
         if session.family.name == "flux":

@@ -37,7 +37,7 @@ class Recipe:
         seed: Of the noise.
         method: Name of the method, or of a sum of methods.
         settings: Settings of the method; missing ones have their defaults.
-        entities: Entities in place of the parser's, as in "red cat; blue bench".
+        entities: Entities that overrule the parser's, as in "red cat; blue bench".
         negative_prompt: The negative prompt.
         steps: Number of denoising steps.
         guidance_scale: Scale of classifier-free guidance.
@@ -120,7 +120,7 @@ def initial_image(recipe: Recipe) -> Image.Image | None:
         return None
     data = _bytes_of(Path(recipe.image))
     if recipe.image_sha256 not in (None, hashlib.sha256(data).hexdigest()):
-        raise OutputError(f"{recipe.image} is another picture than the recipe's; --image names where that one is")
+        raise OutputError(f"{recipe.image} is not the image of the recipe; --image gives the path of that one")
     try:
         image = open_image(io.BytesIO(data)).convert("RGB")
     except Exception as error:  # Pillow has many kinds for what it cannot read

@@ -52,7 +52,7 @@ class SchemaError(ValueError):
 def parse(text: str | bytes) -> Any:
     """Return the value of a JSON text.
 
-    Raises `SchemaError` for text that is not JSON, with the line where there are several, and for numbers such as NaN.
+    Raises `SchemaError` for text that is not JSON, with the line if there are several, and for numbers such as NaN.
     """
     try:
         return json.loads(text, parse_constant=_not_json)

@@ -36,7 +36,7 @@ def check_size(pipe: Any, height: int | None, width: int | None) -> None:
 
 
 def text_length(pipe: Any) -> dict[str, int]:
-    """Return {"max_sequence_length": tokens} where the pipeline would pad T5's text beyond what its tokenizer says it reads.
+    """Return {"max_sequence_length": tokens} if the pipeline would pad T5's text beyond the length of its tokenizer.
 
     Stable Diffusion 3 is called with 256 tokens by default, whatever the model was trained with.
     """

@@ -447,7 +447,7 @@ def test_I13_scheduler_device_and_initial_image_are_in_the_recipe(run: Any, tmp_
     assert run("generate", "--replay", tmp_path / "a.png", "--out", tmp_path / "b.png")[0] == 0
     assert np.array_equal(pixels(tmp_path / "a.png"), pixels(tmp_path / "b.png"))
     save(Image.new("RGB", (70, 64), "blue"), Recipe(PROMPT), first)
-    assert "is another picture than the recipe's" in run("generate", "--replay", tmp_path / "a.png")[2]
+    assert "is not the image of the recipe" in run("generate", "--replay", tmp_path / "a.png")[2]
     assert "name the picture to begin with" in run("generate", PROMPT, "--strength", 0.5)[2]
     assert "expected more than 0" in run("generate", PROMPT, "--image", first, "--strength", 0.01, "--steps", 4)[2]
 

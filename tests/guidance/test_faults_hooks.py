@@ -356,7 +356,7 @@ def test_E11_a_denoiser_that_is_swapped_is_refused(make_tiny_sd: Callable[..., A
         own.unet = other
         return {}
 
-    message = r"^the StableDiffusionPipeline has another denoiser than the one that is guided; where it was replaced, leave the"
+    message = r"^the StableDiffusionPipeline has another denoiser than the one that is guided; if it was replaced, leave the"
     with unbleed.guide(own, METHOD):
         if when == "before a call":
             swap()

@@ -177,7 +177,7 @@ def test_E4_an_encoder_with_a_text_of_its_own_is_read_by_it(tokenizer: CLIPToken
 def test_E4_what_a_text_does_not_have_is_said(tokenizer: CLIPTokenizer) -> None:
     pipe = tiny.make("sd3", tokenizer)
     with pytest.warns(
-        UnbleedWarning, match='^prompt_3 does not have "blue bench", so it is guided by the tokens of prompt alone'
+        UnbleedWarning, match='^prompt_3 does not have "blue bench", so it is guided by the tokens of prompt only'
     ):
         run = run_of(pipe, PROMPT, prompt_3="a red cat", max_sequence_length=32)
     assert spelled(run.tokens[0]) == ["redredcatcat", "bluebench"]

@@ -278,15 +278,15 @@ def attention(
     path = recipes.save(sheets.attention_sheet(picture, per_step=per_step), picture.recipe, out)
     if json:
         assert picture.attention is not None
-        recorded = [(word, places, picture.attention.over_steps(places)) for word, places in picture.tokens.words]
+        recorded = [(word, positions, picture.attention.over_steps(positions)) for word, positions in picture.tokens.words]
         words = [
             {
                 "word": word,
-                "positions": list(places),
+                "positions": list(positions),
                 "peak_per_step": [round(float(maps.max()), 6) for maps in over_steps],
                 "mean_per_step": [round(float(maps.mean()), 6) for maps in over_steps],
             }
-            for word, places, over_steps in recorded
+            for word, positions, over_steps in recorded
         ]
         read = {"layers": list(picture.attention.layers), "grid": picture.attention.grid}
         print_json({"path": str(path), "prompt": prompt, "seed": seed, "method": method, **read, "words": words})

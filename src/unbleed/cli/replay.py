@@ -23,7 +23,7 @@ def read_replayed(path: Path, given: Mapping[str, Any]) -> tuple[Recipe | None, 
     """Return (recipe, {}) of a picture made by unbleed, or (None, options) of a picture made by another program.
 
     `given` are the options that the user wrote. With a recipe they may only name where its files are now. The options of
-    another program's picture are used where the user wrote none.
+    another program's picture are defaults for these.
 
     Raises `OutputError` for a picture without a recipe, `PromptError` for options that the recipe holds itself, and
     `ModelError` for a model that is not on this machine: a picture from elsewhere must not start a download.

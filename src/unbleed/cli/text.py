@@ -166,18 +166,18 @@ def _table(parsed: Parsed, located: dict[str, PromptTokens]) -> Table:
             Text(entity.noun, f"bold {_COLOURS[number % len(_COLOURS)]}"),
             ", ".join(entity.modifiers) or "-",
             str(entity.count or "-"),
-            *(_places(entity, tokens) for tokens in located.values()),
+            *(_positions(entity, tokens) for tokens in located.values()),
         )
     return table
 
 
-def _places(entity: Any, tokens: PromptTokens) -> str:
+def _positions(entity: Any, tokens: PromptTokens) -> str:
     if entity not in tokens.kept:
         return "-"
     noun, modifiers = tokens.entities[tokens.kept.index(entity)]
-    places = sorted({p for word in (noun, *modifiers) for p in word})
-    pieces = " ".join(tokens.pieces[p].replace("</w>", "").lstrip("▁") for p in places)
-    return f"{', '.join(map(str, places))} ({pieces})"
+    positions = sorted({p for word in (noun, *modifiers) for p in word})
+    pieces = " ".join(tokens.pieces[p].replace("</w>", "").lstrip("▁") for p in positions)
+    return f"{', '.join(map(str, positions))} ({pieces})"
 
 
 def tokenizers_of(model: str) -> dict[str, Any]:
@@ -190,11 +190,11 @@ def tokenizers_of(model: str) -> dict[str, Any]:
     from ..errors import ModelError
 
     source = folder_named(model)
-    place = str(source) if os.path.exists(source) else model
+    path = str(source) if os.path.exists(source) else model
     try:
-        index = DiffusionPipeline.load_config(place)
+        index = DiffusionPipeline.load_config(path)
         names = sorted(name for name, (library, _) in _parts(index) if name.startswith("tokenizer") and library)
-        found = {name: AutoTokenizer.from_pretrained(place, subfolder=name) for name in names}
+        found = {name: AutoTokenizer.from_pretrained(path, subfolder=name) for name in names}
     except (OSError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f'the tokenizers of "{model}" cannot be loaded ({reason}); give a model of diffusers') from error

@@ -40,7 +40,7 @@ class ActiveEdits:
         return any(edit.applies_to(image) for edit in self.active)
 
     def with_text(self, call: DenoiserCall, rows: BatchRows) -> DenoiserCall:
-        """Return the call of the denoiser on the text embeddings that the edits make of its own."""
+        """Return the call of the denoiser on its text embeddings as the edits change them."""
         embeddings = call.embeddings
         for edit in self.active:
             embeddings = edit.text(embeddings, rows)
@@ -61,7 +61,7 @@ class ActiveEdits:
 
     @contextmanager
     def around_negative(self, rows: BatchRows) -> Iterator[None]:
-        """Let the denoiser run on negative prompts alone with all edits."""
+        """Let the denoiser run with all edits on negative prompts only."""
         with ExitStack() as stack:
             for edit in self.active:
                 stack.enter_context(edit.around_negative(rows))

@@ -72,7 +72,7 @@ def _attached(
     encode_prompt = getattr(pipe, "encode_prompt", None)
     if not callable(encode_prompt) and prompts is None:
         raise ModelError(
-            f"{type(pipe).__name__} has no encode_prompt, so its prompts cannot be read; say guide(..., prompts=[...]); "
+            f"{type(pipe).__name__} has no encode_prompt, so its prompts cannot be read; use guide(..., prompts=[...]); "
             "modular pipelines take a block, see unbleed.modular.add_guidance"
         )
     refuse_pipelines(pipe)
@@ -100,7 +100,7 @@ _CLAIMING = threading.Lock()
 
 
 def _claim(undo: ExitStack, pipe: Any, denoiser: nn.Module) -> None:
-    """Mark pipeline and denoiser as guided; raise `ModelError` where one of them is already, perhaps in another thread."""
+    """Mark pipeline and denoiser as guided; raise `ModelError` if one of them is guided already, perhaps in another thread."""
     with _CLAIMING:
         refuse_guided(pipe, denoiser)
         for owner in (pipe, denoiser):
@@ -114,7 +114,7 @@ class _Hooks:
         self.session, self.reader, self.owner = session, reader, owner
         self.scheduler: Any = None
         self.scheduler_hooks = ExitStack()
-        self.around = ExitStack()  # what edits hold open while the denoiser runs
+        self.around = ExitStack()  # contexts of edits, open while the denoiser runs
         # how to read prompts, and their embeddings, since the denoiser ran last
         self.heard: list[tuple[ReadPrompts, Tensor]] = []
         self.encode_prompt = getattr(session.pipe, "encode_prompt", None)  # before it was hooked
@@ -165,7 +165,7 @@ class _Hooks:
         return read(embeddings.shape[1])
 
     def _begin_unencoded(self) -> None:
-        """Begin a run on the user's own `prompts` where the guided pipeline's call has not called `encode_prompt`."""
+        """Begin a run on the user's own `prompts` if the guided pipeline's call has not called `encode_prompt`."""
         begun = pipeline_call() is self.owner.caller and self.session.groups is not None
         if self.reader.prompts is not None and not self.heard and not begun:
             self.unencoded = self.owner.take_unencoded() or self.unencoded
@@ -254,7 +254,7 @@ class _Hooks:
         return session.with_corrected(call)
 
     def _check_later_call(self, call: DenoiserCall) -> None:
-        """Raise `ModelError` where a later call of a step is not on the timestep and the latents of the first."""
+        """Raise `ModelError` if a later call of a step has another timestep or other latents than the first."""
         first, session = self.first, self.session
         assert first is not None
         if session.done == 0 and call.time != first.time:  # checked once a run, since the device is waited for
@@ -301,7 +301,7 @@ class _Hooks:
         self.unencoded = False
         if session.groups is None:
             raise PromptError("the denoiser ran before the pipeline read a prompt, so there is nothing to guide by")
-        # later calls of a step may be on the prompts alone, as for skipped layers; a loop of one's own asks no pipeline
+        # later calls of a step may lack the unconditional rows, as for skipped layers; a loop of the user's own has no pipeline
         asks = self.fresh and not session.family.packed and self.owner.caller is not None
         doubled = getattr(self.owner.pipe, "do_classifier_free_guidance", None) if asks else None
         return DenoiserCall(args, kwargs, session.groups.images, doubled, session.family.sample)

@@ -63,7 +63,7 @@ class DenoiserCall:
         return self.sample[self.conditional].narrow(self._channels, 0, min(channels, self.sample.shape[self._channels]))
 
     def conditional_rows(self, latents: Tensor, rows: Sequence[int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments for the conditional rows of the images `rows` alone, on other latents."""
+        """Return the arguments for only the conditional rows of the images `rows`, on other latents."""
         index = [self.conditional.start + row for row in rows]
         args, kwargs = self._take(index)
         return self._replace_sample(args, kwargs, self._with_other_channels(latents, self.sample[index]))
@@ -83,7 +83,7 @@ class DenoiserCall:
         return other
 
     def with_embeddings(self, embeddings: Tensor, rows: Sequence[int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments for the conditional rows of the images `rows` alone, on other text embeddings, one per image."""
+        """Return the arguments for only the conditional rows of the images `rows`, on other text embeddings, one per image."""
         args, kwargs = self._take([self.conditional.start + row for row in rows])
         if len(args) > _EMBEDDINGS:
             return (*args[:_EMBEDDINGS], embeddings, *args[_EMBEDDINGS + 1 :]), kwargs

@@ -77,7 +77,7 @@ class ActiveEdit(ABC):  # noqa: B024 (the hooks are optional)
         return nullcontext()
 
     def around_negative(self, rows: BatchRows) -> AbstractContextManager[Any]:
-        """Return the context in which the denoiser runs on negative prompts alone, as FLUX and Qwen-Image do."""
+        """Return the context in which the denoiser runs on negative prompts only, as in FLUX and Qwen-Image."""
         del rows
         return nullcontext()
 

@@ -31,7 +31,7 @@ See = Callable[[Tensor], AttentionMaps]
 class Evaluator:
     """Runs `denoiser` for the guidance by `method`, as far as the last layer that is read.
 
-    `running` is True while it does, so that hooks which follow the pipeline's own runs of the denoiser can tell them apart.
+    `running` is True during such a run, so that hooks on the denoiser can ignore it.
     """
 
     def __init__(self, denoiser: nn.Module, method: Method, family: Family) -> None:
@@ -62,7 +62,7 @@ class Evaluator:
         return height, width
 
     def joint(self, length: int, wanted: Tensor, tokens: int) -> JointSequence | None:
-        """Return where image and text stand, if they are one sequence; None if the text has keys of its own.
+        """Return the positions of image and text if they are one sequence; None if the text has keys of its own.
 
         `length` is the number of text tokens that the denoiser gets, `wanted` the tokens whose maps are read, (token,), and
         `tokens` the number of maps to return.
@@ -98,7 +98,7 @@ class Evaluator:
     def heard_maps(self, captures: Mapping[str, Capture], rows: slice, grid: Grid, joint: JointSequence | None) -> Tensor:
         """Return the maps (batch, token, height, width) of some rows of the batch, which `probe.listen` captured.
 
-        Raises `CaptureError` where a layer is missing.
+        Raises `CaptureError` if a layer is missing.
         """
         self.probe.check(captures)
         text = [captures[name].of_rows(rows) for name in self.layers.names]
@@ -112,15 +112,15 @@ class Evaluator:
 
         Gradient checkpointing runs parts of the denoiser again in the backward pass, so that pass is inside `around` too.
 
-        Raises `ModelError` where no gradient reaches the latents.
+        Raises `ModelError` if no gradient reaches the latents.
         """
         with torch.enable_grad(), native_processors(self.probe.modules.values()):
             leaf = latents.detach().clone().requires_grad_(True)
             seen = see(leaf)
             if not seen.maps.requires_grad:
                 raise ModelError(
-                    "no gradient comes through the denoiser, as with weights that were quantised for inference alone; load it "
-                    "in float16 or bfloat16, or take a method without a gradient (unbleed methods says which)"
+                    "no gradient comes through the denoiser, as with weights that were quantised for inference only; load it "
+                    "in float16 or bfloat16, or take a method without a gradient (see unbleed methods)"
                 )
             half = computes_in_float16(self.denoiser, leaf.device)
             with without_autocast(leaf.device):

@@ -56,7 +56,7 @@ class Levels:
         self.from_noise = first == 0
         self.timesteps: list[float] = levels[first:]  # per call of the denoiser
         inner = set() if paper else inner_calls(scheduler, len(self.timesteps))
-        self.calls = [call for call in range(len(self.timesteps)) if call not in inner]  # where a level is denoised
+        self.calls = [call for call in range(len(self.timesteps)) if call not in inner]  # the call of each level
         self.literal = self._close(0, time)  # the denoiser gets the scheduler's own timesteps
 
     def turn(self, done: int) -> NoiseLevel | None:

@@ -28,7 +28,7 @@ def needs_of(losses: Iterable[Loss], edits: Sequence[Edit]) -> str:
     >>> needs_of([BindingLoss()], ())
     'an entity with a modifier, as in "red cat" (or include_entities=True)'
     """
-    # a loss on regions acts where an edit has some
+    # a loss on regions applies to images in which an edit has some
     parts = [part for loss in losses if not loss.reads_regions for part in _parts(loss)]
     found = dict.fromkeys([next((_words(part, words) for kind, words in _KINDS if _acts(part, kind)), "") for part in parts])
     return " or ".join(dict.fromkeys([*filter(None, found), *(edit.needs for edit in edits)])) or "something else"

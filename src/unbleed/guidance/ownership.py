@@ -73,7 +73,7 @@ class Ownership:
         return pipeline_call() is self.caller
 
     def check_thread(self, thread: int | None) -> None:
-        """Raise `ModelError` where this thread is not `thread`."""
+        """Raise `ModelError` if the present thread is not `thread`."""
         if thread not in (None, threading.get_ident()):
             raise ModelError(
                 "this pipeline, or another one with the same denoiser, is being guided in another thread, and this call would "
@@ -81,10 +81,10 @@ class Ownership:
             )
 
     def check_denoiser(self) -> None:
-        """Raise `ModelError` where the pipeline's denoiser was replaced or compiled since it was attached to."""
+        """Raise `ModelError` if the pipeline's denoiser was replaced or compiled since guidance was attached."""
         if called_denoiser_of(self.pipe) is not self.called:
             raise ModelError(
-                f"the {type(self.pipe).__name__} has another denoiser than the one that is guided; where it was replaced, "
+                f"the {type(self.pipe).__name__} has another denoiser than the one that is guided; if it was replaced, "
                 "leave the `with` block, and enter it with the new one"
             )
         if self.called._compiled_call_impl is not self.compiled:
@@ -94,7 +94,7 @@ class Ownership:
             )
 
     def check_own(self, *, begun: bool) -> None:
-        """Raise an error where the denoiser runs for another pipeline than the one whose prompts were read."""
+        """Raise an error if the denoiser runs for another pipeline than the one whose prompts were read."""
         self.check_thread(self.thread)
         if self.is_own(begun=begun):
             return
@@ -103,7 +103,7 @@ class Ownership:
         if pipe is self.guided:
             raise PromptError(
                 f"the {type(pipe).__name__} ran its denoiser without a call of its encode_prompt, so there are no words to "
-                "guide by; say guide(..., prompts=[...]), or call encode_prompt first"
+                "guide by; use guide(..., prompts=[...]), or call encode_prompt first"
             )
         raise ModelError(
             f"a {type(pipe).__name__} ran the denoiser of the {type(self.guided).__name__} that is being guided, and "

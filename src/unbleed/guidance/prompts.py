@@ -81,7 +81,7 @@ class PromptReader:
         prompt, embeddings = self.prompts if written is None else written, given.get("prompt_embeds")
         images_per_prompt = given.get("num_images_per_prompt") or 1
         if prompt is None:
-            raise PromptError("the pipeline was called with embeddings, which hold no words; say guide(..., prompts=[...]) too")
+            raise PromptError("the pipeline was called with embeddings, which hold no words; use guide(..., prompts=[...]) too")
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         if embeddings is not None and len(embeddings) != len(prompts):
             raise PromptError(
@@ -100,7 +100,7 @@ class PromptReader:
                 for text, own in zip(prompts, named, strict=True)
             ]
         parsed = [one for one, _ in assign_all(parsed, self.regions)]
-        _warn_of_texts_beside(family, given, prompts)
+        _warn_of_other_texts(family, given, prompts)
         located = [locate(one, *self._own_texts(encoders, given, one, row)) for row, one in enumerate(parsed)]
         with torch.inference_mode(False):  # these take part in gradients
             groups = group_tokens([tokens for tokens in located for _ in range(images_per_prompt)])
@@ -137,7 +137,7 @@ class PromptReader:
                 spans, _ = counterparts(parsed, own)
                 if missing := [str(entity) for entity in parsed.entities if entity.noun_span not in spans]:
                     warnings.warn(
-                        f"{encoder.argument} does not have {_listed(missing)}, so it is guided by the tokens of prompt alone",
+                        f"{encoder.argument} does not have {_listed(missing)}, so it is guided by the tokens of prompt only",
                         UnbleedWarning,
                         stacklevel=2,
                     )
@@ -178,13 +178,13 @@ def _learnt(pipe: Any, tokenizer: Any) -> tuple[str, ...]:
     return tuple(sorted(name for name in added if name.strip() and re.sub(r"_\d+$", "", name) not in added - {name}))
 
 
-def _warn_of_texts_beside(family: Family, given: Mapping[str, Any], prompts: list[str]) -> None:
+def _warn_of_other_texts(family: Family, given: Mapping[str, Any], prompts: list[str]) -> None:
     for name in family.beside:
         texts = given.get(name)
         texts = [texts] * len(prompts) if texts is None or isinstance(texts, str) else list(texts)
         if any(text and text != prompt for text, prompt in zip(texts, prompts, strict=False)):
             warnings.warn(
-                f"{name} is another text than prompt, and its words are at the same positions; guidance follows prompt alone",
+                f"{name} differs from prompt, and its words are at the same positions; guidance follows prompt only",
                 UnbleedWarning,
                 stacklevel=2,
             )

@@ -125,7 +125,7 @@ class Session:
         self.begin_step(self.done + 1)
 
     def corrected_for(self, sample: Tensor) -> Tensor:
-        """Return what the scheduler is to step in place of `sample`: the corrected latents, if there are some.
+        """Return the corrected latents in place of the `sample` that the scheduler steps; `sample` itself if there are none.
 
         Raises `ModelError` where `sample` is not what the denoiser was given, up to half precision.
         """
@@ -171,7 +171,7 @@ class Session:
         return self._rows_from(call.conditional.start, call, range(call.conditional.stop - call.conditional.start))
 
     def _rows_alone(self, call: DenoiserCall, images: Sequence[int]) -> BatchRows:
-        """Return the rows of an evaluation, which has those of `images` alone."""
+        """Return the rows of an evaluation on `images` only."""
         return replace(self._rows_from(0, call, images), evaluating=True)
 
     def _rows_from(self, first: int, call: DenoiserCall, images: Sequence[int]) -> BatchRows:
@@ -183,7 +183,7 @@ class Session:
         )
 
     def _joint(self, call: DenoiserCall) -> JointSequence | None:
-        """Return where image and text stand if they are one sequence; maps are read of the tokens of all images' prompts."""
+        """Return the positions of image and text if they are one sequence; the tokens of all prompts in the batch are read."""
         assert self.groups is not None
         if self.evaluator.layers.joint is None:
             return None
