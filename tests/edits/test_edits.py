@@ -522,7 +522,7 @@ def test_phrases_are_encoded_as_the_prompt_was(tiny_sd: StableDiffusionPipeline,
 
     monkeypatch.setattr(tiny_sd, "encode_prompt", encode_prompt)
     options: dict[str, Any] = {"negative_prompt": "a mouse", "clip_skip": 1, "num_inference_steps": 1}
-    with pytest.warns(unbleed.UnbleedWarning, match="prompt_2 is another text than prompt"):
+    with pytest.warns(unbleed.UnbleedWarning, match="prompt_2 differs from prompt"):
         guided(tiny_sd, unbleed.StructureDiffusion(), NESTED, noise(), **options)
     prompt, phrases = calls
     assert phrases == {"prompt": sorted(PHRASES[NESTED]), "negative": None, "second": None, "clip_skip": 1}

@@ -183,7 +183,7 @@ def test_E4_what_a_text_does_not_have_is_said(tokenizer: CLIPTokenizer) -> None:
     assert spelled(run.tokens[0]) == ["redredcatcat", "bluebench"]
     for name in ("sd3", "sdxl"):
         with pytest.warns(
-            UnbleedWarning, match="^prompt_2 is another text than prompt, and its words are at the same positions"
+            UnbleedWarning, match="^prompt_2 differs from prompt, and its words are at the same positions"
         ):
             run_of(tiny.make(name, tokenizer), PROMPT, prompt_2="a dog")
 
