@@ -182,9 +182,7 @@ def test_E4_what_a_text_does_not_have_is_said(tokenizer: CLIPTokenizer) -> None:
         run = run_of(pipe, PROMPT, prompt_3="a red cat", max_sequence_length=32)
     assert spelled(run.tokens[0]) == ["redredcatcat", "bluebench"]
     for name in ("sd3", "sdxl"):
-        with pytest.warns(
-            UnbleedWarning, match="^prompt_2 differs from prompt, and its words are at the same positions"
-        ):
+        with pytest.warns(UnbleedWarning, match="^prompt_2 differs from prompt, and its words are at the same positions"):
             run_of(tiny.make(name, tokenizer), PROMPT, prompt_2="a dog")
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError, PromptError
 from ..prompt.tokens import Encoder, as_it_is
+from . import examples
 
 Part = Literal["all", "down", "mid", "up"]
 """Of a denoiser: which of its blocks are meant. Transformers have theirs in a row: the first, second and last third."""
@@ -55,7 +56,8 @@ class Family:
     denoiser_class: str
     pipeline_attribute: str  # where the pipeline keeps the denoiser
     layers: Callable[[nn.Module, int | None, Part], TextLayers]
-    reason: str  # why these layers by default
+    example: Callable[[Any, int, int, int], dict[str, Any]]  # a call of the denoiser, see `attention.examples`
+    tokens: int  # of text that the pipeline usually gives the denoiser
     # of the pipeline, for these arguments of encode_prompt, and for so many tokens of text that the denoiser is given
     encoders: Callable[[Any, Mapping[str, Any], int], tuple[Encoder, ...]]
     text_modules: Callable[[nn.Module], tuple[str, ...]]  # all modules in which pixels attend to the text
@@ -65,8 +67,8 @@ class Family:
     sample: str = "sample"  # what the denoiser calls the latents
     packed: bool = False  # latents are a sequence, (image, place, channel)
     times: float = 1.0  # the scheduler's timesteps over those that the denoiser is told
-    step_scale: float = 1.0  # what methods' step sizes are multiplied by
-    step_reason: str = "untested on real weights: the papers' step sizes as they are"
+    unbatched: frozenset[str] = frozenset()  # arguments of the denoiser that have no axis of rows
+    alike: frozenset[str] = frozenset()  # arguments that are lists with one item per row, all alike
 
 
 def _unet_layers(unet: Any, resolution: int | None = None, part: Part = "all") -> TextLayers:
@@ -197,41 +199,44 @@ FAMILIES = (
         name="sd",
         denoiser_class="UNet2DConditionModel",
         pipeline_attribute="unet",
+        # the coarsest level whose down block attends to text: 16x16 for SD 1 and 2 at 512 pixels, 24x24 for SD 2 at 768, as in
+        # all the papers; 32x32 for SDXL at 1024, which has no coarser one; 8x8 for the emoji model
         layers=_unet_layers,
-        reason=(
-            "the coarsest level whose down block attends to text: 16x16 for SD 1 and 2 at 512 pixels, 24x24 for SD 2 at "
-            "768, as all the papers read; 32x32 for SDXL at 1024, which has no coarser one; 8x8 for the emoji model"
-        ),
+        example=examples.unet,
+        tokens=77,
         encoders=_clip,
         text_modules=_ending(".attn2"),
         on_text=r"attn2\.to_[kv]\b|add_[kv]_proj|encoder_hid_proj",
         beside=("prompt_2",),
-        step_reason="the papers' step sizes were found on Stable Diffusion 1; untested on the weights of SDXL",
     ),
     Family(
         name="sd3",
         denoiser_class="SD3Transformer2DModel",
         pipeline_attribute="transformer",
+        # blocks 5 to 12 of 24, as Self-Cross reads on SD3-medium; the same fraction of larger ones
         layers=_blocks("transformer_blocks", joint="picture first", share=(5 / 24, 13 / 24)),
-        reason="blocks 5 to 12 of 24, as Self-Cross reads on SD3-medium; the same share of larger ones",
+        example=examples.sd3,
+        tokens=77 + 256,
         encoders=_clip_and_t5,
         text_modules=_of_blocks("transformer_blocks"),
         on_text=r"add_[qkv]_proj|to_add_out|ff_context|context_embedder",
         beside=("prompt_2",),
         sample="hidden_states",
-        step_reason="untested on real weights: Self-Cross takes those of Stable Diffusion 1 as they are",
     ),
     Family(
         name="flux",
         denoiser_class="FluxTransformer2DModel",
         pipeline_attribute="transformer",
+        # all double blocks, which keep text and image apart; they come first, so the forward ends a third of the way
         layers=_blocks("transformer_blocks", joint="text first"),
-        reason="all double blocks, which keep text and picture apart; they come first, so the forward ends a third of the way",
+        example=examples.flux,
+        tokens=512,
         encoders=_second_t5,
         text_modules=_of_blocks("transformer_blocks", "single_transformer_blocks"),
         on_text=r"add_[qkv]_proj|to_add_out|ff_context|context_embedder",
         texts=("prompt_2", "prompt"),
         sample="hidden_states",
+        unbatched=frozenset({"img_ids", "txt_ids"}),
         packed=True,
         times=1000.0,
     ),
@@ -239,8 +244,10 @@ FAMILIES = (
         name="pixart",
         denoiser_class="PixArtTransformer2DModel",
         pipeline_attribute="transformer",
+        # the second quarter of the blocks, by analogy with SD3; not searched
         layers=_blocks("transformer_blocks", attention="attn2", share=(5 / 24, 13 / 24)),
-        reason="the second quarter of the blocks, by analogy with SD3; nobody has searched",
+        example=examples.pixart,
+        tokens=300,
         encoders=_t5,
         text_modules=_ending(".attn2"),
         on_text=r"attn2\.to_[kv]\b|caption_projection",
@@ -250,8 +257,10 @@ FAMILIES = (
         name="sana",
         denoiser_class="SanaTransformer2DModel",
         pipeline_attribute="transformer",
+        # the second quarter of the blocks, by analogy with SD3; not searched
         layers=_blocks("transformer_blocks", attention="attn2", share=(5 / 24, 13 / 24)),
-        reason="the second quarter of the blocks, by analogy with SD3; nobody has searched",
+        example=examples.captioned,
+        tokens=300,
         encoders=_gemma,
         text_modules=_ending(".attn2"),
         on_text=r"attn2\.to_[kv]\b|caption_projection",
@@ -261,12 +270,15 @@ FAMILIES = (
         name="qwen-image",
         denoiser_class="QwenImageTransformer2DModel",
         pipeline_attribute="transformer",
+        # the second quarter of the blocks, by analogy with SD3; not searched
         layers=_blocks("transformer_blocks", joint="text first", share=(5 / 24, 13 / 24)),
-        reason="the second quarter of the blocks, by analogy with SD3; nobody has searched",
+        example=examples.qwen,
+        tokens=64,  # its sequence is as long as the prompt; a usual length
         encoders=_qwen,
         text_modules=_of_blocks("transformer_blocks"),
         on_text=r"add_[qkv]_proj|to_add_out|txt_in|txt_mlp",
         sample="hidden_states",
+        alike=frozenset({"img_shapes"}),
         packed=True,
         times=1000.0,
     ),
