@@ -9,21 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-PEAK = 10.0  # as a power of two; float16 reaches from 2**-24 to 2**16, and a head has a small share of a map
+PEAK = 10.0  # exponent of 2; float16 reaches from 2**-24 to 2**16, and a map is the mean of many heads
 
 
 def at_least_single(values: Tensor) -> Tensor:
-    """Return `values` in single precision if they were in half, as they are otherwise."""
+    """Return `values` in float32 if they are in half precision, else unchanged."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """Return a context in which `torch.autocast` changes no precision: maps, losses and edits choose theirs themselves."""
+    """Return a context without `torch.autocast`: maps, losses and edits choose their own precision."""
     return torch.autocast(device.type, enabled=False) if _has_autocast(device) else nullcontext()
 
 
 def computes_in_float16(model: nn.Module, device: torch.device) -> bool:
-    """Return whether a model of diffusers computes in float16, by itself or under the `torch.autocast` in force."""
+    """Return whether a diffusers model computes in float16, by its weights or by the active `torch.autocast`."""
     cast = _has_autocast(device) and torch.is_autocast_enabled(device.type)
     return model.dtype == torch.float16 or (cast and torch.get_autocast_dtype(device.type) == torch.float16)
 
@@ -34,10 +34,10 @@ def _has_autocast(device: torch.device) -> bool:
 
 @contextmanager
 def casting_by_replacement(model: nn.Module) -> Iterator[None]:
-    """Let layerwise casting (`enable_layerwise_casting`) put new weights in place of the old ones, instead of changing them.
+    """Let layerwise casting (`enable_layerwise_casting`) replace weights instead of changing them in place.
 
-    diffusers casts the weights of a layer for its forward and back again after it. Changed in place they would be in storage
-    precision when the backward needs them.
+    diffusers casts the weights of a layer before its forward and back after it. Changed in place, they would be in storage
+    precision when the backward pass needs them.
     """
     hooks = (getattr(module, "_diffusers_hook", None) for module in model.modules())
     if not any(hook is not None and hook.get_hook("layerwise_casting") is not None for hook in hooks):
@@ -54,8 +54,9 @@ def casting_by_replacement(model: nn.Module) -> Iterator[None]:
 def gradient_through(maps: Sequence[Tensor], loss: Tensor, leaf: Tensor, *, half: bool) -> Tensor:
     """Return the gradient of each image's loss (image,) at `leaf` (image, ...), on which `maps` and through them `loss` depend.
 
-    `half`: between `leaf` and the maps is float16, in which small gradients lose their digits or vanish. So those by an image's
-    maps are brought to a peak of about 2**PEAK by a power of two, which changes no digit, and the image's gradient back by it.
+    With `half`, float16 is used between `leaf` and the maps, in which small gradients lose digits or underflow. The gradients of
+    an image's maps are therefore scaled by a power of two to a peak of about 2**PEAK, which changes no digit, and the result is
+    scaled back.
     """
     if not half:
         return torch.autograd.grad(loss.sum(), leaf)[0]

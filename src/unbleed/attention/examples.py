@@ -32,8 +32,8 @@ def captioned(config: Any, height: int, width: int, tokens: int) -> dict[str, An
 
 
 def pixart(config: Any, height: int, width: int, tokens: int) -> dict[str, Any]:
-    told = config.use_additional_conditions
-    sizes = {"resolution": torch.empty(1, 2) if told else None, "aspect_ratio": torch.empty(1, 1) if told else None}
+    sized = config.use_additional_conditions
+    sizes = {"resolution": torch.empty(1, 2) if sized else None, "aspect_ratio": torch.empty(1, 1) if sized else None}
     return {**captioned(config, height, width, tokens), "added_cond_kwargs": sizes}
 
 

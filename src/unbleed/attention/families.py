@@ -1,8 +1,8 @@
-"""What differs between kinds of denoisers, one row each.
+"""Families of denoisers: everything that differs between them, one row per family.
 
-A row says which modules hold the attention from the picture's places to the text, in the order in which they run, how
-large their grid of places is, where the text stands in their sequence, and how the text encoders are given a prompt. Nothing
-else in the library knows a model by its name. A new family is a new row.
+A row names the modules in which pixels attend to the text, in running order, the grid of their pixels, the positions of the
+text in their sequence, and how the text encoders get a prompt. A new family is a new row; only a block for modular pipelines
+needs its inputs listed in `modular.py` too.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from ..prompt.tokens import Encoder, as_it_is
 from . import examples
 
 Part = Literal["all", "down", "mid", "up"]
-"""Of a denoiser: which of its blocks are meant. Transformers have theirs in a row: the first, second and last third."""
+"""A part of a denoiser's blocks. In transformers, whose blocks are in a row: the first, second or last third."""
 
 Grid = tuple[int, int]
 Joint = Literal["text first", "picture first"]
-"""Of an attention in which picture and text are one sequence: which stands first."""
+"""The order in a joint attention, in which image and text are one sequence."""
 
 
 @dataclass(frozen=True)
 class TextLayers:
-    """Modules that attend from the picture's places to the text, all on one grid."""
+    """Modules in which pixels attend to the text, all on one grid."""
 
     names: tuple[str, ...]  # in running order
     factor: int  # side of the latents over side of the grid
@@ -36,7 +36,7 @@ class TextLayers:
 
     @property
     def self_names(self) -> tuple[str, ...]:
-        """The modules in which these places attend to each other: those beside them; of a joint sequence they themselves."""
+        """The modules in which these pixels attend to each other: `attn1` beside `attn2`; in joint attention the same ones."""
         return self.names if self.joint else tuple(name.removesuffix("attn2") + "attn1" for name in self.names)
 
     def grid(self, height: int, width: int) -> Grid:
@@ -46,10 +46,10 @@ class TextLayers:
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of denoiser. `layers` looks at the denoiser, since sizes differ within a family.
+    """One kind of denoiser.
 
-    Its second argument is the side of the grid at the model's own picture size, None for the family's default; its third
-    keeps the layers of one part.
+    `layers(denoiser, resolution, part)` returns the layers that are read: `resolution` is the side of their grid at the model's
+    default image size, None for the family's default, and `part` keeps those of one part.
     """
 
     name: str
@@ -58,15 +58,15 @@ class Family:
     layers: Callable[[nn.Module, int | None, Part], TextLayers]
     example: Callable[[Any, int, int, int], dict[str, Any]]  # a call of the denoiser, see `attention.examples`
     tokens: int  # of text that the pipeline usually gives the denoiser
-    # of the pipeline, for these arguments of encode_prompt, and for so many tokens of text that the denoiser is given
+    # encoders(pipe, arguments of encode_prompt, number of text tokens that the denoiser gets)
     encoders: Callable[[Any, Mapping[str, Any], int], tuple[Encoder, ...]]
     text_modules: Callable[[nn.Module], tuple[str, ...]]  # all modules in which pixels attend to the text
     on_text: str  # pattern of the names of layers that act on tokens of the text alone
-    texts: tuple[str, ...] = ("prompt",)  # arguments of encode_prompt that hold the prompt, the first that is given counts
-    beside: tuple[str, ...] = ()  # those that hold texts for further encoders, whose tokens are added to the same positions
-    sample: str = "sample"  # what the denoiser calls the latents
-    packed: bool = False  # latents are a sequence, (image, place, channel)
-    times: float = 1.0  # the scheduler's timesteps over those that the denoiser is told
+    texts: tuple[str, ...] = ("prompt",)  # arguments of encode_prompt that hold the prompt; the first one given counts
+    beside: tuple[str, ...] = ()  # those with texts for further encoders, whose tokens share the same positions
+    sample: str = "sample"  # the denoiser's argument for the latents
+    packed: bool = False  # latents are a sequence, (image, pixel, channel)
+    times: float = 1.0  # ratio of the scheduler's timesteps to those that the denoiser gets
     unbatched: frozenset[str] = frozenset()  # arguments of the denoiser that have no axis of rows
     alike: frozenset[str] = frozenset()  # arguments that are lists with one item per row, all alike
 
@@ -92,7 +92,7 @@ def _unet_layers(unet: Any, resolution: int | None = None, part: Part = "all") -
         return TextLayers((), 1)
     if resolution is not None and resolution not in sides:
         raise ModelError(
-            f"this denoiser has no text attention at {resolution}x{resolution}; at its own picture size it has "
+            f"this denoiser has no text attention at {resolution}x{resolution}; at its default image size it has "
             f"{', '.join(f'{side}x{side}' for side in sides)}"
         )
     level = looking[-1] if resolution is None else sides[resolution]
@@ -105,12 +105,12 @@ def _unet_layers(unet: Any, resolution: int | None = None, part: Part = "all") -
 
 
 def _blocks(*stacks: str, attention: str = "attn", joint: Joint | None = None, share: tuple[float, float] = (0, 1)) -> Any:
-    """Return the layers of a transformer: of its blocks in running order, those of a share, by default."""
+    """Return how to find the layers of a transformer; by default those from fraction `share[0]` to `share[1]` of its blocks."""
 
     def layers(denoiser: Any, resolution: int | None = None, part: Part = "all") -> TextLayers:
         if resolution is not None:
             raise ModelError(
-                f"a {type(denoiser).__name__} has text attention on one grid alone, so there is no resolution {resolution} to "
+                f"a {type(denoiser).__name__} has text attention on one grid only, so there is no resolution {resolution} to "
                 "choose; leave resolution out"
             )
         names = [f"{stack}.{number}.{attention}" for stack in stacks for number in range(len(getattr(denoiser, stack)))]
@@ -133,19 +133,19 @@ def _of_blocks(*stacks: str) -> Callable[[nn.Module], tuple[str, ...]]:
 
 
 def _learning(pipe: Any, tokenizer: Any) -> Callable[[str], str]:
-    """Return how a pipeline writes out learnt words of several vectors (textual inversion) for a tokenizer."""
+    """Return how a pipeline expands learnt words of several vectors (textual inversion) for a tokenizer."""
     convert = getattr(pipe, "maybe_convert_prompt", None)
     return (lambda text: convert(text, tokenizer)) if convert else as_it_is
 
 
 def _cleaning(pipe: Any, given: Mapping[str, Any]) -> Callable[[str], str]:
-    """Return what PixArt and Sana make of a prompt: lower case and, where that is asked for and installed, no markup."""
+    """Return how PixArt and Sana clean a prompt: lower case and, if asked for and installed, no markup."""
     clean = bool(given.get("clean_caption")) and is_bs4_available() and is_ftfy_available()
     return lambda text: pipe._text_preprocessing(text, clean_caption=clean)[0]
 
 
 def _clip(pipe: Any, given: Mapping[str, Any], length: int) -> tuple[Encoder, ...]:
-    """Of Stable Diffusion XL too: its two encoders have the same words at the same positions."""
+    """Also for Stable Diffusion XL, whose two encoders have the same words at the same positions."""
     tokenizer = pipe.tokenizer or pipe.tokenizer_2
     encoder = Encoder(tokenizer, written=_learning(pipe, tokenizer))
     chunks, rest = divmod(length, encoder.tokens)
@@ -179,7 +179,7 @@ def _t5(pipe: Any, given: Mapping[str, Any], length: int) -> tuple[Encoder, ...]
 
 
 def _gemma(pipe: Any, given: Mapping[str, Any], length: int) -> tuple[Encoder, ...]:
-    """After an instruction, of whose sequence the start token and the last ones are kept."""
+    """The prompt follows an instruction; the start token and the last tokens of the whole are kept."""
     instruction, written = "\n".join(given.get("complex_human_instruction") or ()), _cleaning(pipe, given)
     if not instruction:
         return (Encoder(pipe.tokenizer, length, written=written),)
@@ -188,7 +188,7 @@ def _gemma(pipe: Any, given: Mapping[str, Any], length: int) -> tuple[Encoder, .
 
 
 def _qwen(pipe: Any, given: Mapping[str, Any], length: int) -> tuple[Encoder, ...]:
-    """Its sequence ends with the longest prompt of the batch."""
+    """The sequence is as long as the longest prompt of the batch."""
     start = pipe.prompt_template_encode_start_idx
     most = min(pipe.tokenizer_max_length, given.get("max_sequence_length") or length)
     return (Encoder(pipe.tokenizer, most + start, pipe.prompt_template_encode, (0, start)),)
@@ -286,20 +286,20 @@ FAMILIES = (
 
 
 def grid_of(layers: TextLayers, latents: Tensor, kwargs: Mapping[str, Any]) -> Grid:
-    """Return (height, width) of the maps for a call on `latents`; of a packed sequence the call says the shape."""
+    """Return (height, width) of the maps for a call on `latents`; for a packed sequence it is read from the arguments."""
     if latents.ndim == 4:
         return layers.grid(*latents.shape[-2:])
-    if (shapes := kwargs.get("img_shapes")) is not None:  # Qwen-Image: [[(frames, height, width), more pictures]] per row
+    if (shapes := kwargs.get("img_shapes")) is not None:  # Qwen-Image: [[(frames, height, width), more images]] per row
         first = shapes[0][0] if isinstance(shapes[0], list) else shapes[0]
         return int(first[-2]), int(first[-1])
-    ids = kwargs["img_ids"]  # FLUX: (picture, row, column) of every place
+    ids = kwargs["img_ids"]  # FLUX: (image, row, column) of every pixel
     ids = ids[0] if ids.ndim == 3 else ids
     row, column = ids[: latents.shape[1], 1:].amax(dim=0).tolist()
     return int(row) + 1, int(column) + 1
 
 
 def family_of(denoiser: nn.Module) -> Family:
-    """Return the row for `denoiser`; raise `ModelError` when there is none or it never looks at text."""
+    """Return the row of `denoiser`; raise `ModelError` if there is none or the denoiser does not attend to text."""
     kinds = {cls.__name__ for cls in type(denoiser).__mro__}
     for family in FAMILIES:
         if family.denoiser_class in kinds:
@@ -311,16 +311,16 @@ def family_of(denoiser: nn.Module) -> Family:
 
 
 def denoiser_of(pipe: Any) -> nn.Module:
-    """Return the denoiser of a diffusers pipeline, itself where `torch.compile` wrapped it.
+    """Return the denoiser of a diffusers pipeline, without the wrapper of `torch.compile`.
 
-    Raises `ModelError` when it has none that is known.
+    Raises `ModelError` if the pipeline has no known denoiser.
     """
     called = called_denoiser_of(pipe)
     return getattr(called, "_orig_mod", called)
 
 
 def called_denoiser_of(pipe: Any) -> nn.Module:
-    """Return what the pipeline calls: its denoiser, or what `torch.compile` made of that."""
+    """Return the denoiser as the pipeline calls it, with the wrapper of `torch.compile` if it has one."""
     for attribute in dict.fromkeys(f.pipeline_attribute for f in FAMILIES):
         denoiser = getattr(pipe, attribute, None)
         if isinstance(denoiser, nn.Module):
