@@ -54,9 +54,9 @@ def casting_by_replacement(model: nn.Module) -> Iterator[None]:
 def gradient_through(maps: Sequence[Tensor], loss: Tensor, leaf: Tensor, *, half: bool) -> Tensor:
     """Return the gradient of each image's loss (image,) at `leaf` (image, ...), on which `maps` and through them `loss` depend.
 
-    With `half`, float16 is used between `leaf` and the maps, in which small gradients lose digits or underflow. The gradients of
-    an image's maps are therefore scaled by a power of two to a peak of about 2**PEAK, which changes no digit, and the result is
-    scaled back.
+    With `half`, float16 is used between `leaf` and the maps, in which small gradients lose digits or underflow. The gradients
+    of an image's maps are therefore scaled by a power of two to a peak of about 2**PEAK, which changes no digit, and the result
+    is scaled back.
     """
     if not half:
         return torch.autograd.grad(loss.sum(), leaf)[0]
