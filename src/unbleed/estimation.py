@@ -34,7 +34,7 @@ class Estimate:
     """Guidance cost for one image. The unit is one forward of the denoiser; classifier-free guidance takes two per step.
 
     >>> import unbleed
-    >>> cost = unbleed.estimate(unbleed.load("emoji"), "attend-and-excite", steps=10)
+    >>> cost = unbleed.estimate(unbleed.load("emoji"), "attend-and-excite@paper", steps=10)
     >>> cost.evaluations_without_refinement, cost.evaluations
     (5, 65)
 

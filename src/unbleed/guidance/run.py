@@ -61,7 +61,7 @@ class StepMaps:
     >>> with unbleed.guide(pipe, "none", record_maps=True) as run:
     ...     image = pipe("a red cat", num_inference_steps=2).images[0]
     >>> run.maps[0].maps.shape
-    torch.Size([1, 77, 16, 16])
+    torch.Size([1, 24, 16, 16])
 
     Args:
         call: Index of the pipeline call inside the `with` block.
@@ -84,8 +84,8 @@ class RegionStep:
     >>> pipe = unbleed.load("emoji")
     >>> with unbleed.guide(pipe, "regions", regions={"cat": "left", "dog": "right"}) as run:
     ...     image = pipe("a cat and a dog", num_inference_steps=2).images[0]
-    >>> run.regions[0].masks.shape
-    torch.Size([2, 16, 16])
+    >>> len(run.regions[0].masks)
+    2
 
     Args:
         call: Index of the pipeline call inside the `with` block.
