@@ -1,4 +1,4 @@
-"""Start-up: what the command line and the package import before they are asked for anything."""
+"""Start-up: what the command line imports for help and usage errors."""
 
 from __future__ import annotations
 
@@ -45,12 +45,3 @@ def last_line(code: str, *arguments: str) -> str:
 )
 def test_help_and_usage_errors_import_nothing_heavy(arguments: list[str], code: int) -> None:
     assert last_line(COMMAND.format(heavy=HEAVY), *arguments) == f"exit {code}"
-
-
-def test_the_package_imports_nothing_heavy() -> None:
-    assert last_line(f"import sys, unbleed; print('loaded', *(name for name in {HEAVY} if name in sys.modules))") == "loaded"
-
-
-def test_importing_a_public_name_leaves_the_parser_and_the_plots_unloaded() -> None:
-    code = "import sys; from unbleed import guide, load; print('loaded', *({'spacy', 'matplotlib', 'ray'} & set(sys.modules)))"
-    assert last_line(code) == "loaded"
