@@ -148,6 +148,7 @@ def test_whitening_moves_into_the_network(font: Path) -> None:
     torch.testing.assert_close(vae.decode(after.mean).sample, drawn, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path: Path, font: Path) -> None:
     recipe = replace(PRESETS["smoke"], warm_up=1)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import unbleed
 from helpers.engine import SHORT
+from helpers.marks import quick
 
 PROMPTS = [
     "a red apple and a cat",
@@ -41,7 +42,7 @@ def noise() -> Tensor:
     return torch.randn(4, 8, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("name", [name for name in unbleed.METHODS if name != "none"])
+@pytest.mark.parametrize("name", quick(["syngen", "regions"], [name for name in unbleed.METHODS if name != "none"]))
 def test_four_prompts_at_once_are_four_pictures(pipe: StableDiffusionPipeline, plain: Tensor, name: str) -> None:
     # small steps, and none that repeat: what repeats carries the last digits of a product to the first
     settings = SHORT.get(name, {}) | {"step_size": 0.5, "rate": 10.0, "thresholds": {}}

@@ -281,6 +281,7 @@ def test_the_model_redraws_what_was_there(font: Path) -> None:
 SMOKE = ORACLE_PRESETS["smoke"]
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_and_saves_an_oracle(
     tmp_path: Path, font: Path, pipe: networks.StableDiffusionPipeline
 ) -> None:
@@ -315,6 +316,7 @@ def test_a_stopped_training_goes_on_and_saves_an_oracle(
         train_oracle(tmp_path / "stopped", replace(SMOKE, rate=1.0), pipe=pipe, font=font)
 
 
+@pytest.mark.slow
 def test_it_learns_which_noun_is_where(font: Path) -> None:
     """The loss of a small batch, seen again and again, falls to a fraction."""
     torch.manual_seed(0)
@@ -437,6 +439,7 @@ def test_an_evaluation_is_one_document_for_json(font: Path, pipe: networks.Stabl
 # -------------------------------------------------------------------------------------------------- command line
 
 
+@pytest.mark.slow
 def test_the_commands_train_and_measure_an_oracle(
     tmp_path: Path, font: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -497,6 +500,7 @@ def test_a_model_that_is_no_emoji_model_is_refused(
 # -------------------------------------------------------------------------------------------- the shipped weights
 
 
+@pytest.mark.slow
 def test_the_shipped_oracle_sees_what_is_there(font: Path) -> None:
     assert {file.suffix for file in ORACLE_FOLDER.iterdir()} <= {".json", ".safetensors", ".md"}
     assert (ORACLE_FOLDER / ORACLE_FILE).stat().st_size < 5e6

@@ -14,6 +14,7 @@ from transformers import CLIPTokenizer
 
 import unbleed
 from helpers import tiny
+from helpers.marks import quick
 from unbleed.errors import ModelError, UnbleedWarning
 
 PROMPTS = ["a red cat and a blue bench", "a dog and a yellow car"]
@@ -81,7 +82,7 @@ def check_is_guided(make: Callable[[], Any], compiled: Compile, **options: Any) 
     assert graphs() == known  # neither the guidance was compiled nor the pipeline's own forward again
 
 
-@pytest.mark.parametrize("compiled", [as_module, in_place, by_block])
+@pytest.mark.parametrize("compiled", quick([in_place], [as_module, in_place, by_block]))
 def test_E12_a_compiled_unet_is_guided_and_stays_compiled(
     compiled: Compile, make_small_sd: Callable[[], StableDiffusionPipeline]
 ) -> None:
@@ -90,10 +91,12 @@ def test_E12_a_compiled_unet_is_guided_and_stays_compiled(
 
 
 @pytest.mark.parametrize("compiled", [as_module, in_place, by_block])
+@pytest.mark.slow
 def test_E12_a_compiled_transformer_is_guided_and_stays_compiled(compiled: Compile, tokenizer: CLIPTokenizer) -> None:
     check_is_guided(lambda: tiny.make("flux", tokenizer), compiled, fullgraph=True)
 
 
+@pytest.mark.slow
 def test_E12_without_fullgraph_nothing_more_is_compiled(make_small_sd: Callable[[], StableDiffusionPipeline]) -> None:
     check_is_guided(make_small_sd, in_place)
 
@@ -102,6 +105,7 @@ def test_E12_without_fullgraph_nothing_more_is_compiled(make_small_sd: Callable[
     ("label", "compiled"),
     [("attention-regulation:iterations=1", as_module), ("structure-diffusion", in_place), ("composable", in_place)],
 )
+@pytest.mark.slow
 def test_E12_edits_act_in_a_compiled_unet(
     label: str, compiled: Compile, make_small_sd: Callable[[], StableDiffusionPipeline]
 ) -> None:
@@ -135,6 +139,7 @@ def test_E12_compiled_inside_the_block_is_refused(make_small_sd: Callable[[], St
             pipe(PROMPTS)
 
 
+@pytest.mark.slow
 def test_E12_an_interrupt_leaves_a_compiled_unet_as_it_was(make_small_sd: Callable[[], StableDiffusionPipeline]) -> None:
     pipe = make_small_sd()
     pipe.unet.compile(backend="eager")

@@ -26,6 +26,7 @@ class Around:
         self.unet = unet
 
 
+@pytest.mark.slow
 def test_stable_diffusion_has_the_known_figures() -> None:
     with torch.device("meta"):
         pipe = Around(UNet2DConditionModel(sample_size=64, cross_attention_dim=768).half())

@@ -30,6 +30,7 @@ from torch import Tensor
 
 import unbleed
 from helpers.engine import CURVE, PROMPTS, SHORT, STEPS, draw, guided, noise, traces
+from helpers.marks import quick
 from unbleed.attention import AttentionProbe, average_maps, family_of
 
 # Thresholds in shares of the run, and the same as diffusers wants them, by loop index of a run of STEPS. They are
@@ -62,7 +63,7 @@ def scheduler(tiny_sd: StableDiffusionPipeline, request: pytest.FixtureRequest) 
 
 
 @pytest.mark.parametrize("scheduler", [DDIMScheduler, PNDMScheduler, EulerDiscreteScheduler], indirect=True)
-@pytest.mark.parametrize("thresholds", [{}, THRESHOLDS], ids=["plain", "refined"])
+@pytest.mark.parametrize("thresholds", quick([{}], [{}, THRESHOLDS]), ids=["plain", "refined"])
 def test_attend_and_excite_equals_the_pipeline_of_diffusers(
     tiny_sd: StableDiffusionPipeline, scheduler: Any, thresholds: dict[float, float]
 ) -> None:

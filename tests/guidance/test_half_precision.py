@@ -14,6 +14,7 @@ from transformers import CLIPTokenizer
 import unbleed
 from helpers import tiny
 from helpers.families import OPTIONS, SIZES
+from helpers.marks import quick
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 PROMPTS = ["a red cat and a blue bench", "a dog and a yellow car"]
@@ -30,8 +31,8 @@ def drawn(pipe: Any, name: str, method: Any = None) -> tuple[Tensor, Any]:
         return pipe(PROMPTS, generator=generators, **options).images, run
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("name", ["sd", *tiny.FAMILIES])
+@pytest.mark.parametrize("dtype", quick([torch.bfloat16], [torch.float16, torch.bfloat16]))
+@pytest.mark.parametrize("name", quick(["sd", "flux"], ["sd", *tiny.FAMILIES]))
 def test_guidance_in_half_precision(
     name: str, dtype: torch.dtype, tokenizer: CLIPTokenizer, make_tiny_sd: Callable[..., StableDiffusionPipeline]
 ) -> None:

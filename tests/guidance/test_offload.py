@@ -11,6 +11,7 @@ from transformers import CLIPTokenizer
 
 import unbleed
 from helpers import tiny
+from helpers.marks import quick
 
 accelerate = pytest.importorskip("accelerate")
 
@@ -34,8 +35,8 @@ def denoiser_of(pipe: Any) -> nn.Module:
 
 
 @pytest.mark.filterwarnings("ignore:sequential offload")
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("checkpointing", quick([False], [False, True]))
+@pytest.mark.parametrize("name", quick(["sd3"], FAMILIES))
 def test_guidance_under_sequential_offload(name: str, checkpointing: bool, tokenizer: CLIPTokenizer) -> None:
     """Every layer's weights come when it runs and go when it has run; the gradient holds on to those that it needs."""
     pipe = tiny.make(name, tokenizer)
@@ -51,7 +52,7 @@ def test_guidance_under_sequential_offload(name: str, checkpointing: bool, token
     assert {p.device.type for p in denoiser_of(pipe).parameters()} == {"meta"}  # nothing stays behind
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", quick(["sd3"], FAMILIES))
 def test_guidance_under_model_offload(name: str, tokenizer: CLIPTokenizer) -> None:
     """The whole denoiser comes when it runs first and goes when another component does."""
     pipe = tiny.make(name, tokenizer)

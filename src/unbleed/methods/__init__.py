@@ -57,6 +57,7 @@ METHODS = Registry(
         Composable,
     )
 )
+"""Every method by its name: a mapping from names to classes, in the order of `unbleed methods`."""
 
 DEFAULT_METHOD = "regions"
 """What is used where no method is named: of those measured on the embedded model, the one that draws most pairs right."""
