@@ -6,8 +6,8 @@ The documentation is read in the repository and on the site, from the same files
 - A notebook becomes a page: its text, its code, and the outputs that are stored in it.
 - A link to a file of the repository that has no page becomes plain text, or a link to the repository if `repo_url` is set.
   A link to a file that does not exist is an error.
-- `{{ names: MODULE ... }}` on a page of its own line becomes the documentation of all public names that come from these modules.
-  A public name that no page has, or that has no docstring, is an error.
+- A line `{{ names: MODULE ... }}` of a page becomes the documentation of the public names that come from these modules, but for
+  those that the page has already. A public name that no page has, or that has no docstring, is an error.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     folder = Path(posixpath.dirname(source)) if source in OUTSIDE else Path("docs", posixpath.dirname(source))
     pieces = FENCED.split(markdown)
     pieces[::2] = [LINK.sub(lambda found: link(found, folder, source, config, files), text) for text in pieces[::2]]
-    return NAMES.sub(lambda found: documented(found[1].split()), "".join(pieces))
+    text = "".join(pieces)
+    return NAMES.sub(lambda found: documented(found[1].split(), text), text)
 
 
 def link(found: re.Match[str], folder: Path, page: str, config: Any, files: Files) -> str:
@@ -144,8 +145,8 @@ def listed(module: str) -> list[str]:
     return []
 
 
-def documented(modules: list[str]) -> str:
-    """Return the directives for the public names of some modules."""
+def documented(modules: list[str], page: str) -> str:
+    """Return the directives for the public names of some modules that the page does not have yet."""
     home = public_names()
     paths = []
     for module in modules:
@@ -154,7 +155,7 @@ def documented(modules: list[str]) -> str:
         paths += [f"{module}.{name}" for name in listed(module) if name not in home]
     if not paths:
         raise PluginError(f"{' '.join(modules)}: no public names")
-    return "\n\n".join(f"::: {path}" for path in paths)
+    return "\n\n".join(f"::: {path}" for path in paths if f"::: {path}\n" not in page)
 
 
 def on_pre_build(config: Any) -> None:

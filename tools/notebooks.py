@@ -30,8 +30,7 @@ def run(path: Path) -> dict[str, Any]:
         if cell["cell_type"] == "code":
             number += 1
             printed = io.StringIO()
-            with contextlib.redirect_stdout(printed), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with contextlib.redirect_stdout(printed):
                 value = execute("".join(cell["source"]), names, f"{path.name}, cell {number}")
             cell["execution_count"] = number
             cell["outputs"] = outputs(printed.getvalue(), value, number)
@@ -52,7 +51,10 @@ def outputs(printed: str, value: Any, number: int) -> list[dict[str, Any]]:
         found.append({"output_type": "stream", "name": "stdout", "text": printed.splitlines(keepends=True)})
     if value is not None:
         if isinstance(value, Image.Image):
-            data = {"image/jpeg": base64.b64encode(jpeg(value)).decode(), "text/plain": [f"<image of {value.width}x{value.height}>"]}
+            data = {
+                "image/jpeg": base64.b64encode(jpeg(value)).decode(),
+                "text/plain": [f"<image of {value.width}x{value.height}>"],
+            }
         else:
             data = {"text/plain": repr(value).splitlines(keepends=True)}
         found.append({"output_type": "execute_result", "execution_count": number, "data": data, "metadata": {}})
@@ -67,6 +69,7 @@ def jpeg(image: Image.Image) -> bytes:
 
 
 def main(paths: list[Path]) -> None:
+    warnings.simplefilter("ignore")
     for path in paths:
         path.write_text(json.dumps(run(path), indent=1, ensure_ascii=False) + "\n")
         print(path)
