@@ -122,8 +122,8 @@ class GuidanceBlock(ModularPipelineBlocks):
             kwargs |= {key: given[key] for key in ("timestep_cond", "cross_attention_kwargs")}
             kwargs |= {"timestep": t, "added_cond_kwargs": added}
         assert session.groups is not None
-        kwargs[session.family.sample] = block_state.latents
-        return DenoiserCall((), kwargs, session.groups.images, None, session.family)
+        name = session.family.sample
+        return DenoiserCall((), {name: block_state.latents, **kwargs}, session.groups.images, None, name)
 
 
 def add_guidance(

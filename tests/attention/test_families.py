@@ -320,7 +320,7 @@ def test_flow_matching_with_inner_evaluations(pipes: Callable[[str], Any]) -> No
 @pytest.mark.parametrize("name", ["sd3", "flux", "pixart", "sana", "qwen"])
 def test_a_transformer_has_one_grid(name: str, pipes: Callable[[str], Any]) -> None:
     with (
-        pytest.raises(ModelError, match="has text attention on one grid only"),
+        pytest.raises(ModelError, match="has text attention on one grid alone"),
         unbleed.guide(pipes(name), unbleed.SynGen(resolution=16)),
     ):
         pass

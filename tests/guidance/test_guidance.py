@@ -650,7 +650,7 @@ def test_resolution_names_the_level_that_is_read(tiny_sd: StableDiffusionPipelin
     default = family_of(tiny_sd.unet).layers(tiny_sd.unet, None)
     side = tiny_sd.unet.config.sample_size // default.factor
     assert family_of(tiny_sd.unet).layers(tiny_sd.unet, side) == default
-    with pytest.raises(unbleed.ModelError, match=r"no text attention at 7x7; at its default image size it has .*\d+x\d+"):
+    with pytest.raises(unbleed.ModelError, match=r"no text attention at 7x7; at its own picture size it has .*\d+x\d+"):
         family_of(tiny_sd.unet).layers(tiny_sd.unet, 7)
     with pytest.raises(unbleed.ModelError, match="7x7"), unbleed.guide(tiny_sd, unbleed.AttendAndExcite(resolution=7)):
         pass

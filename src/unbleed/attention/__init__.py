@@ -1,4 +1,4 @@
-"""Read cross-attention: the layers that hold it, their exact queries and keys, and the maps made from these."""
+"""Reading cross-attention: which layers hold it, the exact queries and keys, and the maps made of them."""
 
 from .families import Family, family_of
 from .maps import JointSequence, average_maps, average_self_maps

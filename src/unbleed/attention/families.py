@@ -1,8 +1,8 @@
-"""Families of denoisers: everything that differs between them, one row per family.
+"""What differs between kinds of denoisers, one row each.
 
-A row names the modules in which pixels attend to the text, in running order, the grid of their pixels, the positions of the
-text in their sequence, and how the text encoders get a prompt. A new family is a new row; only a block for modular pipelines
-needs its inputs listed in `modular.py` too.
+A row says which modules hold the attention from the picture's places to the text, in the order in which they run, how
+large their grid of places is, where the text stands in their sequence, and how the text encoders are given a prompt. Nothing
+else in the library knows a model by its name. A new family is a new row.
 """
 
 from __future__ import annotations
@@ -16,19 +16,18 @@ from torch import Tensor, nn
 
 from ..errors import ModelError, PromptError
 from ..prompt.tokens import Encoder, as_it_is
-from . import examples
 
 Part = Literal["all", "down", "mid", "up"]
-"""A part of a denoiser's blocks. In transformers, whose blocks are in a row: the first, second or last third."""
+"""Of a denoiser: which of its blocks are meant. Transformers have theirs in a row: the first, second and last third."""
 
 Grid = tuple[int, int]
 Joint = Literal["text first", "picture first"]
-"""The order in a joint attention, in which image and text are one sequence."""
+"""Of an attention in which picture and text are one sequence: which stands first."""
 
 
 @dataclass(frozen=True)
 class TextLayers:
-    """Modules in which pixels attend to the text, all on one grid."""
+    """Modules that attend from the picture's places to the text, all on one grid."""
 
     names: tuple[str, ...]  # in running order
     factor: int  # side of the latents over side of the grid
@@ -36,7 +35,7 @@ class TextLayers:
 
     @property
     def self_names(self) -> tuple[str, ...]:
-        """The modules in which these pixels attend to each other: `attn1` beside `attn2`; in joint attention the same ones."""
+        """The modules in which these places attend to each other: those beside them; of a joint sequence they themselves."""
         return self.names if self.joint else tuple(name.removesuffix("attn2") + "attn1" for name in self.names)
 
     def grid(self, height: int, width: int) -> Grid:
@@ -46,29 +45,28 @@ class TextLayers:
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of denoiser.
+    """One kind of denoiser. `layers` looks at the denoiser, since sizes differ within a family.
 
-    `layers(denoiser, resolution, part)` returns the layers that are read: `resolution` is the side of their grid at the model's
-    default image size, None for the family's default, and `part` keeps those of one part.
+    Its second argument is the side of the grid at the model's own picture size, None for the family's default; its third
+    keeps the layers of one part.
     """
 
     name: str
     denoiser_class: str
     pipeline_attribute: str  # where the pipeline keeps the denoiser
     layers: Callable[[nn.Module, int | None, Part], TextLayers]
-    example: Callable[[Any, int, int, int], dict[str, Any]]  # a call of the denoiser, see `attention.examples`
-    tokens: int  # of text that the pipeline usually gives the denoiser
-    # encoders(pipe, arguments of encode_prompt, number of text tokens that the denoiser gets)
+    reason: str  # why these layers by default
+    # of the pipeline, for these arguments of encode_prompt, and for so many tokens of text that the denoiser is given
     encoders: Callable[[Any, Mapping[str, Any], int], tuple[Encoder, ...]]
     text_modules: Callable[[nn.Module], tuple[str, ...]]  # all modules in which pixels attend to the text
     on_text: str  # pattern of the names of layers that act on tokens of the text alone
-    texts: tuple[str, ...] = ("prompt",)  # arguments of encode_prompt that hold the prompt; the first one given counts
-    beside: tuple[str, ...] = ()  # those with texts for further encoders, whose tokens share the same positions
-    sample: str = "sample"  # the denoiser's argument for the latents
-    packed: bool = False  # latents are a sequence, (image, pixel, channel)
-    times: float = 1.0  # ratio of the scheduler's timesteps to those that the denoiser gets
-    unbatched: frozenset[str] = frozenset()  # arguments of the denoiser that have no axis of rows
-    alike: frozenset[str] = frozenset()  # arguments that are lists with one item per row, all alike
+    texts: tuple[str, ...] = ("prompt",)  # arguments of encode_prompt that hold the prompt, the first that is given counts
+    beside: tuple[str, ...] = ()  # those that hold texts for further encoders, whose tokens are added to the same positions
+    sample: str = "sample"  # what the denoiser calls the latents
+    packed: bool = False  # latents are a sequence, (image, place, channel)
+    times: float = 1.0  # the scheduler's timesteps over those that the denoiser is told
+    step_scale: float = 1.0  # what methods' step sizes are multiplied by
+    step_reason: str = "untested on real weights: the papers' step sizes as they are"
 
 
 def _unet_layers(unet: Any, resolution: int | None = None, part: Part = "all") -> TextLayers:
@@ -92,7 +90,7 @@ def _unet_layers(unet: Any, resolution: int | None = None, part: Part = "all") -
         return TextLayers((), 1)
     if resolution is not None and resolution not in sides:
         raise ModelError(
-            f"this denoiser has no text attention at {resolution}x{resolution}; at its default image size it has "
+            f"this denoiser has no text attention at {resolution}x{resolution}; at its own picture size it has "
             f"{', '.join(f'{side}x{side}' for side in sides)}"
         )
     level = looking[-1] if resolution is None else sides[resolution]
@@ -105,12 +103,12 @@ def _unet_layers(unet: Any, resolution: int | None = None, part: Part = "all") -
 
 
 def _blocks(*stacks: str, attention: str = "attn", joint: Joint | None = None, share: tuple[float, float] = (0, 1)) -> Any:
-    """Return how to find the layers of a transformer; by default those from fraction `share[0]` to `share[1]` of its blocks."""
+    """Return the layers of a transformer: of its blocks in running order, those of a share, by default."""
 
     def layers(denoiser: Any, resolution: int | None = None, part: Part = "all") -> TextLayers:
         if resolution is not None:
             raise ModelError(
-                f"a {type(denoiser).__name__} has text attention on one grid only, so there is no resolution {resolution} to "
+                f"a {type(denoiser).__name__} has text attention on one grid alone, so there is no resolution {resolution} to "
                 "choose; leave resolution out"
             )
         names = [f"{stack}.{number}.{attention}" for stack in stacks for number in range(len(getattr(denoiser, stack)))]
@@ -133,19 +131,19 @@ def _of_blocks(*stacks: str) -> Callable[[nn.Module], tuple[str, ...]]:
 
 
 def _learning(pipe: Any, tokenizer: Any) -> Callable[[str], str]:
-    """Return how a pipeline expands learnt words of several vectors (textual inversion) for a tokenizer."""
+    """Return how a pipeline writes out learnt words of several vectors (textual inversion) for a tokenizer."""
     convert = getattr(pipe, "maybe_convert_prompt", None)
     return (lambda text: convert(text, tokenizer)) if convert else as_it_is
 
 
 def _cleaning(pipe: Any, given: Mapping[str, Any]) -> Callable[[str], str]:
-    """Return how PixArt and Sana clean a prompt: lower case and, if asked for and installed, no markup."""
+    """Return what PixArt and Sana make of a prompt: lower case and, where that is asked for and installed, no markup."""
     clean = bool(given.get("clean_caption")) and is_bs4_available() and is_ftfy_available()
     return lambda text: pipe._text_preprocessing(text, clean_caption=clean)[0]
 
 
 def _clip(pipe: Any, given: Mapping[str, Any], length: int) -> tuple[Encoder, ...]:
-    """Also for Stable Diffusion XL, whose two encoders have the same words at the same positions."""
+    """Of Stable Diffusion XL too: its two encoders have the same words at the same positions."""
     tokenizer = pipe.tokenizer or pipe.tokenizer_2
     encoder = Encoder(tokenizer, written=_learning(pipe, tokenizer))
     chunks, rest = divmod(length, encoder.tokens)
@@ -179,7 +177,7 @@ def _t5(pipe: Any, given: Mapping[str, Any], length: int) -> tuple[Encoder, ...]
 
 
 def _gemma(pipe: Any, given: Mapping[str, Any], length: int) -> tuple[Encoder, ...]:
-    """The prompt follows an instruction; the start token and the last tokens of the whole are kept."""
+    """After an instruction, of whose sequence the start token and the last ones are kept."""
     instruction, written = "\n".join(given.get("complex_human_instruction") or ()), _cleaning(pipe, given)
     if not instruction:
         return (Encoder(pipe.tokenizer, length, written=written),)
@@ -188,7 +186,7 @@ def _gemma(pipe: Any, given: Mapping[str, Any], length: int) -> tuple[Encoder, .
 
 
 def _qwen(pipe: Any, given: Mapping[str, Any], length: int) -> tuple[Encoder, ...]:
-    """The sequence is as long as the longest prompt of the batch."""
+    """Its sequence ends with the longest prompt of the batch."""
     start = pipe.prompt_template_encode_start_idx
     most = min(pipe.tokenizer_max_length, given.get("max_sequence_length") or length)
     return (Encoder(pipe.tokenizer, most + start, pipe.prompt_template_encode, (0, start)),)
@@ -199,44 +197,41 @@ FAMILIES = (
         name="sd",
         denoiser_class="UNet2DConditionModel",
         pipeline_attribute="unet",
-        # the coarsest level whose down block attends to text: 16x16 for SD 1 and 2 at 512 pixels, 24x24 for SD 2 at 768, as in
-        # all the papers; 32x32 for SDXL at 1024, which has no coarser one; 8x8 for the emoji model
         layers=_unet_layers,
-        example=examples.unet,
-        tokens=77,
+        reason=(
+            "the coarsest level whose down block attends to text: 16x16 for SD 1 and 2 at 512 pixels, 24x24 for SD 2 at "
+            "768, as all the papers read; 32x32 for SDXL at 1024, which has no coarser one; 8x8 for the emoji model"
+        ),
         encoders=_clip,
         text_modules=_ending(".attn2"),
         on_text=r"attn2\.to_[kv]\b|add_[kv]_proj|encoder_hid_proj",
         beside=("prompt_2",),
+        step_reason="the papers' step sizes were found on Stable Diffusion 1; untested on the weights of SDXL",
     ),
     Family(
         name="sd3",
         denoiser_class="SD3Transformer2DModel",
         pipeline_attribute="transformer",
-        # blocks 5 to 12 of 24, as Self-Cross reads on SD3-medium; the same fraction of larger ones
         layers=_blocks("transformer_blocks", joint="picture first", share=(5 / 24, 13 / 24)),
-        example=examples.sd3,
-        tokens=77 + 256,
+        reason="blocks 5 to 12 of 24, as Self-Cross reads on SD3-medium; the same share of larger ones",
         encoders=_clip_and_t5,
         text_modules=_of_blocks("transformer_blocks"),
         on_text=r"add_[qkv]_proj|to_add_out|ff_context|context_embedder",
         beside=("prompt_2",),
         sample="hidden_states",
+        step_reason="untested on real weights: Self-Cross takes those of Stable Diffusion 1 as they are",
     ),
     Family(
         name="flux",
         denoiser_class="FluxTransformer2DModel",
         pipeline_attribute="transformer",
-        # all double blocks, which keep text and image apart; they come first, so the forward ends a third of the way
         layers=_blocks("transformer_blocks", joint="text first"),
-        example=examples.flux,
-        tokens=512,
+        reason="all double blocks, which keep text and picture apart; they come first, so the forward ends a third of the way",
         encoders=_second_t5,
         text_modules=_of_blocks("transformer_blocks", "single_transformer_blocks"),
         on_text=r"add_[qkv]_proj|to_add_out|ff_context|context_embedder",
         texts=("prompt_2", "prompt"),
         sample="hidden_states",
-        unbatched=frozenset({"img_ids", "txt_ids"}),
         packed=True,
         times=1000.0,
     ),
@@ -244,10 +239,8 @@ FAMILIES = (
         name="pixart",
         denoiser_class="PixArtTransformer2DModel",
         pipeline_attribute="transformer",
-        # the second quarter of the blocks, by analogy with SD3; not searched
         layers=_blocks("transformer_blocks", attention="attn2", share=(5 / 24, 13 / 24)),
-        example=examples.pixart,
-        tokens=300,
+        reason="the second quarter of the blocks, by analogy with SD3; nobody has searched",
         encoders=_t5,
         text_modules=_ending(".attn2"),
         on_text=r"attn2\.to_[kv]\b|caption_projection",
@@ -257,10 +250,8 @@ FAMILIES = (
         name="sana",
         denoiser_class="SanaTransformer2DModel",
         pipeline_attribute="transformer",
-        # the second quarter of the blocks, by analogy with SD3; not searched
         layers=_blocks("transformer_blocks", attention="attn2", share=(5 / 24, 13 / 24)),
-        example=examples.captioned,
-        tokens=300,
+        reason="the second quarter of the blocks, by analogy with SD3; nobody has searched",
         encoders=_gemma,
         text_modules=_ending(".attn2"),
         on_text=r"attn2\.to_[kv]\b|caption_projection",
@@ -270,15 +261,12 @@ FAMILIES = (
         name="qwen-image",
         denoiser_class="QwenImageTransformer2DModel",
         pipeline_attribute="transformer",
-        # the second quarter of the blocks, by analogy with SD3; not searched
         layers=_blocks("transformer_blocks", joint="text first", share=(5 / 24, 13 / 24)),
-        example=examples.qwen,
-        tokens=64,  # its sequence is as long as the prompt; a usual length
+        reason="the second quarter of the blocks, by analogy with SD3; nobody has searched",
         encoders=_qwen,
         text_modules=_of_blocks("transformer_blocks"),
         on_text=r"add_[qkv]_proj|to_add_out|txt_in|txt_mlp",
         sample="hidden_states",
-        alike=frozenset({"img_shapes"}),
         packed=True,
         times=1000.0,
     ),
@@ -286,20 +274,20 @@ FAMILIES = (
 
 
 def grid_of(layers: TextLayers, latents: Tensor, kwargs: Mapping[str, Any]) -> Grid:
-    """Return (height, width) of the maps for a call on `latents`; for a packed sequence it is read from the arguments."""
+    """Return (height, width) of the maps for a call on `latents`; of a packed sequence the call says the shape."""
     if latents.ndim == 4:
         return layers.grid(*latents.shape[-2:])
-    if (shapes := kwargs.get("img_shapes")) is not None:  # Qwen-Image: [[(frames, height, width), more images]] per row
+    if (shapes := kwargs.get("img_shapes")) is not None:  # Qwen-Image: [[(frames, height, width), more pictures]] per row
         first = shapes[0][0] if isinstance(shapes[0], list) else shapes[0]
         return int(first[-2]), int(first[-1])
-    ids = kwargs["img_ids"]  # FLUX: (image, row, column) of every pixel
+    ids = kwargs["img_ids"]  # FLUX: (picture, row, column) of every place
     ids = ids[0] if ids.ndim == 3 else ids
     row, column = ids[: latents.shape[1], 1:].amax(dim=0).tolist()
     return int(row) + 1, int(column) + 1
 
 
 def family_of(denoiser: nn.Module) -> Family:
-    """Return the row of `denoiser`; raise `ModelError` if there is none or the denoiser does not attend to text."""
+    """Return the row for `denoiser`; raise `ModelError` when there is none or it never looks at text."""
     kinds = {cls.__name__ for cls in type(denoiser).__mro__}
     for family in FAMILIES:
         if family.denoiser_class in kinds:
@@ -311,16 +299,16 @@ def family_of(denoiser: nn.Module) -> Family:
 
 
 def denoiser_of(pipe: Any) -> nn.Module:
-    """Return the denoiser of a diffusers pipeline, without the wrapper of `torch.compile`.
+    """Return the denoiser of a diffusers pipeline, itself where `torch.compile` wrapped it.
 
-    Raises `ModelError` if the pipeline has no known denoiser.
+    Raises `ModelError` when it has none that is known.
     """
     called = called_denoiser_of(pipe)
     return getattr(called, "_orig_mod", called)
 
 
 def called_denoiser_of(pipe: Any) -> nn.Module:
-    """Return the denoiser as the pipeline calls it, with the wrapper of `torch.compile` if it has one."""
+    """Return what the pipeline calls: its denoiser, or what `torch.compile` made of that."""
     for attribute in dict.fromkeys(f.pipeline_attribute for f in FAMILIES):
         denoiser = getattr(pipe, attribute, None)
         if isinstance(denoiser, nn.Module):

@@ -9,26 +9,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..attention import Family
 from ..errors import ModelError
 
 _EMBEDDINGS = 2  # index of the text embeddings among a UNet's positional arguments
+_OF_NO_ROW = frozenset({"img_ids", "txt_ids"})  # one for all rows; its length may equal their number by chance
 
 
 class DenoiserCall:
     """One call of the denoiser. `conditional` is the slice of its text-conditioned rows."""
 
     def __init__(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], images: int, doubled: bool | None, family: Family
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], images: int, doubled: bool | None, name: str = "sample"
     ) -> None:
         """Take the arguments of a call for `images` images.
 
-        `doubled` is whether the pipeline says that the batch holds unconditional rows too, None if it does not say.
+        `doubled` is whether the pipeline says that the batch holds unconditional rows too, None if it does not say. `name` is
+        the denoiser's argument for the latents.
 
         Raises `ModelError` for any other number of rows.
         """
-        self.args, self.kwargs, self.family = args, kwargs, family
-        self.sample: Tensor = args[0] if args else kwargs[family.sample]
+        self.args, self.kwargs, self.name = args, kwargs, name
+        self.sample: Tensor = args[0] if args else kwargs[name]
         self.timestep: Any = kwargs["timestep"] if "timestep" in kwargs else args[1]
         self.copies, rest = divmod(len(self.sample), images)
         allowed = (1, 2) if doubled is None else (1 + doubled,)
@@ -95,19 +96,17 @@ class DenoiserCall:
         return torch.cat([latents.to(sample.dtype), others], dim=axis)
 
     def _take(self, index: list[int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        rows, family = len(self.sample), self.family
-        kwargs: dict[str, Any] = {}
-        for key, value in self.kwargs.items():
-            if key in family.alike and isinstance(value, list):
-                kwargs[key] = value[:1] * len(index)
-            else:  # the length of an argument without rows may equal their number by chance
-                kwargs[key] = value if key in family.unbatched else _take(value, index, rows)
-        return _take(self.args, index, rows), kwargs
+        rows = len(self.sample)
+        args = _take(self.args, index, rows)
+        kwargs = {key: value if key in _OF_NO_ROW else _take(value, index, rows) for key, value in self.kwargs.items()}
+        if isinstance(shapes := self.kwargs.get("img_shapes"), list):  # Qwen-Image: one per row, all alike
+            kwargs["img_shapes"] = shapes[:1] * len(index)
+        return args, kwargs
 
     def _replace_sample(self, args: Any, kwargs: Any, sample: Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if args:
             return (sample, *args[1:]), kwargs
-        return args, {**kwargs, self.family.sample: sample}
+        return args, {**kwargs, self.name: sample}
 
 
 def _take(value: Any, index: list[int], rows: int) -> Any:
