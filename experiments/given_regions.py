@@ -3,6 +3,8 @@
 Pairs of `emoji-pairs`, shuffled by a seed, each in four layouts: left and right, right and left, top and bottom, and two
 opposite corners. The oracle says what is in a picture, and where. An entity that is there is inside if the middle of its box is
 in its region; of several of its kind the surest one counts.
+
+`--trials` prints the table of trials in docs/regions.md: other settings, on validation prompts.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import json
 import logging
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,10 @@ LAYOUTS = {
     "top-bottom": ("top", "bottom"),
     "diagonal": ("top left", "bottom right"),
 }
+
+
+TRIALS = ((), ("candidates=1",), ("candidates=2",), ("candidates=8",), ("radius=1",), ("pull_stop=0.25",), ("step_size=0",))
+ON_VALIDATION = {"suite": "emoji-validation-orders", "limit": 24, "layouts": "left-right,diagonal", "dtype": "bfloat16"}
 
 
 @dataclass(frozen=True)
@@ -65,19 +71,21 @@ def judged(layout: str, case: Case, finding: Finding) -> Judged:
     )
 
 
-def drawn(pipe: Any, cases: Sequence[tuple[int, Case]], layout: str, given: Any) -> Iterator[Judged]:
+def drawn(
+    pipe: Any, cases: Sequence[tuple[int, Case]], layout: str, label: str, settings: Sequence[str], batch_size: int
+) -> Iterator[Judged]:
     """Yield what became of each case, drawn in batches; a case comes with its seed."""
     own, oracle = settings_of("emoji"), Oracle.load(ORACLE_FOLDER)
-    method = method_of(given.method, "emoji", read_settings(given.settings))
-    for first in range(0, len(cases), given.batch_size):
-        batch = cases[first : first + given.batch_size]
+    method = method_of(label, "emoji", read_settings(list(settings)))
+    for first in range(0, len(cases), batch_size):
+        batch = cases[first : first + batch_size]
         recipes = [
             Recipe(
                 prompt=case.prompt,
                 seed=seed,
                 method=method.name,
                 settings=method.settings(),
-                regions=dict(zip(map(str, case.entities), LAYOUTS[layout], strict=True)) if given.method != "none" else {},
+                regions=dict(zip(map(str, case.entities), LAYOUTS[layout], strict=True)) if label != "none" else {},
                 steps=own.steps,
                 guidance_scale=own.guidance_scale,
             )
@@ -88,21 +96,17 @@ def drawn(pipe: Any, cases: Sequence[tuple[int, Case]], layout: str, given: Any)
         print(f"{layout}: {first + len(batch)} of {len(cases)}", file=sys.stderr, flush=True)
 
 
-def table(rows: Sequence[Judged]) -> str:
-    lines = ["| layout | pictures | entities there | inside their region | all correct | all bound | extra | blend |"]
-    lines.append("|---|---|---|---|---|---|---|---|")
-    for name in (*LAYOUTS, "all"):
-        own = [row for row in rows if name in (row.layout, "all")]
-        if own:
-            inside = [one for row in own for one in row.inside]
-            shares = (
-                [row.correct for row in own],
-                [row.bound for row in own],
-                [row.extra for row in own],
-                [row.blend for row in own],
-            )
-            cells = [name, str(len(own)), f"{len(inside)} of {2 * len(own)}", *map(share, (inside, *shares))]
-            lines.append(f"| {' | '.join(cells)} |")
+COLUMNS = "pictures | entities there | inside their region | all correct | all bound | extra | blend"
+
+
+def table(first: str, rows: Mapping[str, Sequence[Judged]]) -> str:
+    """Return a Markdown table with a row per name."""
+    lines = [f"| {first} | {COLUMNS} |", "|---" * 8 + "|"]
+    for name, own in rows.items():
+        inside = [one for row in own for one in row.inside]
+        shares = [[getattr(row, of) for row in own] for of in ("correct", "bound", "extra", "blend")]
+        cells = [name, str(len(own)), f"{len(inside) / (2 * len(own)):.1%}", *map(share, (inside, *shares))]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -112,6 +116,7 @@ def share(values: Sequence[bool]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", action="store_true", help="draw the trials, on the prompts that they are drawn on")
     parser.add_argument("--suite", default="emoji-pairs")
     parser.add_argument("--limit", type=int, default=96, help="prompts of the shuffled suite [96]")
     parser.add_argument("--shuffle", type=int, default=0, help="seed of the shuffle [0]")
@@ -122,6 +127,8 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--out", type=Path, help="write every picture's outcome here, as JSON")
     given = parser.parse_args()
+    if given.trials:
+        vars(given).update(ON_VALIDATION)
     for name in ("diffusers", "transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
     pipe = unbleed.load("emoji", dtype=getattr(torch, given.dtype))
@@ -129,10 +136,23 @@ def main() -> None:
     prompts = suite(given.suite)
     cases = [(prompts.first_seed + at, case) for at, case in enumerate(prompts.cases)]
     random.Random(given.shuffle).shuffle(cases)
-    rows = [row for layout in given.layouts.split(",") for row in drawn(pipe, cases[: given.limit], layout, given)]
-    print(table(rows))
+    layouts = given.layouts.split(",")
+
+    def rows_of(layout: str, settings: Sequence[str]) -> list[Judged]:
+        return list(drawn(pipe, cases[: given.limit], layout, given.method, settings, given.batch_size))
+
+    if given.trials:
+        rows = {
+            ", ".join(f"`{one}`" for one in own) or "the defaults": [row for layout in layouts for row in rows_of(layout, own)]
+            for own in TRIALS
+        }
+        print(table("settings", rows))
+        return
+    rows = {layout: rows_of(layout, given.settings) for layout in layouts}
+    every = [row for own in rows.values() for row in own]
+    print(table("layout", {**rows, "all": every}))
     if given.out:
-        given.out.write_text(json.dumps([vars(row) for row in rows]))
+        given.out.write_text(json.dumps([vars(row) for row in every]))
 
 
 if __name__ == "__main__":

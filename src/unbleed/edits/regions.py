@@ -8,13 +8,12 @@ Where picture and text are one sequence, the same holds in both directions: a to
 alone, and words of different entities do not attend to each other. Picture attends to picture everywhere: closing that
 draws separate pictures side by side.
 
-Regions are found in the attention of the pipeline's own forward, or given. Nothing here needs a gradient or a further run of
-the denoiser.
+Regions are found in the attention of the pipeline's own forward, or given. Nothing here needs a gradient.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -26,12 +25,16 @@ from torch import Tensor
 from ..attention.maps import JointSequence
 from ..errors import PromptError
 from ..guidance.edit import ActiveEdit, BatchRows, CallContext, Edit
+from ..guidance.noise import NoiseOutcome, fresh_noise
 from ..guidance.run import RegionStep
 from ..losses.base import has_entities
 from ..losses.groups import TokenGroups
+from ..losses.maps import entity_maps
+from ..regions.compose import compose
 from ..regions.given import masks_of
 from ..regions.layout import drawn_on, grid_of, layout, resize
 from ..regions.settle import settle
+from ..settings import AtLeastOne
 from .adapters import layers_of, limited, warn_of_text_encoders
 from .attention_override import AttentionCall, overriding
 
@@ -104,6 +107,10 @@ class RegionEdit(Edit):
     `settle_at`: from here on, regions are what has grown in them, once a step was masked (None: they stay as planned).
     `background`: entities' words are visible outside of all regions until then. `emphasis`: added to the logits of an entity's
     modifiers inside its region. `memory`: how much of the maps of earlier steps the running mean keeps, for settling.
+
+    `candidates`: where regions are given, the first noise is composed of pieces of this many (see `unbleed.regions.compose`),
+    at one part of a forward each. Until `settle_at` an entity then has the part of its region around its piece, later all of
+    it. With 1, and in a run that begins with a picture, the noise stays as it is.
     """
 
     settle_at: float | None = 0.3
@@ -118,6 +125,7 @@ class RegionEdit(Edit):
     tau: float = 0.4
     grow: float = 0.125
     memory: float = 0.5
+    candidates: AtLeastOne = 1
 
     families: ClassVar[tuple[str, ...] | None] = None
     needs = "two entities"
@@ -149,11 +157,13 @@ class _Regions(ActiveEdit):
         warn_of_text_encoders(scene.pipe, self.adapters)
         self.finding = has_entities(self.groups, 2)[image] & ~given  # bool (entity,): gets a region from attention
         self.fixed = given & ~anywhere  # bool (entity,): has one from the user
+        self.drawn: Tensor | None = None  # `masks` as the user gave them, True for the others
         self.masks: Tensor | None = None  # bool (entity, height, width); True where there is no region yet
         self.limited = torch.zeros_like(given)  # bool (entity,): has a region by now
         self.grid = (0, 0)  # of the maps
         self.grown = False  # maps of a masked step were seen
         self.settled = False
+        self.narrowed = False  # given regions are narrowed to what is around the pieces of their noise
         self.maps: Tensor | None = None  # their running mean, (batch, token, height, width)
         self.seen = -1  # the last step whose maps were seen
         self.biases: dict[tuple[int, torch.dtype, tuple[int, ...]], Tensor] = {}
@@ -198,8 +208,8 @@ class _Regions(ActiveEdit):
     def _taken(self, grid: tuple[int, int]) -> Tensor:
         """Return bool (batch, height, width): the pixels of the regions that the user gave."""
         taken = torch.zeros(self.groups.images, *grid, dtype=torch.bool)
-        if self.masks is not None and self.fixed.any():
-            fixed = self._on(grid)[self.fixed]
+        if self.drawn is not None and self.fixed.any():
+            fixed = drawn_on(self.drawn, grid)[self.fixed]
             for mask, image in zip(fixed, self.groups.entity_image[self.fixed].tolist(), strict=True):
                 taken[image] |= mask
         return taken
@@ -213,7 +223,7 @@ class _Regions(ActiveEdit):
             masks_of([self.given[at] for at in (image == number).nonzero().flatten().tolist()], grid)
             for number in image.unique().tolist()
         ]
-        self.masks = torch.cat(parts) if parts else torch.zeros(0, *grid, dtype=torch.bool)
+        self.masks = self.drawn = torch.cat(parts) if parts else torch.zeros(0, *grid, dtype=torch.bool)
         full = self._taken(rows.grid).flatten(1).all(dim=1)[image] & self.finding
         if full.any():
             at = int(full.nonzero()[0])
@@ -246,6 +256,51 @@ class _Regions(ActiveEdit):
         free = ~self._taken(rows.grid)[groups.entity_image]
         self._take(torch.where((settled & free).flatten(1).any(dim=1)[:, None, None], settled & free, planned), rows)
 
+    # ------------------------------------------------------------------------------------------------ the first noise
+
+    def composes_noise(self, image: int) -> bool:
+        return self.edit.candidates > 1 and bool(self.fixed[self.groups.entity_image == image].any())
+
+    def compose_noise(
+        self, noise: Tensor, rows: BatchRows, read: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, list[NoiseOutcome]]:
+        if self.masks is None:
+            self._begin(rows)
+        assert self.masks is not None
+        assert self.drawn is not None
+        edit, groups = self.edit, self.groups.select(rows.images)
+        more = [torch.stack([fresh_noise(one, number) for one in noise]) for number in range(1, edit.candidates)]
+        noises = [noise, *more]
+        maps = torch.stack([entity_maps(read(one), groups.to(noise.device)).cpu() for one in noises])
+        placed = self.fixed | self.finding
+        fine = self.masks.shape[-2], self.masks.shape[-1]
+        areas = torch.where(self.fixed[:, None, None], self.drawn, ~self._taken(fine)[self.groups.entity_image])
+        self.masks = self.masks.clone()
+        composed = []
+        for at, image in enumerate(rows.images):
+            own = placed & (self.groups.entity_image == image)
+            candidates = torch.stack([_spatial(one[at], rows.latents) for one in noises])
+            chosen = maps[:, placed[self._of(rows.images)] & (groups.entity_image == at)]
+            lengths = {"margin": edit.margin, "radius": edit.radius, "spacing": edit.spacing}
+            new, narrowed = compose(candidates, chosen, areas[own], **lengths)
+            composed.append(new.reshape(noise[at].shape) if noise.ndim > 3 else new.flatten(1).T)
+            self.masks[own & self.fixed] = narrowed[self.fixed[own]]
+        self.narrowed = True
+        self._limit(self.fixed, rows)
+        return torch.stack(composed), [NoiseOutcome([], edit.candidates, True, {}) for _ in rows.images]
+
+    def _of(self, images: Sequence[int]) -> Tensor:
+        """Return bool (entity,): those of some of the images."""
+        return torch.isin(self.groups.entity_image, torch.tensor(images))
+
+    def _widen(self, rows: BatchRows) -> None:
+        """Give the entities all of the regions that the user gave."""
+        assert self.masks is not None
+        assert self.drawn is not None
+        self.narrowed = False
+        self.masks = torch.where(self.fixed[:, None, None], self.drawn, self.masks)
+        self._limit(self.fixed, rows)
+
     # ------------------------------------------------------------------------------------------------ masking
 
     @contextmanager
@@ -258,6 +313,8 @@ class _Regions(ActiveEdit):
         due = edit.settle_at is not None and rows.progress >= edit.settle_at - _TOLERANCE
         if due and not self.settled and self.grown and self.maps is not None:
             self._settle(rows)
+        if due and self.narrowed:
+            self._widen(rows)
         with ExitStack() as stack:
             self._limit_adapters(stack, rows, negative=False)
             if not rows.evaluating and self.limited.any() and rows.progress < edit.stop - _TOLERANCE:
@@ -279,12 +336,13 @@ class _Regions(ActiveEdit):
     def _reach(self, adapter: str) -> tuple[Tensor, Tensor]:
         """Return where an adapter acts: bool (batch, height, width) and (batch, token). Nowhere until its region is found."""
         assert self.masks is not None
+        assert self.drawn is not None
         inside = torch.zeros(self.groups.images, *self.masks.shape[-2:], dtype=torch.bool)
         tokens = torch.zeros_like(self.groups.prompt)
         for at, region in enumerate(self.given):
             if region is not None and region.adapter == adapter and (self.limited[at] or not self.finding[at]):
                 image = int(self.groups.entity_image[at])
-                inside[image] |= self.masks[at]
+                inside[image] |= self.masks[at] if self.finding[at] else self.drawn[at]
                 tokens[image] |= self.groups.whole[at]
         return inside, tokens
 
@@ -313,6 +371,11 @@ class _Regions(ActiveEdit):
             index = torch.tensor(rows.images, device=device)
             self.biases[key] = bias[index, None].to(asked.query.dtype)
         return self.biases[key]
+
+
+def _spatial(noise: Tensor, latents: tuple[int, int]) -> Tensor:
+    """Return the noise of an image as (channel, height, width); a sequence is (pixel, channel)."""
+    return noise if noise.ndim == 3 else noise.T.unflatten(1, latents)
 
 
 def masked_attention(asked: AttentionCall, bias: Tensor, rows: slice) -> Tensor:

@@ -19,6 +19,7 @@ from ..losses.groups import TokenGroups
 from ..prompt import Entity, Parsed, PromptTokens
 from ..regions.given import Region
 from ..settings import check_settings
+from .noise import NoiseOutcome
 from .run import Run
 
 
@@ -85,6 +86,20 @@ class ActiveEdit(ABC):  # noqa: B024 (the hooks are optional)
         """Return whether `see` is to be called with the attention of this run of the denoiser."""
         del rows
         return False
+
+    def composes_noise(self, image: int) -> bool:
+        """Return whether `compose_noise` makes the image's first noise."""
+        del image
+        return False
+
+    def compose_noise(
+        self, noise: Tensor, rows: BatchRows, read: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, list[NoiseOutcome]]:
+        """Return the first noise of `rows.images`, of unit variance, in place of `noise` (image, ...), and what was done.
+
+        `read(noise)` returns the attention maps that it gives, (image, token, height, width), at one part of a forward.
+        """
+        raise NotImplementedError
 
     def looks_first(self, rows: BatchRows) -> bool:
         """Return whether `see` is to be called with the attention at the first latents, at the cost of part of a forward."""

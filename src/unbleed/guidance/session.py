@@ -209,7 +209,7 @@ class Session:
         self.progress, self.step, self.steps = level.index / level.steps, level.index, level.steps
         everything = range(len(latents))
         if level.index == 0:
-            latents = self._search_noise(call, latents)
+            latents = self._search_noise(call, self._compose_noise(call, latents))
             self.edits.look_first(lambda rows: self._maps_at(call, latents, rows.images), self._rows_alone(call, everything))
         ready = not (self.loss and self.loss.reads_regions) or self._regions_of(self.guided) is not None
         if self.guided and ready and self.schedule.guides(level.index, level.asked):
@@ -221,6 +221,22 @@ class Session:
             self.previous_maps = maps if look_back else self.previous_maps
             if self.record_maps:
                 self.run.maps.append(StepMaps(self.call, level.index, level.timestep, maps.cpu()))
+
+    def _compose_noise(self, call: DenoiserCall, latents: Tensor) -> Tensor:
+        """Return the latents with the first noises that edits compose. A run that begins with an image keeps its own."""
+        assert self.levels is not None
+        for edit in self.edits.active if self.levels.from_noise else ():
+            images = [image for image in range(len(latents)) if edit.composes_noise(image)]
+            if images:
+                sigma, rows = self._sigma(), self._rows_alone(call, images)
+
+                def read(noise: Tensor, images: Sequence[int] = images, sigma: float = sigma) -> Tensor:
+                    return self._maps_at(call, noise * sigma, images)
+
+                noise, outcomes = edit.compose_noise(latents[images] / sigma, rows, read)
+                latents = self._with_noise(latents, images, noise, outcomes)
+                self.searched = [image for image in self.searched if image not in images]
+        return latents
 
     def _search_noise(self, call: DenoiserCall, latents: Tensor) -> Tensor:
         """Return the latents with the better first noise that the method looks for, if it does."""

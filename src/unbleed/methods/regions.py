@@ -79,6 +79,7 @@ class Regions(PaperMethod):
             radius=self.radius,
             tau=self.tau,
             grow=self.grow,
+            candidates=self.candidates,
         )
         return Method(
             loss=loss if self.step_size else None,
