@@ -3,7 +3,9 @@
 This project, 2026. The parts, each usable alone:
 
 0. **Choose** (`unbleed.guidance.noise_choice`, `unbleed.regions.score`): of a few first noises, the one in which every noun has
-   a place. `candidates=1` keeps the pipeline's own, and so does a run that begins with a picture (image-to-image).
+   a place. For given regions **compose** (`unbleed.regions.compose`): every region gets the piece of them in which its noun is
+   strongest, moved there. Until regions settle, the entity has the part of its region around that piece. `candidates=1` keeps
+   the pipeline's own noise, and so does a run that begins with a picture (image-to-image).
 1. **Locate** (`unbleed.regions.layout`): the nouns' maps of the pipeline's own first forward. In runs of few steps (`wait`) one
    more part of a forward before the first step, which then is masked and pulled too.
 2. **Lay out**: centers are chosen together, where each entity is ahead of the others, and a region around each.
@@ -18,9 +20,9 @@ Attributes get two helps. `emphasis` is added to the logits of an entity's modif
 the text encoder mixes words, and where a word late in the prompt is weaker than the same word at its beginning.
 
 It owes the layout by differentiation and connected parts to the idea of ELA (Zhang et al., ICML 2024), the energy of the pull
-to layout guidance (Chen et al., arXiv 2304.03373), the binding term to SynGen (Rassin et al., arXiv 2306.08877), and masked
-text attention to paint-with-words (eDiff-I, arXiv 2211.01324), regional prompting (arXiv 2411.02395) and FreeFuse (arXiv
-2510.23515). New are the joint choice of centers from one forward that the pipeline makes anyway, the gradient through
+to layout guidance (Chen et al., arXiv 2304.03373), the binding term to SynGen (Rassin et al., arXiv 2306.08877), the moving of
+pieces of the first noise to Mao et al. (arXiv 2305.03382), and masked text attention to paint-with-words (eDiff-I, arXiv
+2211.01324), regional prompting (arXiv 2411.02395) and FreeFuse (arXiv 2510.23515). New are the joint choice of centers from one forward that the pipeline makes anyway, the gradient through
 unmasked attention beside masks, and settling.
 """
 
