@@ -22,8 +22,8 @@ the text encoder mixes words, and where a word late in the prompt is weaker than
 It owes the layout by differentiation and connected parts to the idea of ELA (Zhang et al., ICML 2024), the energy of the pull
 to layout guidance (Chen et al., arXiv 2304.03373), the binding term to SynGen (Rassin et al., arXiv 2306.08877), the moving of
 pieces of the first noise to Mao et al. (arXiv 2305.03382), and masked text attention to paint-with-words (eDiff-I, arXiv
-2211.01324), regional prompting (arXiv 2411.02395) and FreeFuse (arXiv 2510.23515). New are the joint choice of centers from one forward that the pipeline makes anyway, the gradient through
-unmasked attention beside masks, and settling.
+2211.01324), regional prompting (arXiv 2411.02395) and FreeFuse (arXiv 2510.23515). New are the joint choice of centers from one
+forward that the pipeline makes anyway, the gradient through unmasked attention beside masks, and settling.
 """
 
 from __future__ import annotations

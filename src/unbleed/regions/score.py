@@ -36,9 +36,9 @@ def layout_score(maps: Tensor, groups: TokenGroups, regions: Tensor, *, sigma: f
 
 @dataclass(frozen=True)
 class LayoutLoss(Loss):
-    """See `layout_score`. Regions are those that the user gave, else those of `layout` with the settings of the same names.
+    """See `layout_score`. Regions are those of `layout` with the settings of the same names.
 
-    It has no gradient to follow.
+    It has no gradient to follow. Where a user gives regions, the first noise is composed (`unbleed.regions.compose`).
     """
 
     sigma: float = 0.125
@@ -47,9 +47,8 @@ class LayoutLoss(Loss):
     radius: float = 0.36
 
     def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
-        maps, regions = seen.maps.detach(), seen.regions
-        if regions is None:
-            regions = layout(maps, groups, sigma=self.sigma, spacing=self.spacing, margin=self.margin, radius=self.radius)
+        maps = seen.maps.detach()
+        regions = layout(maps, groups, sigma=self.sigma, spacing=self.spacing, margin=self.margin, radius=self.radius)
         return {"layout": layout_score(maps, groups, regions)}
 
     def applies_to(self, groups: TokenGroups) -> Tensor:
