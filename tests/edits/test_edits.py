@@ -212,8 +212,8 @@ class Bench:
         self.length = tokenizer.model_max_length
         groups = group_tokens(self.tokens)
         given: Any = (FAMILIES[0], [{} for _ in self.tokens], Run("regulation"), 0)
-        scene = CallContext(None, self.layers, self.parsed, self.tokens, groups, lambda texts: noise(), ("attn2",), *given)
-        self.opened = edit.open(scene)
+        context = CallContext(None, self.layers, self.parsed, self.tokens, groups, lambda texts: noise(), ("attn2",), *given)
+        self.opened = edit.open(context)
 
     def inputs(self, rows: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
         query = drawn(rows, 2, 60, 4, seed=seed).float()

@@ -56,11 +56,11 @@ class ApartEdit(Edit):
     families: ClassVar[tuple[str, ...] | None] = None
     needs = "two entities"
 
-    def open(self, scene: CallContext) -> ActiveEdit:
-        entities = [list(aligned(parsed, tokens)) for parsed, tokens in zip(scene.parsed, scene.tokens, strict=True)]
+    def open(self, context: CallContext) -> ActiveEdit:
+        entities = [list(aligned(parsed, tokens)) for parsed, tokens in zip(context.parsed, context.tokens, strict=True)]
         entities = [found if len(found) > 1 else [] for found in entities]  # a lone one has nothing to be told from
         texts = sorted({phrase for found in entities for phrase, _, _ in found})
-        encoded = dict(zip(texts, scene.encode(texts), strict=True)) if texts else {}
+        encoded = dict(zip(texts, context.encode(texts), strict=True)) if texts else {}
         return _Apart([[(own, encoded[phrase], alone) for phrase, own, alone in found] for found in entities], self.share)
 
 

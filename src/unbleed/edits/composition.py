@@ -31,13 +31,13 @@ class ComposeEdit(Edit):
     families = ("sd", "sd3")  # with both predictions in one call, and no mask of the prompt's own length
     acts_inside = False
 
-    def open(self, scene: CallContext) -> ActiveEdit:
+    def open(self, context: CallContext) -> ActiveEdit:
         concepts = [
             [text for entity, text in zip(parsed.entities, phrases_of(parsed), strict=True) if entity in tokens.kept]
-            for parsed, tokens in zip(scene.parsed, scene.tokens, strict=True)
+            for parsed, tokens in zip(context.parsed, context.tokens, strict=True)
         ]
         texts = sorted({text for own in concepts for text in own})
-        encoded = dict(zip(texts, scene.encode(texts), strict=True)) if texts else {}
+        encoded = dict(zip(texts, context.encode(texts), strict=True)) if texts else {}
         return _Composed([[encoded[text] for text in own] for own in concepts], self.weight)
 
 

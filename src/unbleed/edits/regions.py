@@ -138,23 +138,23 @@ class RegionEdit(Edit):
     def takes_regions(self) -> bool:
         return True
 
-    def open(self, scene: CallContext) -> ActiveEdit:
-        return _Regions(self, scene)
+    def open(self, context: CallContext) -> ActiveEdit:
+        return _Regions(self, context)
 
 
 class _Regions(ActiveEdit):
-    def __init__(self, edit: RegionEdit, scene: CallContext) -> None:
-        self.edit, self.scene, self.groups = edit, scene, scene.groups
-        self.modules = {name: scene.denoiser.get_submodule(name) for name in scene.family.text_modules(scene.denoiser)}
+    def __init__(self, edit: RegionEdit, context: CallContext) -> None:
+        self.edit, self.context, self.groups = edit, context, context.groups
+        self.modules = {name: context.denoiser.get_submodule(name) for name in context.family.text_modules(context.denoiser)}
         image = self.groups.entity_image
-        entities = [(at, entity) for at, tokens in enumerate(scene.tokens) for entity in tokens.kept]
-        self.given = [scene.regions[at].get(entity) for at, entity in entities]  # per entity
+        entities = [(at, entity) for at, tokens in enumerate(context.tokens) for entity in tokens.kept]
+        self.given = [context.regions[at].get(entity) for at, entity in entities]  # per entity
         named = [region is not None and not region.is_found for region in self.given]
         self.named = given = torch.tensor(named, dtype=torch.bool)
         anywhere = torch.tensor([region is not None and region.where is None for region in self.given], dtype=torch.bool)
         adapters = {region.adapter for region in self.given if region is not None and region.adapter}
-        self.adapters = {adapter: layers_of(scene.denoiser, adapter) for adapter in sorted(adapters)}
-        warn_of_text_encoders(scene.pipe, self.adapters)
+        self.adapters = {adapter: layers_of(context.denoiser, adapter) for adapter in sorted(adapters)}
+        warn_of_text_encoders(context.pipe, self.adapters)
         self.finding = has_entities(self.groups, 2)[image] & ~given  # bool (entity,): gets a region from attention
         self.fixed = given & ~anywhere  # bool (entity,): has one from the user
         self.drawn: Tensor | None = None  # `masks` as the user gave them, True for the others
@@ -227,7 +227,7 @@ class _Regions(ActiveEdit):
         full = self._taken(rows.grid).flatten(1).all(dim=1)[image] & self.finding
         if full.any():
             at = int(full.nonzero()[0])
-            entity = [entity for tokens in self.scene.tokens for entity in tokens.kept][at]
+            entity = [entity for tokens in self.context.tokens for entity in tokens.kept][at]
             raise PromptError(
                 f'nothing is left for "{entity}": the regions that were given cover the whole picture; give "{entity}" a '
                 "region too, or None to the entity that is everywhere"
@@ -246,7 +246,7 @@ class _Regions(ActiveEdit):
         self.limited, self.biases = self.limited | which, {}
         for image in self.groups.entity_image[which].unique().tolist():
             masks = self.masks[self.groups.entity_image == image].clone()
-            self.scene.run.regions.append(RegionStep(self.scene.call, image, rows.step, masks))
+            self.context.run.regions.append(RegionStep(self.context.call, image, rows.step, masks))
 
     def _settle(self, rows: BatchRows) -> None:
         assert self.maps is not None
@@ -331,7 +331,7 @@ class _Regions(ActiveEdit):
         for adapter, layers in self.adapters.items():
             inside, tokens = self._reach(adapter)
             tokens = tokens & (not negative)  # a negative prompt has no words of an entity
-            stack.enter_context(limited(layers, inside, tokens, rows, self.scene.family.on_text))
+            stack.enter_context(limited(layers, inside, tokens, rows, self.context.family.on_text))
 
     def _reach(self, adapter: str) -> tuple[Tensor, Tensor]:
         """Return where an adapter acts: bool (batch, height, width) and (batch, token). Nowhere until its region is found."""

@@ -73,18 +73,18 @@ class RegulateEdit(Edit):
     def replaces_attention(self) -> bool:
         return True
 
-    def open(self, scene: CallContext) -> ActiveEdit:
-        return _Regulated(self, scene)
+    def open(self, context: CallContext) -> ActiveEdit:
+        return _Regulated(self, context)
 
 
 class _Regulated(ActiveEdit):
-    def __init__(self, edit: RegulateEdit, scene: CallContext) -> None:
+    def __init__(self, edit: RegulateEdit, context: CallContext) -> None:
         self.edit = edit
-        self.modules = {name: scene.denoiser.get_submodule(name) for name in scene.layers}
-        self.targets = [sorted({p for noun, _ in tokens.entities for p in noun}) for tokens in scene.tokens]
+        self.modules = {name: context.denoiser.get_submodule(name) for name in context.layers}
+        self.targets = [sorted({p for noun, _ in tokens.entities for p in noun}) for tokens in context.tokens]
         # start and end token, of each chunk of a long prompt
         self.ends = [
-            [*range(0, len(tokens.pieces), len(tokens.pieces) // tokens.chunks), *tokens.ends] for tokens in scene.tokens
+            [*range(0, len(tokens.pieces), len(tokens.pieces) // tokens.chunks), *tokens.ends] for tokens in context.tokens
         ]
         # by layer and image: share of the run at the last run of the denoiser, what was added then, and in the step before;
         # guidance runs the denoiser several times in a step

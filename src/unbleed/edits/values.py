@@ -53,15 +53,15 @@ class PhraseEdit(Edit):
     def replaces_attention(self) -> bool:
         return self.mode == "keys"
 
-    def open(self, scene: CallContext) -> ActiveEdit:
-        modules = {name: module for name, module in scene.denoiser.named_modules() if name.endswith("attn2")}
+    def open(self, context: CallContext) -> ActiveEdit:
+        modules = {name: module for name, module in context.denoiser.named_modules() if name.endswith("attn2")}
         # the processor tells: after unfusing, diffusers leaves the mark of it on the module
         if any(type(module.processor).__name__.startswith("Fused") for module in modules.values()):
             raise ModelError("keys and values are projected as one, so they cannot differ; call pipe.unfuse_qkv_projections()")
-        texts = sorted({text for tokens in scene.tokens for text, _ in tokens.phrases})
-        encoded = dict(zip(texts, scene.encode(texts), strict=True)) if texts else {}
+        texts = sorted({text for tokens in context.tokens for text, _ in tokens.phrases})
+        encoded = dict(zip(texts, context.encode(texts), strict=True)) if texts else {}
         phrases = [
-            [(list(places), encoded[text][1 : len(places) + 1]) for text, places in tokens.phrases] for tokens in scene.tokens
+            [(list(places), encoded[text][1 : len(places) + 1]) for text, places in tokens.phrases] for tokens in context.tokens
         ]
         return _Phrases(modules, phrases, self.mode)
 

@@ -170,5 +170,5 @@ class Edit(ABC):
         return False
 
     @abstractmethod
-    def open(self, scene: CallContext) -> ActiveEdit:
-        """Return the edit at work on the prompts of `scene`. Raises `ModelError` or `PromptError` if it cannot work there."""
+    def open(self, context: CallContext) -> ActiveEdit:
+        """Return the edit at work on the prompts of `context`. Raises `ModelError` or `PromptError` if it cannot work there."""
