@@ -111,7 +111,7 @@ def test_20_pairs_by_keyboard_with_a_reload_in_the_middle(tmp_path: Path) -> Non
     assert all(0 < answer.seconds < 60 for answer in kept.answers.values())
 
 
-def test_a_rater_goes_on_from_the_start_page_and_a_held_key_answers_once(tmp_path: Path) -> None:
+def test_a_rater_goes_on_from_the_start_page_and_a_key_held_or_pressed_twice_answers_once(tmp_path: Path) -> None:
     from selenium.webdriver.common.keys import Keys
 
     from helpers.browser import chromium
@@ -128,14 +128,16 @@ def test_a_rater_goes_on_from_the_start_page_and_a_held_key_answers_once(tmp_pat
         for number in range(5):
             browser.execute_cdp_cmd("Input.dispatchKeyEvent", held | {"autoRepeat": number > 0})
         page.at(1)
+        page.press(Keys.ARROW_RIGHT + Keys.ARROW_RIGHT)  # twice by mistake
+        page.at(2)
         browser.get(server.url)
         until(lambda: page.shows("again"))
         page.press(Keys.ENTER)  # "Go on where you stopped" has the focus
-        page.at(1)
+        page.at(2)
         assert browser.current_url == link
         assert page("document.documentElement.scrollWidth") == 390
     (kept,) = read_raters(tmp_path, study)
-    assert [answer.answer for answer in kept.answers.values()] == ["left"]
+    assert [answer.answer for answer in kept.answers.values()] == ["left", "right"]
 
 
 def test_a_prompt_with_html_is_shown_as_it_is(tmp_path: Path) -> None:
