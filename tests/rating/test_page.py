@@ -23,6 +23,19 @@ def until(found: Callable[[], object], seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
+KEY = "const press = (key, repeat) => dispatchEvent(new KeyboardEvent('keydown', {key, repeat}));"
+PRESS_TWICE = """
+    const done = arguments[0];
+    const again = () => {
+        if (at !== 2 || document.getElementById('pair').classList.contains('loading')) return requestAnimationFrame(again);
+        press('ArrowRight', false);  // as soon as the next pair is there
+        done(saving);
+    };
+    press('ArrowRight', false);
+    again();
+"""
+
+
 class Page:
     """What a rater does and sees."""
 
@@ -124,11 +137,11 @@ def test_a_rater_goes_on_from_the_start_page_and_a_key_held_or_pressed_twice_ans
         page.press(Keys.ENTER)
         page.at(0)
         link = browser.current_url
-        held = {"type": "rawKeyDown", "key": "ArrowLeft", "code": "ArrowLeft", "windowsVirtualKeyCode": 37}
-        for number in range(5):
-            browser.execute_cdp_cmd("Input.dispatchKeyEvent", held | {"autoRepeat": number > 0})
+        page.press(Keys.ARROW_LEFT)
         page.at(1)
-        page.press(Keys.ARROW_RIGHT + Keys.ARROW_RIGHT)  # twice by mistake
+        browser.execute_script(KEY + "press('ArrowLeft', true)")  # it is still held down
+        assert page("saving") is False
+        assert browser.execute_async_script(KEY + PRESS_TWICE) is False
         page.at(2)
         browser.get(server.url)
         until(lambda: page.shows("again"))

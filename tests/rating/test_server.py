@@ -68,6 +68,28 @@ def test_20_raters_at_once_lose_nothing_and_repeat_nothing(tmp_path: Path) -> No
     assert kept == {(rater, trial): 1 for rater in range(20) for trial in range(14)}
 
 
+def test_an_answer_that_comes_by_many_connections_at_once_is_kept_once(tmp_path: Path) -> None:
+    study = write_a_study(tmp_path)
+    with served(tmp_path, study) as server:
+        first = Client(server.server_port)
+        first.join()
+        clients = [Client(server.server_port, first.link) for _ in range(8)]
+        replies: list[int] = []
+
+        def send(client: Client) -> None:
+            replies.extend(client.answer(trial, "left")[0] for trial in range(20))
+            client.close()
+
+        threads = [threading.Thread(target=send, args=(client,)) for client in clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        first.close()
+    assert replies == [200] * 160
+    assert [line["trial"] for line in lines(tmp_path)[1:]] == list(range(20))
+
+
 def test_no_more_people_join_than_the_study_takes(tmp_path: Path) -> None:
     study = write_a_study(tmp_path, max_raters=1)
     with served(tmp_path, study) as server:
