@@ -48,11 +48,6 @@ def load(
     dtype = dtype or (torch.float16 if target.type == "cuda" else torch.float32)
     source = folder_named(model)
     here = is_on_disk(source)
-    if model in EMBEDDED and not here:
-        raise ModelError(
-            f'this package holds no weights of "{model}"; train them with '
-            f"`unbleed emoji train --model {str(model).removeprefix('emoji-')} --out FOLDER` and name FOLDER"
-        )
     if config is not None and not (here and source.is_file()):
         raise ModelError(f'config "{config}" was given with "{model}"; it is for single files (.safetensors) only')
     if here and source.is_file():

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from ..errors import ModelError
+
 WEIGHTS = Path(__file__).parent / "weights"
 """The folder of the shipped UNet pipeline; any program that knows diffusers loads it."""
 MMDIT_WEIGHTS = Path(__file__).parent / "mmdit_weights"
@@ -17,5 +19,16 @@ def folder_named(model: str | Path) -> Path:
     'weights'
     >>> folder_named("my/model")
     PosixPath('my/model')
+
+    Raises `ModelError` for an embedded model whose weights this package does not hold.
     """
-    return EMBEDDED.get(str(model), Path(model))
+    folder = EMBEDDED.get(str(model))
+    if folder is None:
+        return Path(model)
+    if not folder.is_dir():
+        kind = str(model).removeprefix("emoji-")
+        raise ModelError(
+            f'this package holds no weights of "{model}"; train them with '
+            f"`unbleed emoji train --model {kind} --out FOLDER` and name FOLDER"
+        )
+    return folder
