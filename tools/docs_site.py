@@ -136,13 +136,14 @@ def public_names() -> dict[str, str]:
 
 
 def listed(module: str) -> list[str]:
-    """Return `__all__` of a module that lists its names itself."""
+    """Return the names that a module offers: those of its `__all__`, or else those that it imports `as` themselves."""
     path = ROOT / "src" / Path(*module.split("."))
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    for node in ast.parse(file.read_text()).body:
+    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
+    for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
             return [name for name in ast.literal_eval(node.value) if not name.startswith("__")]
-    return []
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    return [alias.name for node in imports for alias in node.names if alias.asname == alias.name]
 
 
 def documented(modules: list[str], page: str) -> str:

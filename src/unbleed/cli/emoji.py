@@ -1,4 +1,4 @@
-"""`unbleed emoji`: making the embedded model and its oracle, and measuring them."""
+"""`unbleed emoji`: train, evaluate and show the embedded model and its oracle."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def train(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Train an embedded model from nothing. A run that was stopped goes on where it was."""
+    """Train an embedded model from nothing. A stopped run goes on where it was."""
     quiet_libraries()
     from ..emoji.training.mmdit import JOINT_PRESETS, train_joint
     from ..emoji.training.model import PRESETS
@@ -73,7 +73,7 @@ def train_oracle(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Train the oracle, which says what a picture shows, for what MODEL draws.
+    """Train the oracle, which detects the things in an image, for images of MODEL.
 
     A run that was stopped goes on where it was.
     """
@@ -111,7 +111,7 @@ def evaluate(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Measure how often the oracle is right, on scenes as drawn, after the autoencoder of MODEL, and redrawn by MODEL."""
+    """Measure the error rates of the oracle, on scenes as made, after the autoencoder of MODEL, and redrawn by MODEL."""
     quiet_libraries()
     from ..emoji.oracle import ORACLE_FOLDER, Oracle
     from ..emoji.sprites import find_font
@@ -200,7 +200,7 @@ def _emoji_pipeline(model: str) -> Any:
 
 
 def _print_rates(rates: dict[str, Any], scenes: int) -> None:
-    """Print what `evaluate` measured: overall, then the errors of every noun and every colour, side by side."""
+    """Print the rates of `evaluate`: overall, then the errors of every noun and every colour, side by side."""
     measured = [
         ("entities seen, and nothing else", "presence", "{:.1%}"),
         ("their colour right", "colour", "{:.1%}"),

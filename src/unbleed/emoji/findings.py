@@ -1,4 +1,4 @@
-"""What was seen in a picture of the emoji world."""
+"""The answer of the oracle for one image."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from ..schema import check
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom, as shares of the picture's side
+Box = tuple[float, float, float, float]  # left, top, right, bottom, as fractions of the image's side
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """One thing: a noun, its colour (None: the natural look), where, and how sure (0 to 1)."""
+    """One detected thing: its noun, its colour (None: the natural look), its box, and the confidence (0 to 1)."""
 
     noun: str
     colour: str | None
@@ -23,7 +23,7 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Finding:
-    """All that was seen: things of the 24 nouns, and the boxes of things that are none of them."""
+    """All that was detected in an image: things of the 24 nouns, and boxes of things that are none of them."""
 
     things: tuple[Sighting, ...] = ()
     blends: tuple[Box, ...] = ()

@@ -1,9 +1,8 @@
-"""The oracle: a small network that says which things a picture of the emoji world shows, where, and in which colour.
+"""The oracle: a small network that detects the things in an image of the emoji world, with their colours and boxes.
 
-It looks at a picture once and answers on a grid of 16x16 places (as CenterNet does, arXiv 1904.07850): for each place the
-probability that the middle of a thing lies there, one for each noun and one for a *blend*, a thing that is none of the
-nouns; and for a thing in the middle of which it lies, its colour and box. `decode` makes a `Finding` of that, without the
-network. It knows nothing about prompts or diffusion.
+One forward answers on a grid of 16x16 cells, as CenterNet's does (arXiv 1904.07850). Each cell has the probability that the
+center of a thing lies in it, for each noun and for a *blend*, a thing that is none of the nouns, and the colour and box of
+that thing. `decode` turns this into a `Finding`, without the network. The oracle knows nothing about prompts or diffusion.
 """
 
 from __future__ import annotations
@@ -28,49 +27,49 @@ ORACLE_FOLDER = Path(__file__).parent / "oracle_weights"
 """The folder of the shipped oracle."""
 ORACLE_FILE = "oracle.safetensors"
 
-SIDE = 128  # pixels of the picture that the network sees
-GRID = 16  # places along a side
+SIDE = 128  # pixels of the image that the network gets
+GRID = 16  # cells along a side
 BLEND = len(NOUNS)  # the class after the nouns
 LOOKS = (None, *COLOURS)  # the natural look, then the colours
 
-SAME_PLACE = 0.4  # intersection over union above which two boxes are of one thing
+SAME_THING = 0.4  # intersection over union above which two boxes are of one thing
 
 
 class Answer(NamedTuple):
-    """What the network says of each place of a grid."""
+    """The output of the network for each cell of the grid."""
 
-    heat: Tensor  # logits of a thing's middle (batch, noun or blend, height, width)
-    colour: Tensor  # logits of its colour (batch, look, height, width)
-    box: Tensor  # its middle from the place's own, x and y, then width and height, in places (batch, 4, height, width)
+    heat: Tensor  # logits of the center of a thing, (batch, noun or blend, height, width)
+    colour: Tensor  # logits of its colour, (batch, look, height, width)
+    box: Tensor  # offset of its center from the cell's, x and y, then width and height, in cells, (batch, 4, height, width)
 
 
 class Thresholds(NamedTuple):
-    """The probability from which a thing is said to be there."""
+    """The probability from which a thing counts as detected."""
 
     noun: float
     blend: float
 
 
 class OracleNetwork(nn.Module):
-    """2.0 M parameters, 0.8 GFLOP a picture: 32x32, 16x16 and 8x8 places, the last merged back into the second.
+    """2.0 M parameters, 0.8 GFLOP per image: 32x32, 16x16 and 8x8 cells, the last merged back into the second.
 
     Channels are multiples of 32, for which the matrix units of CPUs are made.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        # four by four pixels become channels: no pixel is thrown away before anything has been read from it
+        # four by four pixels become channels: no pixel is dropped before it was read
         self.near = nn.Sequential(nn.PixelUnshuffle(4), _convolution(48, 64), _Residual(64))
         self.middle = nn.Sequential(_convolution(64, 128, stride=2), _Residual(128))
-        # the largest things are as wide as the picture: their halves are compared here
+        # the largest things are as wide as the image: their halves are compared here
         self.far = nn.Sequential(_convolution(128, 160, stride=2), _Residual(160), _Residual(160))
         self.merge = nn.Conv2d(160, 128, 1)
         self.fuse = nn.Sequential(_Residual(128), _convolution(128, 128))
         self.heads = nn.ModuleList(nn.Conv2d(128, count, 1) for count in (BLEND + 1, len(LOOKS), 4))
-        nn.init.constant_(self.heads[0].bias, -4.6)  # type: ignore[arg-type]  # 1 %: nearly all places are empty
+        nn.init.constant_(self.heads[0].bias, -4.6)  # type: ignore[arg-type]  # 1 %: nearly all cells are empty
 
     def forward(self, pictures: Tensor) -> Answer:
-        """Answer for pictures in [-1, 1], (batch, rgb, 128, 128)."""
+        """Return the answer for images in [-1, 1], (batch, rgb, 128, 128)."""
         near = self.middle(self.near(pictures))  # (batch, 128, 16, 16)
         far = self.merge(self.far(near))  # (batch, 128, 8, 8)
         features = self.fuse(near + F.interpolate(far, scale_factor=2))
@@ -120,7 +119,7 @@ class Oracle:
         try:
             with safe_open(path, "pt") as file:
                 facts = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (it is no dictionary)
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (it is not a dictionary)
             thresholds = Thresholds(float(facts["noun_threshold"]), float(facts["blend_threshold"]))
             network = OracleNetwork()
             network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
@@ -133,7 +132,7 @@ class Oracle:
 
     @torch.no_grad()
     def look(self, images: Sequence[Image.Image], batch_size: int = 32) -> list[Finding]:
-        """Return what is seen in each of `images`, which may have any size: they are resized to 128x128."""
+        """Return what is detected in each of `images`, of any size: they are resized to 128x128."""
         device = next(self.network.parameters()).device
         findings: list[Finding] = []
         for start in range(0, len(images), batch_size):
@@ -143,21 +142,21 @@ class Oracle:
 
 
 def to_tensor(images: Sequence[Image.Image]) -> Tensor:
-    """Return pictures as the network takes them: (batch, rgb, 128, 128) in [-1, 1]."""
+    """Return images as the network takes them: (batch, rgb, 128, 128) in [-1, 1]."""
     resized = [image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC) for image in images]
     return from_pixels(np.stack([np.asarray(image) for image in resized]))
 
 
 def from_pixels(pixels: np.ndarray) -> Tensor:
-    """Return uint8 pictures (batch, height, width, rgb) as (batch, rgb, height, width) in [-1, 1]."""
+    """Return uint8 images (batch, height, width, rgb) as (batch, rgb, height, width) in [-1, 1]."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def decode(answer: Answer, thresholds: Thresholds) -> list[Finding]:
-    """Return what the answer says of each picture.
+    """Return the things of each image that follow from the answer.
 
-    A thing is a place whose probability for a class reaches the threshold and is the largest of its 3x3 neighbours. Of
-    things whose boxes cover each other, whatever their classes, only the surest is kept: one thing has one name.
+    A thing is a cell whose probability for a class reaches the threshold and is the largest among its 3x3 neighbours. Of
+    things whose boxes cover each other, of any classes, only the most probable is kept: one thing has one name.
     """
     heat = answer.heat.float().sigmoid().cpu()
     looks = answer.colour.argmax(dim=1).cpu()  # (batch, height, width)
@@ -170,11 +169,11 @@ def decode(answer: Answer, thresholds: Thresholds) -> list[Finding]:
         left, top, right, bottom = boxes[picture, y, x].tolist()
         sure, look = heat[picture, kind, y, x].item(), int(looks[picture, y, x])
         found[picture].append((sure, kind, look, (left, top, right, bottom)))
-    return [_finding(one_per_place(things)) for things in found]
+    return [_finding(without_duplicates(things)) for things in found]
 
 
 def _boxes(box: Tensor) -> Tensor:
-    """Return left, top, right, bottom as shares of the picture's side, (batch, height, width, 4), of `Answer.box`."""
+    """Return left, top, right, bottom as fractions of the image's side, (batch, height, width, 4), of `Answer.box`."""
     height, width = box.shape[-2:]
     x = torch.arange(width) + 0.5 + box[:, 0]
     y = torch.arange(height)[:, None] + 0.5 + box[:, 1]
@@ -183,11 +182,11 @@ def _boxes(box: Tensor) -> Tensor:
     return (edges / torch.tensor([width, height, width, height])).clamp(0, 1)
 
 
-def one_per_place(things: Iterable[tuple[float, int, int, Box]]) -> list[tuple[float, int, int, Box]]:
-    """Return `things` (probability, class, look, box), the surest first, without those that lie on a surer one."""
+def without_duplicates(things: Iterable[tuple[float, int, int, Box]]) -> list[tuple[float, int, int, Box]]:
+    """Return `things` (probability, class, look, box), by falling probability, without those that cover a more probable one."""
     kept: list[tuple[float, int, int, Box]] = []
     for thing in sorted(things, reverse=True):
-        if all(overlap(thing[3], other[3]) < SAME_PLACE for other in kept):
+        if all(overlap(thing[3], other[3]) < SAME_THING for other in kept):
             kept.append(thing)
     return kept
 

@@ -1,6 +1,6 @@
-"""Scenes composed of sprites: what the emoji model is trained on, with the truth of each picture.
+"""Scenes composed of sprites: the training data of the emoji model, with the ground truth of each image.
 
-A scene is a pure function of a seed and an index, so any scene can be made again, on any machine and in any order.
+A scene is a pure function of a seed and an index, so any scene can be repeated, on any machine and in any order.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def unknown_words(prompt: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Thing:
-    """One entity of a scene: a noun, a colour (None: natural), and its box as shares of the picture's side."""
+    """One entity of a scene: a noun, a colour (None: natural), and its box as fractions of the image's side."""
 
     noun: str
     colour: str | None
@@ -55,19 +55,20 @@ class Thing:
 
 @dataclass(frozen=True)
 class Mixture:
-    """What scenes are drawn: how many things, how large, how often coloured.
+    """The distribution of scenes: number of things, their sizes, how often they are coloured.
 
-    `shares[n]` and `sides[n]` speak of scenes with n + 1 things; a side is the longer one of a sprite over the picture's.
+    `shares[n]` is the probability of n + 1 things, `sides[n]` the range of their sizes: the longer side of a sprite over the
+    image's.
     """
 
     shares: tuple[float, ...] = (0.40, 0.50, 0.10)
     sides: tuple[tuple[float, float], ...] = ((0.50, 0.70), (0.38, 0.50), (0.30, 0.40))
-    coloured: float = 0.6  # share of things that are given a colour
-    mirrored: float = 0.0  # share of things whose left and right are exchanged
-    held_out: bool = False  # whether held-out pairs may stand together
+    coloured: float = 0.6  # fraction of the things with a colour
+    mirrored: float = 0.0  # fraction of the things that are mirrored
+    held_out: bool = False  # whether held-out pairs may be in one scene
 
 
-# wider in every way than what the denoiser learns from: for the networks that must take pictures as they come
+# wider in every respect than the denoiser's training data: for networks that get images from elsewhere
 VARIED = Mixture(shares=(0.60, 0.36, 0.04), sides=((0.50, 0.85), (0.38, 0.52), (0.30, 0.40)), mirrored=0.5)
 
 
@@ -117,10 +118,10 @@ def _apart(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
 
 
 def as_told(things: tuple[Thing, ...], rng: np.random.Generator, swapped: float, unseen: float) -> tuple[Thing, ...]:
-    """Return the things that a careless caption of the scene speaks of, as captions of the web do.
+    """Return the things of a careless caption of the scene, as captions of the web are.
 
-    With probability `swapped` the colours of a scene of several things go round by one; with probability `unseen` a scene
-    of one thing is said to hold another too, never one that makes a held-out pair.
+    With probability `swapped` the colours of a scene of several things are rotated by one; with probability `unseen` a scene
+    of one thing is said to have another too, but never one that makes a held-out pair.
     """
     if len(things) == 1:
         if unseen and rng.random() < unseen:
@@ -136,7 +137,7 @@ def as_told(things: tuple[Thing, ...], rng: np.random.Generator, swapped: float,
 
 
 def draw_scene(things: tuple[Thing, ...], size: int, rng: np.random.Generator, font: Path) -> np.ndarray:
-    """Return the picture of `things`: uint8 (size, size, 3), on a plain or gently graded pastel ground."""
+    """Return the image of `things`: uint8 (size, size, 3), on a plain or gently graded pastel background."""
     canvas = _ground(size, rng)
     for thing in things:
         pixels = sprite(thing.noun, thing.colour, font)
@@ -164,7 +165,7 @@ def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _ground(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a pastel ground, float32 (size, size, 3), plain in a third of the cases."""
+    """Return a pastel background, float32 (size, size, 3), plain in a third of the cases."""
     first = rng.uniform(0.80, 0.98, size=3)
     last = first if rng.random() < 1 / 3 else np.clip(first + rng.uniform(-0.10, 0.10, size=3), 0.78, 1.0)
     angle = rng.uniform(0, 2 * np.pi)

@@ -1,4 +1,4 @@
-"""Training of the oracle on scenes that are drawn while it learns, every batch a pure function of seed and step.
+"""Training of the oracle on scenes that are made meanwhile; every batch is a pure function of seed and step.
 
 What the oracle will be asked about are pictures that a diffusion model drew, so most pictures are warped, blurred, made
 noisy, sent through the model's own autoencoder with noise in its latents, or redrawn by the model: noised a little and
@@ -39,18 +39,18 @@ from .oracle_scenes import EVERY_PAIR, Blend, Scene, blend_scene, draw_all, lear
 
 @dataclass(frozen=True)
 class OracleRecipe:
-    """Everything that decides what the oracle learns. Steps are optimiser steps, batches count pictures."""
+    """All settings of the training. Steps are optimiser steps, batch sizes count images."""
 
     seed: int = 0
     steps: int = 3200
     batch: int = 64
     rate: float = 2e-3
-    flat: float = 0.5  # share of the steps before the rate begins to fall
+    flat: float = 0.5  # fraction of the steps before the rate begins to fall
     warm_up: int = 200
     averaging: float = 0.998  # decay of the running average of the weights
-    round_trips: float = 0.20  # share of the pictures that go through the autoencoder
-    redrawings: float = 0.20  # share of the pictures that the model has redrawn
-    redrawn: int = 4096  # scenes that it redraws before the first step
+    round_trips: float = 0.20  # fraction of the images that go through the autoencoder
+    redrawings: float = 0.20  # fraction of the images that the model has redrawn
+    redrawn: int = 4096  # scenes that are redrawn before the first step
     calibration: int = 1024  # scenes on which the thresholds are chosen, and as many blends
 
 
@@ -59,8 +59,8 @@ ORACLE_PRESETS = {
     "smoke": OracleRecipe(steps=4, batch=4, warm_up=1, averaging=0.5, redrawn=8, calibration=8),
 }
 
-BLENDS_FOUND = 0.9  # share of the calibration's blends that must be seen
-_CALIBRATION_STREAM = 1_000_003  # added to the seed: scenes that were never learnt from
+BLENDS_FOUND = 0.9  # fraction of the calibration's blends that must be found
+_CALIBRATION_STREAM = 1_000_003  # added to the seed: scenes that are not trained on
 _REDRAWN_STREAM = 3_000_003  # likewise: scenes of the pool (2_000_003 is the evaluation's)
 
 _CHUNK = 32
@@ -72,7 +72,7 @@ T = TypeVar("T")
 
 
 def degrade(pictures: Tensor, vae: Any, share: float, seed: int, step: int) -> Tensor:
-    """Return `pictures` (batch, rgb, side, side) as a model might have drawn them, the first `share` of them decoded.
+    """Return `pictures` (batch, rgb, side, side) as a model might give them, the first `share` of them decoded.
 
     Half are warped by a pixel or two; half of the decoded ones have noise in their latents; then blur, other brightness
     and contrast, and noise, each for some and in a random strength.
@@ -106,7 +106,7 @@ def degrade(pictures: Tensor, vae: Any, share: float, seed: int, step: int) -> T
 
 
 def _warp(pictures: Tensor, bends: Tensor) -> Tensor:
-    """Return `pictures` with each place taken from elsewhere: `bends` (batch, x and y, 4, 4), in half sides."""
+    """Return `pictures` warped by the displacements `bends` (batch, x and y, 4, 4), in half sides."""
     axis = (torch.arange(SIDE, device=pictures.device) + 0.5) * 2 / SIDE - 1
     straight = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)  # (height, width, x and y)
     smooth = F.interpolate(bends, size=(SIDE, SIDE), mode="bilinear", align_corners=True).permute(0, 2, 3, 1)
@@ -117,7 +117,7 @@ def _warp(pictures: Tensor, bends: Tensor) -> Tensor:
 
 
 class Truth:
-    """What the network is to answer for scenes: heat (batch, class, grid, grid), and the places that hold something."""
+    """The target of the network for scenes: heat (batch, class, grid, grid), and the cells that hold a thing."""
 
     def __init__(self, scenes: Sequence[Scene], device: torch.device) -> None:
         heat = np.zeros((len(scenes), BLEND + 1, GRID, GRID), dtype=np.float32)
@@ -131,11 +131,11 @@ class Truth:
                 x, y = (left + right) / 2, (top + bottom) / 2
                 column, row = min(int(x), GRID - 1), min(int(y), GRID - 1)
                 distance = np.hypot(grid[None, :] + 0.5 - x, grid[:, None] + 0.5 - y)
-                # a middle on the border of places is in all of them: if only one were right, each would be half sure
+                # a center on the border of cells is in all of them: with one target cell each would get half of the probability
                 bump = np.where(distance <= 0.75, 1, np.exp(-((distance / max(0.6, (right - left) / 10)) ** 2) / 2))
                 kind = NOUNS.index(thing.noun) if one else BLEND
                 np.maximum(heat[picture, kind], bump, out=heat[picture, kind])
-                # box and colour are learnt around the middle too, since the surest place can be next to it
+                # box and colour are trained around the center too, since the most probable cell can be next to it
                 for r in range(max(0, row - 1), min(GRID, row + 2)):
                     for c in range(max(0, column - 1), min(GRID, column + 2)):
                         places.append((picture, r, c))
@@ -148,15 +148,15 @@ class Truth:
 
 
 def loss_parts(answer: Answer, truth: Truth) -> dict[str, Tensor]:
-    """Return focal loss of the heat per middle (CenterNet's equation 1), cross-entropy of colours, L1 of boxes."""
+    """Return focal loss of the heat per center (CenterNet's equation 1), cross-entropy of colours, L1 of boxes."""
     picture, row, column = truth.places.unbind(dim=1)
     heat = answer.heat.float()
     sure, target = heat.sigmoid(), truth.heat
     at_middle = (1 - sure).square() * F.logsigmoid(heat) * (target == 1)
     elsewhere = sure.square() * (1 - target) ** 4 * F.logsigmoid(-heat) * (target < 1)
     focal = -(at_middle + elsewhere).sum() / (target == 1).sum().clamp(min=1)
-    colours = answer.colour.float()[picture, :, row, column]  # (place, look)
-    boxes = answer.box.float()[picture, :, row, column]  # (place, 4)
+    colours = answer.colour.float()[picture, :, row, column]  # (cell, look)
+    boxes = answer.box.float()[picture, :, row, column]  # (cell, 4)
     if not (truth.looks >= 0).any():
         return {"focal": focal, "colour": colours.sum() * 0, "box": boxes.sum() * 0}
     return {
@@ -286,7 +286,7 @@ def calibrate(network: OracleNetwork, pipe: Any, recipe: OracleRecipe, font: Pat
     things, blends = (_answer(network, pipe, scenes, seed, font) for scenes in (plain, [blend_scene(seed, i) for i in numbers]))
 
     def rates(thresholds: Thresholds) -> tuple[bool, float]:
-        """Return whether enough blends are found, and the share of the things that is right."""
+        """Return whether enough blends are found, and the fraction of the things that are right."""
         there = [sum(isinstance(item, Blend) and not item.is_one_noun for item in scene) for scene in blends[0]]
         found = [min(len(f.blends), n) for f, n in zip(decode(blends[1], thresholds), there, strict=True)]
         seen = zip(things[0], decode(things[1], thresholds), strict=True)
@@ -320,7 +320,7 @@ def _answer(network: OracleNetwork, pipe: Any, scenes: Sequence[Scene], seed: in
 
 @dataclass(frozen=True)
 class Tally:
-    """Entities that are there, those that were rightly seen, and sightings of what is not there."""
+    """Counts of the entities that are there, of those that were detected correctly, and of false alarms."""
 
     right: int = 0
     entities: int = 0
@@ -338,5 +338,5 @@ class Tally:
 
     @property
     def presence(self) -> float:
-        """Right entities over entities and spurious sightings: false alarms lower it as misses do. NaN of nothing."""
+        """Correct entities over entities plus false alarms, so that both errors lower it. NaN if there are neither."""
         return self.right / (self.entities + self.spurious) if self.entities + self.spurious else math.nan

@@ -1,4 +1,4 @@
-"""How often the oracle is right, measured on scenes of a stream that neither its training nor its thresholds have seen."""
+"""Error rates of the oracle, on scenes of a stream that neither its training nor its thresholds used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..findings import Box, Finding, Sighting
-from ..oracle import LOOKS, SAME_PLACE, SIDE, Oracle, from_pixels, overlap
+from ..oracle import LOOKS, SAME_THING, SIDE, Oracle, from_pixels, overlap
 from ..scenes import Thing, sample_scene
 from ..sprites import NOUNS
 from .oracle import Tally
@@ -25,7 +25,7 @@ EVALUATION_SEED = 2_000_003
 
 _CHUNK = 32
 
-Seen = Sequence[tuple[Sequence[Thing], Finding]]  # for each picture: what is there, what was seen
+Seen = Sequence[tuple[Sequence[Thing], Finding]]  # for each image: the things in it, the oracle's answer
 
 
 def evaluate(
@@ -91,7 +91,7 @@ def evaluate(
 
 
 def summary(clean: Seen, decoded: Seen, redrawn: Seen) -> dict[str, Any]:
-    """Return all that is measured on scenes of things; for what it means see `evaluate`."""
+    """Return all rates on scenes of things, see `evaluate`."""
     rates: dict[str, Any] = {}
     per_noun: dict[str, dict[str, float]] = {noun: {} for noun in NOUNS}
     per_colour: dict[str, dict[str, float]] = {look or "natural": {} for look in LOOKS}
@@ -136,15 +136,15 @@ def matches(things: Sequence[Thing], finding: Finding) -> list[tuple[Thing, Sigh
 
 
 def colour_shares(pairs: Sequence[tuple[Thing, Sighting]]) -> dict[str | None, float]:
-    """Return for each look, the natural one (None) and the colours, the share of its things that were seen in it."""
+    """Return for each look, the natural one (None) and the colours, the fraction of its things that were detected with it."""
     return {look: _mean([s.colour == look for t, s in pairs if t.colour == look]) for look in LOOKS}
 
 
 def blend_recall(scenes: Sequence[Scene], findings: Sequence[Finding]) -> float:
-    """Return the share of the blends with a blend seen on them: a box that covers theirs as boxes of one thing do."""
+    """Return the fraction of the blends that were found: detected with a box that covers theirs as boxes of one thing do."""
     return _mean(
         [
-            any(overlap(item.box, box) >= SAME_PLACE for box in finding.blends)
+            any(overlap(item.box, box) >= SAME_THING for box in finding.blends)
             for scene, finding in zip(scenes, findings, strict=True)
             for item in scene
             if isinstance(item, Blend)
@@ -161,7 +161,7 @@ def _round_trip(vae: Any, pixels: np.ndarray) -> np.ndarray:
 
 
 def _redrawn(pipe: Any, pixels: np.ndarray, scenes: Sequence[Scene], seed: int, first: int) -> np.ndarray:
-    """Return uint8 pictures (batch, side, side, rgb) of `scenes` as the model redraws them."""
+    """Return uint8 images (batch, side, side, rgb) of `scenes`, redrawn by the model."""
     return _to_pixels(from_latents(pipe.vae, redraw(pipe, from_pixels(pixels), scenes, seed, first)))
 
 
@@ -175,7 +175,7 @@ def _images(pixels: np.ndarray) -> list[Image.Image]:
 
 
 def _distance(a: Box, b: Box) -> float:
-    """Return the distance of two boxes' middles, as a share of the picture's side."""
+    """Return the distance of two boxes' centers, as a fraction of the image's side."""
     return math.hypot(a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3]) / 2
 
 

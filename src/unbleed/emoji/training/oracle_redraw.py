@@ -1,4 +1,4 @@
-"""Pictures of scenes as the model would give them back: through its autoencoder, or noised a little and denoised again."""
+"""Images of scenes as the model reproduces them: through its autoencoder, or noised a little and denoised again."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ from ..oracle import SIDE, from_pixels
 from ..scenes import Thing
 from .oracle_scenes import Blend, Scene, draw_all
 
-# How the model redraws. It must stay this faint, and as faint for things as for blends: what a thing is, and that a blend is
-# one, is to outlast it (where a blend has not, see `outlasted`), and "redrawn" is to say nothing about "blend", which it would
-# if things were redrawn more boldly.
-_STRENGTHS = (0.1, 0.3)  # share of a whole drawing's steps, another one for each chunk
+# Redrawing must stay this weak, so that a thing stays that thing and a blend a blend (where it did not, see `outlasted`), and
+# equally weak for both: otherwise the traces of redrawing would tell the oracle what is a blend.
+_STRENGTHS = (0.1, 0.3)  # fraction of the steps of a whole run, drawn for each chunk
 _DENOISING_STEPS = 3
 _GUIDANCE_SCALE = 4.0  # about as the model draws
-_OUTLASTED = 0.75  # a blend still is one while its distance from itself is below this share of that from its things
+_OUTLASTED = 0.75  # a blend still is one while its distance from itself is below this fraction of that from its things
 
 
 @torch.no_grad()

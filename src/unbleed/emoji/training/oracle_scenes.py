@@ -1,4 +1,4 @@
-"""Scenes for the oracle: those of the denoiser and many more, and blends, which it must tell from things.
+"""Scenes for the oracle: more varied than the denoiser's, with blends, which it must tell from things.
 
 Every scene is a pure function of seed and index.
 """
@@ -17,7 +17,7 @@ from ..oracle import SIDE
 from ..scenes import VARIED, Mixture, Thing, draw_scene, resize, sample_scene
 from ..sprites import COLOURS, NOUNS, sprite
 
-# wider than what the denoiser learns from; all pairs, since it is to recognise what the denoiser has never seen together
+# more varied than the denoiser's; all pairs, since it must recognise those that the denoiser was never shown
 MIXTURE = Mixture(
     shares=(0.36, 0.42, 0.17, 0.05),
     sides=((0.38, 0.85), (0.25, 0.52), (0.25, 0.40), (0.25, 0.32)),
