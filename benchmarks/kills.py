@@ -1,10 +1,10 @@
-"""Runs that are killed again and again, and what is left of them.
+"""Robustness of runs that are killed repeatedly.
 
-The same plan is drawn four times with the embedded model, one thread to a process: by one process; by two workers of Ray;
-by two workers of which one is killed (SIGKILL) at random moments; and by a command that is killed at random moments and
-started again, with and without Ray in turn. Prints for each how many pictures were asked for, have a row, have a file, were
-drawn once more although they had a row, differ from those of the first run, and are lost. Anything but zero in the last
-three columns is a fault, and the exit code 1.
+The same plan is sampled four times with the embedded model, one thread per process: by one process; by two Ray workers; by two
+Ray workers of which one is killed (SIGKILL) at random moments; and by a command that is killed at random moments and
+restarted, alternating between Ray and one process. Prints for each how many images were planned, have a row, have a file, were
+sampled again although they had a row, differ from those of the first run, and are lost. A value other than zero in the last
+three columns is a fault, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from unbleed.bench.storage.store import Store, read_image
+from unbleed.bench.storage.images import read_image
+from unbleed.bench.storage.store import Store
 
 Kept = dict[str, tuple[Any, ...]]
-"""{key: seconds and moment} of rows as they were first seen: a picture that is drawn once more has others."""
+"""{key: seconds and time} of rows when first read; an image that is sampled again has other values."""
 
 COMMAND = [sys.executable, "-W", "ignore", "-m", "unbleed", "bench", "run"]
 RAY = ["--executor", "ray", "--workers", "2"]
@@ -49,7 +50,7 @@ def command(out: Path, given: argparse.Namespace, *options: str) -> subprocess.P
 
 
 def workers_of(driver: int) -> list[int]:
-    """Return the numbers of Ray's workers that hold an actor, below a process."""
+    """Return the process ids of the Ray workers that hold an actor, among the descendants of a process."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()]
     below, found = {driver}, []
@@ -76,7 +77,7 @@ def killed_workers(out: Path, given: argparse.Namespace, rng: random.Random, kep
 def killed_command(out: Path, given: argparse.Namespace, rng: random.Random, kept: Kept) -> int:
     kills = 0
     while True:
-        options = RAY if kills % 2 else []  # begun on one executor, finished on the other
+        options = RAY if kills % 2 else []  # started on one executor, finished on the other
         running = command(out, given, *options)
         if kills == given.moments:
             running.wait()
@@ -84,7 +85,7 @@ def killed_command(out: Path, given: argparse.Namespace, rng: random.Random, kep
         begun = time.monotonic()
         had = journal(out)
         while running.poll() is None and journal(out) == had and time.monotonic() - begun < 60:
-            time.sleep(0.05)  # up to a moment at which something happens
+            time.sleep(0.05)  # until something is written
         time.sleep(rng.uniform(0, given.pause))
         if running.poll() is None:
             running.kill()
@@ -130,15 +131,15 @@ def main() -> int:
     figures = {}
     for name in kept:
         store = Store(given.out / name)
-        drawn, _, _ = store.drawn()
+        done = store.state().done
         figures[name] = {
             "kills": kills.get(name, 0),
             "asked": len(asked),
-            "rows": len(drawn & asked),
+            "rows": len(done & asked),
             "files": sum(1 for _ in (given.out / name / "images").glob("*/*.png")),
             "repeated": sum(rows_of(given.out / name)[key] != row for key, row in kept[name].items()),
-            "different": sum(read_image(store.image(key)).tobytes() != whole[key] for key in drawn & asked),
-            "lost": len(asked - drawn),
+            "different": sum(read_image(store.image(key)).tobytes() != whole[key] for key in done & asked),
+            "lost": len(asked - done),
         }
     if given.json:
         print(json.dumps(figures, indent=2))

@@ -1,8 +1,8 @@
-"""What the runner itself costs: jobs of the null model, which writes a grey picture of 64x64 pixels and has no network.
+"""Cost of the benchmark's runner itself, with the null model, which writes grey images of 64x64 pixels.
 
-Prints, for each stage in a process of its own: milliseconds per job of a whole run, the seconds that a finished run takes to
-say so, those of a metric's pass over all pictures, those of the report, and each process's peak memory, beside what it held
-before the first job, so that growth shows.
+Prints milliseconds per job and memory for four stages, each in its own process: a run, a second run that has nothing left to
+do, a metric's pass over all images, and the report. Memory is given before the first job and at its peak, so that growth
+shows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 from PIL import Image
 
 from unbleed.bench.analysis import summary as comparison
-from unbleed.bench.metrics import Score
+from unbleed.bench.metrics import Metric, Score
 from unbleed.bench.plan.cases import Case, Suite
 from unbleed.bench.plan.environment import NULL_MODEL
 from unbleed.bench.plan.plan import Plan
@@ -30,7 +30,7 @@ from unbleed.bench.plan.variants import variants_from
 from unbleed.bench.reporting import writer as report
 from unbleed.bench.sampling.runner import plan_for, run
 from unbleed.bench.scoring.results import results
-from unbleed.bench.scoring.scorer import judge
+from unbleed.bench.scoring.scorer import run_metric
 from unbleed.bench.storage.store import Store
 
 SEEDS = 4
@@ -38,18 +38,18 @@ METHODS = ("none", "syngen")
 
 
 @dataclass(frozen=True)
-class Grey:
-    """A metric that costs nothing: how bright the first pixel is."""
+class Grey(Metric):
+    """A metric without a model: the brightness of the first pixel."""
 
     name = "grey"
     fingerprint = "1"
-    scores = (Score("grey", "grey", "how bright the first pixel is"),)
+    scores = (Score("grey", "grey", "brightness of the first pixel"),)
 
-    def look(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
+    def run(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
         return [{"grey": image.getpixel((0, 0))[0] / 255} for image in images]  # type: ignore[index]
 
-    def score(self, case: Case, seen: Any) -> dict[str, float]:
-        return dict(seen)
+    def score(self, case: Case, output: Any) -> dict[str, float]:
+        return dict(output)
 
 
 def plan_of(out: Path, jobs: int) -> Plan:
@@ -59,21 +59,21 @@ def plan_of(out: Path, jobs: int) -> Plan:
     return plan_for(Store(out), suite, variants_from(METHODS, "emoji"), model=NULL_MODEL, seeds=SEEDS)
 
 
-def draw(out: Path, jobs: int) -> None:
+def sample(out: Path, jobs: int) -> None:
     run(out, plan_of(out, jobs))
 
 
-def look(out: Path, jobs: int) -> None:
-    judge(Store(out), Store(out).plan(), Grey())
+def score(out: Path, jobs: int) -> None:
+    run_metric(Store(out), Store(out).plan(), Grey())
 
 
-def tell(out: Path, jobs: int) -> None:
+def write_report(out: Path, jobs: int) -> None:
     store = Store(out)
     plan = store.plan()
     report.write(comparison.build(plan, results(store, plan, [Grey()])), out)
 
 
-STAGES: dict[str, Callable[[Path, int], None]] = {"run": draw, "run again": draw, "metric": look, "report": tell}
+STAGES: dict[str, Callable[[Path, int], None]] = {"run": sample, "run again": sample, "metric": score, "report": write_report}
 
 
 def _stage(name: str, out: Path, jobs: int, answer: Any) -> None:
@@ -84,7 +84,7 @@ def _stage(name: str, out: Path, jobs: int, answer: Any) -> None:
 
 
 def _peak() -> float:
-    """Return the most memory that this process has held, in MiB."""
+    """Return the peak memory of this process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
 
 

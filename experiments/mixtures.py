@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from unbleed.bench.api import measure
+from unbleed.bench.api import run_suite
 from unbleed.bench.suites import suite
 from unbleed.emoji import WEIGHTS
 from unbleed.emoji.training.model import PRESETS, Recipe, Stage, train
@@ -66,7 +66,7 @@ def rates(model: Path, out: Path, prompts: int, seeds: int) -> dict[str, float]:
     for name in ("emoji-single", "emoji-pairs"):
         folder = out / f"{model.name}-{name}"
         cases = suite(name).head(prompts)
-        rows = measure(folder, cases, ["none"], model=str(model), seeds=seeds).pictures
+        rows = run_suite(folder, cases, ["none"], model=str(model), seeds=seeds).images
         figures[f"{name} right"] = fmean(row.scores["all_correct"] for row in rows)
     held_out = [row for row in rows if "held-out" in cases.cases[row.case].groups]
     figures["held-out right"] = fmean(row.scores["all_correct"] for row in held_out)

@@ -23,7 +23,7 @@ import torch
 
 import unbleed
 from unbleed.attention.families import denoiser_of
-from unbleed.bench.api import measure
+from unbleed.bench.api import run_suite
 from unbleed.bench.plan.cases import Suite
 from unbleed.bench.sampling.executors import ray
 from unbleed.bench.suites import suite
@@ -96,8 +96,8 @@ def tried(
 ) -> list[tuple[float, dict[str, Any]]]:
     """Return the share of pictures all-correct for each of `candidates`, settings of the method `name`, and print it."""
     settings = {label(name, changes): changes for changes in candidates}
-    rows = measure(out, prompts, list(settings), model=given.model, seeds=given.seeds, **drawing).pictures
-    scores = {one: fmean(row.scores["all_correct"] for row in rows if row.contender == one) for one in settings}
+    rows = run_suite(out, prompts, list(settings), model=given.model, seeds=given.seeds, **drawing).images
+    scores = {one: fmean(row.scores["all_correct"] for row in rows if row.method == one) for one in settings}
     for one, score in scores.items():
         print(f"{score:7.1%}  {one}", file=sys.stderr, flush=True)
     return [(scores[one], settings[one]) for one in settings]

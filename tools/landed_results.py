@@ -1,9 +1,9 @@
-"""A report of `unbleed bench` as it is kept in these docs: Markdown, CSV, figures and one small contact sheet.
+"""Copy a report of `unbleed bench` into these docs: Markdown, CSV, figures and a small contact sheet.
 
 python tools/landed_results.py RUN DIR                 # RUN: the folder of a finished run; DIR: docs/results/NAME
 python tools/merged_results.py RUN DIR NAME            # one method alone
 
-Writes report.md, rows.csv, differences.svg, cost.svg and sheet.webp. What was learned stands in README.md beside them, by hand.
+Writes report.md, rows.csv, differences.svg, cost.svg and sheet.webp. README.md beside them is written by hand.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from PIL import Image
 
 from unbleed import figures
 from unbleed.bench.analysis import summary as comparison
-from unbleed.bench.analysis.summary import Report, Row
+from unbleed.bench.analysis.summary import Report, ScoreRow
 from unbleed.bench.reporting import writer as report
 from unbleed.bench.reporting.plots import INK, PENS, svg_on_paper
 from unbleed.bench.scoring.run_folder import open_folder
 
 SHOWN = ("all_correct", "all_present", "all_bound")
 PROMPTS, SIDE = 8, 80
-BESIDE, APART = 1.5, 2.0  # of the plot of cost: multiples of the baseline, and points
+BESIDE, APART = 1.5, 2.0  # in the plot of cost: multiples of the baseline, and points between labels
 
 
 def differences(built: Report) -> str:
-    """Return a plot of three scores: a line per method, the best on top."""
+    """Return a plot of three scores with a line per method, the best on top."""
     of = {(row.method, row.metric): row for row in built.rows if row.difference is not None}
     methods = sorted({method for method, _ in of}, key=lambda method: of[method, SHOWN[0]].difference or 0)
     titles = {score.name: score.title for score in built.scores}
@@ -41,12 +41,12 @@ def differences(built: Report) -> str:
     def draw(axes: Any) -> None:
         axes.axvline(0, color=INK, linewidth=1)
         for number, (name, pen, shape) in enumerate(zip(SHOWN, PENS[1:], "os^", strict=False)):
-            for place, method in enumerate(methods):
+            for line, method in enumerate(methods):
                 low, mean, high = (100 * (value or 0) for value in ends(of[method, name]))
-                y = [place + 0.22 * (1 - number)] * 3
+                y = [line + 0.22 * (1 - number)] * 3
                 mark = "none" if of[method, name].p_holm is None or not of[method, name].significant else pen
                 axes.plot([low, high], y[:2], "-", color=pen, linewidth=1.6)
-                label = titles[name] if place == 0 else None
+                label = titles[name] if line == 0 else None
                 axes.plot([mean], y[:1], shape, color=pen, markersize=6, markerfacecolor=mark, label=label)
         axes.set(xlabel=f"points more than {built.baseline}", yticks=range(len(methods)), yticklabels=methods)
         axes.set_ylim(-0.6, len(methods) - 0.4)
@@ -55,14 +55,14 @@ def differences(built: Report) -> str:
     return svg_on_paper(f"Differences to {built.baseline}", 760, 60 + 30 * len(methods), draw)
 
 
-def ends(row: Row) -> tuple[float | None, float | None, float | None]:
+def ends(row: ScoreRow) -> tuple[float | None, float | None, float | None]:
     return row.difference_low, row.difference, row.difference_high
 
 
 def over_cost(built: Report) -> str:
-    """Return a plot of the first score over the operations of a picture, as multiples of the baseline's.
+    """Return a plot of the first score over the operations per image, as multiples of the baseline's.
 
-    Operations were counted by `method_pages.py measure`; seconds would tell as much of what else the machine did.
+    Operations were counted by `method_pages.py measure`; seconds would depend on the machine's other load.
     """
     measured = json.loads((Path(__file__).parents[1] / "docs/methods/measured.json").read_text())
     costs = {name: one["forwards"] / one["unguided_forwards"] for name, one in measured.items()} | {built.baseline: 1.0}
@@ -79,31 +79,31 @@ def over_cost(built: Report) -> str:
             x, y, pen = cost(row.method), 100 * row.mean, PENS[2 if row.method == built.baseline else 1]
             axes.plot([x], [y], "o", color=pen, markersize=5)
             at = (max(BESIDE, x) + 0.06, y)
-            if x < BESIDE:  # where most are: their names stand in a column, not over one another
+            if x < BESIDE:  # most methods are here: put their names in a column, so that they do not overlap
                 at = (at[0], below := max(y, below + APART))
                 axes.plot([x, at[0] - 0.02], [y, at[1]], "-", color=INK, linewidth=0.3)
             axes.annotate(row.method, at, va="center", fontsize=9, color=INK)
         axes.set_xlim(0.9, max(cost(row.method) for row in rows) + 0.6)
-        axes.set(xlabel=f"operations of a picture, in those of {built.baseline}", ylabel="pictures all-correct, %")
+        axes.set(xlabel=f"operations per image, relative to {built.baseline}", ylabel="images all-correct, %")
 
-    return svg_on_paper("Pictures all-correct and their price", 760, 620, draw)
+    return svg_on_paper("All-correct images and their cost", 760, 620, draw)
 
 
 def sheet(built: Report, labels: Sequence[str] = ()) -> Image.Image:
-    """Return a row of pictures for every method: prompts by lot, and for each the first seed.
+    """Return a row of images per method: random prompts, and the first seed of each.
 
-    `labels` are the methods that have a row, by default those of the run; the row of another is blank.
+    `labels` are the methods that have a row, by default those of the run; the row of any other method is blank.
     """
-    cases = sorted({picture.case for picture in built.pictures})
+    cases = sorted({picture.case for picture in built.images})
     chosen = random.Random(0).sample(cases, min(PROMPTS, len(cases)))
-    seed = min(picture.seed for picture in built.pictures)
+    seed = min(picture.seed for picture in built.images)
     own = [contender.label for contender in built.contenders]
     rows: list[list[Image.Image | None]] = []
     for label in labels or own:
-        pictures = [built.by_place[label, case, seed] for case in chosen] if label in own else []
+        pictures = [built.image_of[label, case, seed] for case in chosen] if label in own else []
         rows.append([figures.enlarge(Image.open(picture.image).convert("RGB"), SIDE) for picture in pictures])
     prompts = "; ".join(f"“{built.cases[case].prompt}”" for case in chosen)
-    return figures.grid(rows, labels=labels or own, note=f"Seed {seed}, prompts by lot, from left to right: {prompts}.")
+    return figures.grid(rows, labels=labels or own, note=f"Seed {seed}, random prompts, from left to right: {prompts}.")
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from unbleed.bench.metrics.oracle import METRICS, score
+from unbleed.bench.metrics.oracle import SCORES, score
 from unbleed.bench.plan.cases import Case, Expected
 from unbleed.bench.plan.variants import variants_from
 from unbleed.bench.suites import suite
@@ -110,7 +110,7 @@ GOOD = {"all_correct": 1, "all_present": 1, "present": 1, "all_bound": 1, "bound
 )
 def test_scores_of_findings_made_by_hand(finding: Finding, changes: dict[str, float]) -> None:
     assert score(CASE, finding) == GOOD | changes
-    assert list(GOOD) == [metric.name for metric in METRICS]
+    assert list(GOOD) == [metric.name for metric in SCORES]
 
 
 def test_an_animal_that_was_asked_for_plain_must_be_natural() -> None:
@@ -150,8 +150,8 @@ def test_all_stands_for_every_method_and_sums_for_themselves() -> None:
     [
         ("none,synjen", MethodError, "did you mean syngen"),
         ("none,none", BenchError, "none named twice"),
-        ("none,,syngen", BenchError, "empty place"),
-        ("", BenchError, "empty place"),
+        ("none,,syngen", BenchError, "empty name"),
+        ("", BenchError, "empty name"),
         ("syngen@mine", MethodError, "expected NAME, NAME@paper or NAME:SETTING=VALUE"),
         ("best-of-1", BenchError, "expected 2 to 99"),
         ("best-of-100", BenchError, "expected 2 to 99"),

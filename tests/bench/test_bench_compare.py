@@ -14,7 +14,7 @@ import pytest
 from helpers.fake_runs import FakeClip, FakeOracle, plan_of, write_run
 from unbleed import cli
 from unbleed.bench.analysis.two_runs import compare, names_of, open_both
-from unbleed.bench.scoring import run_folder as folders
+from unbleed.bench.scoring import kept_metrics
 from unbleed.cli import bench_report  # noqa: F401  (it adds the command)
 from unbleed.errors import BenchError
 
@@ -23,7 +23,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(autouse=True)
 def _metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "metric_called", {"oracle": FakeOracle(), "clip": FakeClip()}.__getitem__)
+    monkeypatch.setattr(kept_metrics, "metric", {"oracle": FakeOracle(), "clip": FakeClip()}.__getitem__)
 
 
 @pytest.fixture
@@ -48,25 +48,25 @@ def test_what_both_have_is_compared_picture_by_picture(runs: tuple[Path, Path]) 
     made = compare(*both, draws=200)
     assert [c.label for c in made.contenders] == ["old:none", "old:syngen", "new:syngen"]
     assert made.baseline == "old:none"
-    assert (made.run["prompts"], made.run["seeds"], made.run["pictures"]) == (6, 2, 6 * 2 * 3)
-    assert {r.seed for r in made.pictures} == {0, 1}
-    for r in made.pictures:
+    assert (made.run.prompts, made.run.seeds, made.run.pictures) == (6, 2, 6 * 2 * 3)
+    assert {r.seed for r in made.images} == {0, 1}
+    for r in made.images:
         assert made.cases[r.case].prompt == r.prompt
     for row in made.rows:
         folder, _, label = row.method.partition(":")
         values = [
             r.scores[row.metric]
-            for r in both[folder == "new"].results.pictures
-            if r.contender == label and (r.prompt, r.seed) in {(p.prompt, p.seed) for p in made.pictures}
+            for r in both[folder == "new"].results.images
+            if r.method == label and (r.prompt, r.seed) in {(p.prompt, p.seed) for p in made.images}
         ]
         assert row.mean == pytest.approx(np.mean(values))
 
 
 def test_what_only_one_has_and_how_they_differ_is_said(runs: tuple[Path, Path]) -> None:
-    first, second, third, *_ = compare(*open_both(*runs), draws=100).run["cautions"]
-    assert first.startswith('Left out, for old alone has them: 2 prompts ("')
-    assert second == "Left out, for new alone has them: 1 seed (2)."
-    assert third == "The runs differ in steps; their differences are also those of that."
+    first, second, third, *_ = compare(*open_both(*runs), draws=100).run.cautions
+    assert first.startswith('Left out because only old has them: 2 prompts ("')
+    assert second == "Left out because only new has them: 1 seed (2)."
+    assert third == "The runs also differ in steps; the differences may be due to that."
 
 
 def test_a_comparison_from_the_command_line(command: Command, runs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_nothing_in_common_is_one_line(command: Command, runs: tuple[Path, Path]
         assert f"no {what} in common" in err
     code, _, err = command(runs[0], runs[0], "--out", tmp_path / "out")
     assert (code, err.count("\n")) == (2, 1)
-    assert "are one folder; name two" in err
+    assert "are the same folder; name two" in err
     assert not (tmp_path / "out").exists()
 
 
@@ -108,7 +108,7 @@ def test_metrics_are_those_of_both_in_one_version(tmp_path: Path) -> None:
     write_run(tmp_path / "b", plan, metrics=[FakeOracle("0b" * 16), FakeClip()])
     one, two = open_both(tmp_path / "a", tmp_path / "b")
     assert [m.name for m in (*one.metrics, *two.metrics)] == ["clip", "clip"]
-    with pytest.raises(BenchError, match="no version of oracle in common; let it look at both"):
+    with pytest.raises(BenchError, match="no version of oracle in common; run it on both"):
         open_both(tmp_path / "a", tmp_path / "b", ["oracle"])
 
 

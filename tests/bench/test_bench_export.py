@@ -17,8 +17,8 @@ from helpers.fake_runs import SCORES, FakeClip, FakeOracle, plan_of, write_run
 from unbleed import cli
 from unbleed.bench.exchange.dataset import export
 from unbleed.bench.reporting.gallery import contents, gallery
-from unbleed.bench.scoring import run_folder as folders
-from unbleed.bench.scoring.run_folder import Folder, open_folder
+from unbleed.bench.scoring import kept_metrics
+from unbleed.bench.scoring.run_folder import RunFolder, open_folder
 from unbleed.cli import bench_export  # noqa: F401  (it adds the commands)
 from unbleed.errors import BenchError, OutputError
 
@@ -27,11 +27,11 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(autouse=True)
 def _metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "metric_called", {"oracle": FakeOracle(), "clip": FakeClip()}.__getitem__)
+    monkeypatch.setattr(kept_metrics, "metric", {"oracle": FakeOracle(), "clip": FakeClip()}.__getitem__)
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Folder:
+def run(tmp_path: Path) -> RunFolder:
     write_run(tmp_path / "run", plan_of("none,syngen,best-of-2", limit=5))
     return open_folder(tmp_path / "run")
 
@@ -48,41 +48,41 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 # --------------------------------------------------------------------------------------------------------- export
 
 
-def test_the_data_set_is_loaded_as_pictures(run: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_data_set_is_loaded_as_pictures(run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     datasets = pytest.importorskip("datasets")
     export(run, tmp_path / "set", shard_bytes=500)
     loaded = datasets.load_dataset(str(tmp_path / "set"), split="train", cache_dir=str(tmp_path / "cache"))
     assert isinstance(loaded.features["image"], datasets.Image)
-    assert len(loaded) == len(run.results.pictures) == 30
-    for row, r in zip(loaded, run.results.pictures, strict=True):
+    assert len(loaded) == len(run.results.images) == 30
+    for row, r in zip(loaded, run.results.images, strict=True):
         case = run.plan.suite.cases[r.case]
         assert row["image"].convert("RGB").tobytes() == Image.open(r.image).convert("RGB").tobytes()
-        assert (row["prompt"], row["seed"], row["method"], row["seconds"]) == (r.prompt, r.seed, r.contender, r.seconds)
+        assert (row["prompt"], row["seed"], row["method"], row["seconds"]) == (r.prompt, r.seed, r.method, r.seconds)
         assert (row["entities"], row["groups"], row["model"]) == (list(map(str, case.entities)), list(case.groups), "emoji")
         assert {s.name: row[s.name] for s in SCORES} == r.scores
     assert json.loads(loaded[29]["settings"]) == dict(run.plan.contenders[2].settings)
 
 
-def test_shards_are_of_the_size_that_was_asked_for(run: Folder, tmp_path: Path) -> None:
+def test_shards_are_of_the_size_that_was_asked_for(run: RunFolder, tmp_path: Path) -> None:
     whole = export(run, tmp_path / "one")
     assert [path.name for path in whole] == ["train-00000-of-00001.parquet", "README.md"]
-    *shards, _ = export(run, tmp_path / "one", shard_bytes=sum(r.image.stat().st_size for r in run.results.pictures) // 4)
+    *shards, _ = export(run, tmp_path / "one", shard_bytes=sum(r.image.stat().st_size for r in run.results.images) // 4)
     assert sorted((tmp_path / "one" / "data").iterdir()) == shards  # the one shard is gone
     assert [path.name for path in shards][-1] == f"train-{len(shards) - 1:05}-of-{len(shards):05}.parquet"
     assert len(shards) in (4, 5)
     assert sum(parquet.read_metadata(path).num_rows for path in shards) == 30
     seen = parquet.read_table(shards[0]).to_pylist()[0]["image"]
     assert Image.open(io.BytesIO(seen["bytes"])).format == "PNG"
-    assert seen["path"] == run.results.pictures[0].image.name
+    assert seen["path"] == run.results.images[0].image.name
 
 
-def test_the_card_says_what_it_is(run: Folder, tmp_path: Path) -> None:
+def test_the_card_says_what_it_is(run: RunFolder, tmp_path: Path) -> None:
     text = export(run, tmp_path / "set")[-1].read_text()
-    assert text.startswith('---\npretty_name: "emoji-pairs drawn by emoji"\n')
+    assert text.startswith('---\npretty_name: "emoji-pairs, images by emoji"\n')
     assert "size_categories: [n<1K]" in text
     assert "path: data/train-*.parquet" in text
-    assert "30 pictures of 5 prompts" in text
+    assert "30 images of 5 prompts" in text
     assert all(f"| `{name}` |" in text for name in ("image", "settings", *(s.name for s in SCORES)))
     assert f"Scores of `oracle`, fingerprint {FakeOracle().fingerprint[:16]}." in text
 
@@ -95,9 +95,9 @@ def test_a_score_without_ground_is_null(tmp_path: Path) -> None:
     assert table["clip_full"].null_count == 0
 
 
-def test_what_cannot_be_exported_is_said(run: Folder, tmp_path: Path) -> None:
-    run.results.pictures[3].image.unlink()
-    with pytest.raises(BenchError, match=r"\.png is gone; run the benchmark .* again"):
+def test_what_cannot_be_exported_is_said(run: RunFolder, tmp_path: Path) -> None:
+    run.results.images[3].image.unlink()
+    with pytest.raises(BenchError, match=r"\.png is missing; run the benchmark .* again"):
         export(run, tmp_path / "set")
     (tmp_path / "file").touch()
     with pytest.raises((OutputError, BenchError)):
@@ -112,14 +112,14 @@ def listed(out: Path) -> dict[str, Any]:
     return json.loads(text.removeprefix("window.GALLERY = ").removesuffix(";\n"))
 
 
-def test_the_gallery_knows_every_picture(run: Folder, tmp_path: Path) -> None:
+def test_the_gallery_knows_every_picture(run: RunFolder, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    gallery(run, tmp_path / "page", report=lambda done, total: told.append((done, total)))
+    gallery(run, tmp_path / "page", on_progress=lambda done, total: told.append((done, total)))
     page = listed(tmp_path / "page")
     assert len(page["pictures"]) == 30
-    before = {(r.case, r.seed): r.scores["all_correct"] for r in run.results.pictures if r.contender == "none"}
-    for (method, prompt, seed, key, kind, change, words, scores), r in zip(page["pictures"], run.results.pictures, strict=True):
-        assert page["methods"][method] == r.contender
+    before = {(r.case, r.seed): r.scores["all_correct"] for r in run.results.images if r.method == "none"}
+    for (method, prompt, seed, key, kind, change, words, scores), r in zip(page["pictures"], run.results.images, strict=True):
+        assert page["methods"][method] == r.method
         assert page["prompts"][prompt][0] == r.prompt
         assert (seed, key) == (r.seed, r.image.stem)
         assert page["verdicts"][kind] == ("right" if r.scores["all_correct"] else "wrong")
@@ -128,11 +128,11 @@ def test_the_gallery_knows_every_picture(run: Folder, tmp_path: Path) -> None:
         assert len(scores) == 8
         with Image.open(tmp_path / "page" / "thumbs" / key[:2] / f"{key}.webp") as thumb:
             assert thumb.format == "WEBP"
-    keys = {r.image for r in run.results.pictures}
+    keys = {r.image for r in run.results.images}
     assert told[-1] == (len(keys), len(keys))
 
 
-def test_thumbnails_are_made_once(run: Folder, tmp_path: Path) -> None:
+def test_thumbnails_are_made_once(run: RunFolder, tmp_path: Path) -> None:
     gallery(run, tmp_path / "page")
     thumb = next((tmp_path / "page" / "thumbs").glob("*/*.webp"))
     thumb.write_bytes(b"mine")
@@ -150,7 +150,7 @@ def test_a_gallery_of_numbers_has_thirds(tmp_path: Path) -> None:
     assert None in {picture[7][1] for picture in page["pictures"]}
 
 
-def test_the_gallery_needs_no_network(run: Folder, tmp_path: Path) -> None:
+def test_the_gallery_needs_no_network(run: RunFolder, tmp_path: Path) -> None:
     gallery(run, tmp_path / "page")
     page = (tmp_path / "page" / "index.html").read_text()
     assert not re.search(r"https?:|@import|fetch\(|url\(", page)
@@ -163,7 +163,7 @@ def test_the_gallery_needs_no_network(run: Folder, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "file"), [("export", "README.md"), ("gallery", "index.html")])
-def test_from_the_command_line(command: Command, run: Folder, tmp_path: Path, name: str, file: str) -> None:
+def test_from_the_command_line(command: Command, run: RunFolder, tmp_path: Path, name: str, file: str) -> None:
     code, out, _ = command(name, run.path, "--out", tmp_path / "out")
     assert (code, out) == (0, f"{tmp_path / 'out'}\n")
     code, out, _ = command(name, run.path, "--out", tmp_path / "out", "--json")

@@ -21,10 +21,11 @@ import pytest
 from unbleed.bench.plan.cases import Suite
 from unbleed.bench.plan.jobs import Job
 from unbleed.bench.plan.variants import variants_from
-from unbleed.bench.sampling.executors import MAX_DEATHS, _check_room, ray
-from unbleed.bench.sampling.runner import Outcome, plan_for, run
+from unbleed.bench.sampling.executors import MAX_DEATHS, check_capacity, ray
+from unbleed.bench.sampling.runner import RunSummary, plan_for, run
 from unbleed.bench.sampling.workers import JobResult, NullWorker
-from unbleed.bench.storage.store import Store, read_image
+from unbleed.bench.storage.images import read_image
+from unbleed.bench.storage.store import Store
 from unbleed.bench.suites import suite
 from unbleed.errors import BenchError, ModelError
 
@@ -58,7 +59,7 @@ def test_workers_draw_what_one_process_draws_and_go_on_where_it_stopped(tmp_path
     run(one, plan_of(one, 3, model))
     run(two, plan_of(two, 1, model))  # begun here, finished there
     outcome = run(two, plan_of(two, 3, model), executor=ray(workers=workers, cpus=1))
-    assert outcome.drawn == 8
+    assert outcome.sampled == 8
     assert rows_of(two) == rows_of(one)
     assert pixels_of(two) == pixels_of(one)
 
@@ -71,15 +72,15 @@ class Mortal:
     seconds: float = 0.02
     deadly: str = ""
 
-    def paint(self, jobs: Sequence[Job]) -> list[JobResult]:
+    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         (self.folder / str(os.getpid())).touch()
         time.sleep(self.seconds)
         if any(job.prompt == self.deadly for job in jobs):
             os.kill(os.getpid(), signal.SIGKILL)
-        return NullWorker().paint(jobs)
+        return NullWorker().run(jobs)
 
 
-def draw(out: Path, folder: Path, limit: int = 40, **mortal: Any) -> Outcome:
+def draw(out: Path, folder: Path, limit: int = 40, **mortal: Any) -> RunSummary:
     folder.mkdir(exist_ok=True)
     return run(
         out,
@@ -108,7 +109,7 @@ def test_killed_workers_lose_and_repeat_nothing(tmp_path: Path) -> None:
     over.set()
     hunter.join()
     assert len(killed) >= 3
-    assert (outcome.pictures, outcome.drawn, outcome.failed) == (400, 400, 0)
+    assert (outcome.pictures, outcome.sampled, outcome.failed) == (400, 400, 0)
     assert len(rows_of(out)) == len(pixels_of(out)) == 400
 
 
@@ -119,9 +120,9 @@ def test_a_batch_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
     folder.mkdir()
     plan = replace(plan_of(out, 1, "null", seeds=1, batch_size=1), suite=cases)
     deadly = cases.cases[1].prompt
-    with pytest.raises(BenchError, match=f'1 of 3 prompts could not be drawn: "{deadly}".*{MAX_DEATHS} workers died over it'):
+    with pytest.raises(BenchError, match=f'1 of 3 prompts failed: "{deadly}".*{MAX_DEATHS} workers died while sampling it'):
         run(out, plan, make=lambda: Mortal(folder, deadly=deadly), executor=ray(workers=2, cpus=1))
-    drawn, failed, _ = Store(out).drawn()
+    drawn, failed, _ = Store(out).state()
     assert (len(drawn), len(failed)) == (4, 2)
 
 
@@ -141,7 +142,7 @@ class Broken:
         if self.at_once:
             raise self.error
 
-    def paint(self, jobs: Sequence[Job]) -> list[JobResult]:
+    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         raise self.error
 
 
@@ -179,7 +180,7 @@ def test_a_killed_driver_loses_and_repeats_nothing(tmp_path: Path) -> None:
     kept = rows_of(out)
     assert kept
     outcome = draw(out, folder)
-    assert outcome.drawn == 160 - len(kept)
+    assert outcome.sampled == 160 - len(kept)
     assert len(rows_of(out)) == len(pixels_of(out)) == 160
     assert kept.items() <= rows_of(out).items()
 
@@ -193,8 +194,8 @@ def test_more_workers_than_the_cluster_holds_are_refused() -> None:
         {"Alive": True, "Resources": {"CPU": 64.0}},
     ]
     cluster = SimpleNamespace(nodes=lambda: nodes)
-    _check_room(cluster, 5, {"CPU": 4, "GPU": 1})
+    check_capacity(cluster, 5, {"CPU": 4, "GPU": 1})
     with pytest.raises(BenchError, match=r"^6 workers of 4 CPU and 1 GPU each, but the cluster holds 5; take fewer"):
-        _check_room(cluster, 6, {"CPU": 4, "GPU": 1})
+        check_capacity(cluster, 6, {"CPU": 4, "GPU": 1})
     with pytest.raises(BenchError, match=r"^6 workers of 16 CPU each, but the cluster holds 5"):
-        _check_room(cluster, 6, {"CPU": 16, "GPU": 0})
+        check_capacity(cluster, 6, {"CPU": 16, "GPU": 0})

@@ -30,11 +30,11 @@ from unbleed.bench.reporting.captions import caption
 from unbleed.bench.reporting.html import choose_sheets
 from unbleed.bench.reporting.latex import escaped, latex
 from unbleed.bench.reporting.markdown import markdown
-from unbleed.bench.reporting.number_format import number, percent, points, signed, span, with_span
+from unbleed.bench.reporting.number_format import interval, number, percent, points, signed, with_interval
 from unbleed.bench.reporting.plots import styles
-from unbleed.bench.reporting.text import TO_SCORE, exchanges, result
+from unbleed.bench.reporting.text import TO_SCORE, fixed_and_broken, result
 from unbleed.bench.reporting.writer import write
-from unbleed.bench.scoring import run_folder as folders
+from unbleed.bench.scoring import kept_metrics, run_folder
 from unbleed.bench.storage.store import Store
 from unbleed.bench.suites import suite
 from unbleed.cli import bench_report  # noqa: F401  (it adds the command)
@@ -177,11 +177,11 @@ def test_holm_by_hand() -> None:
 def test_records_are_arranged_and_gaps_are_named() -> None:
     records = [(c, p, s, [p + s / 10, 0.0]) for c, p, s in product("ab", (7, 3), (1, 0))]
     assert arrange(records, ["b", "a"])[0, 0].tolist() == [[3.0, 3.1], [7.0, 7.1]]
-    with pytest.raises(BenchError, match=r"prompt 3 has seeds \[0\] of a and \[0, 1\] of b"):
+    with pytest.raises(BenchError, match=r"prompt 3 has seeds \[0\] by a and \[0, 1\] by b"):
         arrange([r for r in records if r[:3] != ("a", 3, 1)], ["b", "a"])
-    with pytest.raises(BenchError, match="as many for every prompt"):
+    with pytest.raises(BenchError, match="equally many for every prompt"):
         arrange([r for r in records if r[1:3] != (7, 1)], ["b", "a"])
-    with pytest.raises(BenchError, match="there is no picture"):
+    with pytest.raises(BenchError, match="there are no images"):
         arrange([], ["b", "a"])
 
 
@@ -250,20 +250,20 @@ def test_the_result_says_what_the_data_say(image: Path) -> None:
     assert row.difference_high is not None
     ratio = row.seconds_per_picture / more.rows[0].seconds_per_picture
     assert result(more) == (
-        f"syngen: {percent(row.difference)} points more all-correct pictures than none "
-        f"(95 % interval {span(row.difference_low, row.difference_high)}, p = 0.005), at {ratio:.1f} times the time."
+        f"syngen: {percent(row.difference)} points more all-correct images than none "
+        f"(95 % interval {interval(row.difference_low, row.difference_high)}, p = 0.005), at {ratio:.1f} times the time."
     )
-    assert " points fewer all-correct pictures" in result(made("none,syngen", image, none=0.95, syngen=0.3))
+    assert " points fewer all-correct images" in result(made("none,syngen", image, none=0.95, syngen=0.3))
     assert re.match(
-        r"No significant difference in all-correct pictures between none and syngen: [−+]?\d+\.\d points "
+        r"No significant difference in all-correct images between none and syngen: [−+]?\d+\.\d points "
         r"\(95 % interval [−+]\d+\.\d to [−+]\d+\.\d, p = 0\.\d{3}\), at ",
         result(made("none,syngen", image)),
     )
     assert re.match(
-        r"\d+\.\d % of the pictures by none are all-correct \(95 % interval \d+\.\d to \d+\.\d\)\.$",
+        r"\d+\.\d % of the images by none are all-correct \(95 % interval \d+\.\d to \d+\.\d\)\.$",
         result(made("none", image)),
     )
-    # best-of-2 draws most here, but it is its own judge
+    # best-of-2 is best here, but its images are selected by the same scores
     three = made("none,syngen,best-of-2", image, none=0.3, syngen=0.7, best_of_2=1.0)
     assert result(three).startswith("syngen: ")
     assert ", p = 0.010, Holm-adjusted for 2 comparisons)" in result(three)
@@ -271,16 +271,16 @@ def test_the_result_says_what_the_data_say(image: Path) -> None:
 
 
 def test_exchanges_add_up_to_the_difference(built: Report, files: dict[str, str]) -> None:
-    texts = exchanges(built)
+    texts = fixed_and_broken(built)
     assert [text.split()[0] for text in texts] == ["syngen", "best-of-2"]
     for text in texts:
-        spoilt, right, mended, wrong = map(int, re.findall(r"\b\d+\b", text.split(" spoils ")[1]))
+        broken, right, fixed, wrong = map(int, re.findall(r"\b\d+\b", text.split(" breaks ")[1]))
         row = next(r for r in built.rows if r.method == text.split()[0] and r.metric == "all_correct")
         assert right + wrong == row.pictures == 60
-        assert row.difference == pytest.approx((mended - spoilt) / row.pictures)
+        assert row.difference == pytest.approx((fixed - broken) / row.pictures)
         assert text in files["md"]
         assert html.escape(text) in files["html"]
-    assert exchanges(replace(built, contenders=built.contenders[1:2])) == []
+    assert fixed_and_broken(replace(built, run=replace(built.run, contenders=built.contenders[1:2]))) == []
 
 
 # ----------------------------------------------------------------------------------------------------------- files
@@ -304,7 +304,7 @@ def test_rows_say_what_was_agreed(built: Report) -> None:
 def test_the_files_agree(built: Report, files: dict[str, str]) -> None:
     table = {(r["group"], r["method"], r["metric"]): r for r in csv.DictReader(files["rows"].splitlines())}
     pictures = list(csv.DictReader(files["pictures"].splitlines()))
-    assert len(pictures) == built.run["pictures"] == 30 * 2 * 3
+    assert len(pictures) == built.run.pictures == 30 * 2 * 3
     page = [
         re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", row)))
         for row in re.findall(r"(?s)<tr.*?</tr>", files["html"])
@@ -314,14 +314,14 @@ def test_the_files_agree(built: Report, files: dict[str, str]) -> None:
             line = table[group, row.method, row.metric]
             assert float(line["mean"]) == row.mean
             assert line["p"] == ("" if row.p is None else str(row.p))
-            cells = [with_span(row.mean, row.low, row.high)]
-            seen = [f"{percent(row.mean)} {span(row.low, row.high)}"]
+            cells = [with_interval(row.mean, row.low, row.high)]
+            seen = [f"{percent(row.mean)} {interval(row.low, row.high)}"]
             if row.difference is not None:
-                interval = span(row.difference_low, row.difference_high, points)
+                ends = interval(row.difference_low, row.difference_high, points)
                 cells.append(
-                    with_span(row.difference, row.difference_low, row.difference_high, points) + " ✱" * row.significant
+                    with_interval(row.difference, row.difference_low, row.difference_high, points) + " ✱" * row.significant
                 )
-                seen += [points(row.difference), interval]
+                seen += [points(row.difference), ends]
             assert all(f"| {cell} |" in files["md"] for cell in cells)
             assert any(row.method in text and all(words in text for words in seen) for text in page)
     for row in built.rows:
@@ -344,7 +344,7 @@ def test_the_page_needs_nothing_but_itself(files: dict[str, str]) -> None:
     names = re.findall(r'\sid="([^"]*)"', page)
     assert len(set(names)) == len(names)
     assert all('alt="' in tag for tag in re.findall(r"<img[^>]*>", page))
-    assert "seconds per picture</text>" in re.sub(r"\s+<", "<", page)
+    assert "seconds per image</text>" in re.sub(r"\s+<", "<", page)
 
 
 def test_words_of_others_are_escaped(image: Path, tmp_path: Path) -> None:
@@ -364,7 +364,7 @@ def test_sheets_are_chosen_by_lot_and_by_disagreement(built: Report) -> None:
     assert not set(by_lot) & set(disputed)
 
     def share(case: int) -> float:
-        seen = [{r.scores["all_correct"] for r in built.pictures if (r.case, r.seed) == (case, seed)} for seed in (0, 1)]
+        seen = [{r.scores["all_correct"] for r in built.images if (r.case, r.seed) == (case, seed)} for seed in (0, 1)]
         return np.mean([len(s) > 1 for s in seen]).item()
 
     others = set(range(30)) - set(by_lot) - set(disputed)
@@ -393,19 +393,20 @@ def test_scores_that_are_no_shares_are_numbers(image: Path, tmp_path: Path) -> N
     made = build(plan, results_of(plan, image, {"syngen": 0.9, "none": 0.2}, CLIP), metrics=CLIP, draws=300)
     row = next(r for r in made.rows if r.method == "syngen" and r.metric == "clip_full")
     assert None not in (row.difference, row.difference_low, row.difference_high)
-    interval = span(row.difference_low or 0, row.difference_high or 0, number)
+    ends = interval(row.difference_low, row.difference_high, number)
     assert result(made).startswith(
-        f'syngen: "CLIP, full prompt" {number(row.difference or 0)} higher than none (95 % interval {interval}, p = 0.007), at '
+        f'syngen: "CLIP, full prompt" {number(row.difference or 0)} higher than none (95 % interval {ends}, p = 0.007), at '
     )
-    assert exchanges(made) == []
+    assert fixed_and_broken(made) == []
     text = markdown(made)
     assert "Means, with 95 % intervals." in text
     assert "points" not in text
-    assert f"| {signed(row.difference or 0)} ({span(row.difference_low or 0, row.difference_high or 0, signed)}) ✱ |" in text
+    ends = interval(row.difference_low, row.difference_high, signed)
+    assert f"| {signed(row.difference or 0)} ({ends}) ✱ |" in text
     files = {kind: path.read_text() for kind, path in write(made, tmp_path).items()}
-    picture = made.pictures[0]
+    picture = made.images[0]
     assert f"<figcaption>{number(picture.scores['clip_full'])}</figcaption>" in files["html"]
-    assert "Beneath each its CLIP, full prompt." in files["html"]
+    assert "CLIP, full prompt is given below each image." in files["html"]
     assert "✓" not in files["html"]
 
 
@@ -414,10 +415,10 @@ def test_a_score_without_ground_in_some_prompts_says_so(image: Path) -> None:
     results = results_of(plan, image, {}, CLIP)
     made = build(plan, results, metrics=CLIP, draws=100)
     row = next(r for r in made.rows if r.metric == "clip_min")
-    values = [r.scores["clip_min"] for r in results.pictures if r.contender == "none" and "clip_min" in r.scores]
+    values = [r.scores["clip_min"] for r in results.images if r.method == "none" and "clip_min" in r.scores]
     assert 0 < len(values) == row.pictures < 60
     assert row.mean == pytest.approx(np.mean(values))
-    assert f"is undefined for some prompts: its mean is of {len(values)} of 60 pictures." in markdown(made)
+    assert f"is undefined for some prompts: its mean is over {len(values)} of 60 images." in markdown(made)
     assert {r.metric for r in made.subsets["animals"]} == {"clip_full"}
     assert "clip_min" not in [r.metric for r in made.subsets["animals"]]
 
@@ -452,7 +453,7 @@ def test_the_most_lost_and_won_are_to_be_looked_at(built: Report, files: dict[st
     assert list(found) == ["syngen", "best-of-2"]
     for method, of in found.items():
         for kind, gain in ((of.lost, -1), (of.won, 1)):
-            assert all(c.gain == gain and c.before.contender == "none" and c.after.contender == method for c in kind)
+            assert all(c.gain == gain and c.before.method == "none" and c.after.method == method for c in kind)
             first = [c.before.case for c in kind]
             assert len(set(first[: len(set(first))])) == len(set(first))  # every prompt once before one comes twice
     lines = list(csv.DictReader(files["failures"].splitlines()))
@@ -468,7 +469,7 @@ def test_the_page_stays_small_with_many_methods(image: Path) -> None:
     made = build(plan, results_of(plan, image), draws=100)
     cases = [case for of in choose_sheets(made).values() for case in of]
     assert 4 <= len(cases) < 24
-    assert page.html(made).count("<img") <= 2 * page.MOST + 200
+    assert page.html(made).count("<img") <= 2 * page.MAX_IMAGES + 200
 
 
 def test_latex_is_escaped_and_whole(image: Path) -> None:
@@ -491,15 +492,14 @@ def test_latex_is_escaped_and_whole(image: Path) -> None:
 
 
 def test_captions_say_what_the_score_is() -> None:
-    case, seen = Case("a cat", (Expected("cat"),)), Finding().to_json()
-    row = results_of(plan_of("none", limit=1), Path("x.png")).pictures[0]
-    wrong = replace(row, scores={"all_correct": 0.0, "clip_full": 0.31}, seen={"oracle": seen})
-    assert caption(case, wrong, SCORES[0], verdict=True) == (False, "no cat")
-    assert caption(case, wrong, FakeClip.scores[0], verdict=False) == (None, "0.310")
-    assert caption(case, wrong, FakeClip.scores[1], verdict=False) == (None, "")
-    assert caption(case, wrong, None, verdict=False) == (None, "")
+    row = results_of(plan_of("none", limit=1), Path("x.png")).images[0]
+    wrong = replace(row, scores={"all_correct": 0.0, "clip_full": 0.31}, faults={"all_correct": ["no cat"]})
+    assert caption(wrong, SCORES[0], verdict=True) == (False, "no cat")
+    assert caption(wrong, FakeClip.scores[0], verdict=False) == (None, "0.310")
+    assert caption(wrong, FakeClip.scores[1], verdict=False) == (None, "")
+    assert caption(wrong, None, verdict=False) == (None, "")
     other = replace(SCORES[0], name="correct")
-    assert caption(case, replace(wrong, scores={"correct": 1.0}), other, verdict=True) == (True, "")
+    assert caption(replace(wrong, scores={"correct": 1.0}), other, verdict=True) == (True, "")
 
 
 # ---------------------------------------------------------------------------------------------------- command line
@@ -508,7 +508,7 @@ def test_captions_say_what_the_score_is() -> None:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a run of two methods on disk whose last prompt was not drawn yet."""
-    monkeypatch.setattr(folders, "metric_called", {"oracle": FakeOracle(), "clip": FakeClip()}.__getitem__)
+    monkeypatch.setattr(kept_metrics, "metric", {"oracle": FakeOracle(), "clip": FakeClip()}.__getitem__)
     plan = plan_of("none,syngen", limit=3)
     write_run(tmp_path, plan, skip=lambda prompt, seed: prompt == plan.suite.cases[-1].prompt)
     return tmp_path
@@ -526,7 +526,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str,
 def test_a_report_from_the_command_line(command: Any, folder: Path) -> None:
     code, out, err = command(folder)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "4 pictures of" in err
+    assert "4 images of" in err
     assert "--partial" in err
     code, out, err = command(folder, "--partial", "--draws", 100)
     names = ["report.html", "report.md", "report.tex", "rows.csv", "pictures.csv", "failures.csv"]
@@ -546,7 +546,7 @@ def test_a_folder_without_a_run_is_one_line(command: Any, tmp_path: Path, make: 
     make(tmp_path / "nothing")
     code, out, err = command(tmp_path / "nothing")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "expected a folder that unbleed bench run wrote" in err
+    assert "expected a folder written by unbleed bench run" in err
 
 
 def test_the_first_metric_ranks(command: Any, folder: Path) -> None:
@@ -559,25 +559,25 @@ def test_the_first_metric_ranks(command: Any, folder: Path) -> None:
     assert list(json.loads(out)["run"]["metrics"]) == ["clip", "oracle"]
     code, _, err = command(folder, "--metrics", "dsg")
     assert (code, err.count("\n")) == (2, 1)
-    assert '"dsg" has not looked' in err
+    assert '"dsg" has not been run' in err
     assert "clip, oracle" in err
 
 
 def test_of_several_versions_of_a_metric_that_of_today_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_run(folder, plan_of("none", limit=2), metrics=[FakeOracle(), FakeOracle("0b" * 16)])
-    opened = folders.open_folder(folder)
+    opened = run_folder.open_folder(folder)
     assert (opened.metrics[0].fingerprint, opened.cautions) == (FakeOracle().fingerprint[:16], ())
-    monkeypatch.setattr(folders, "metric_called", lambda name: FakeOracle("0d" * 16))
-    opened = folders.open_folder(folder)
+    monkeypatch.setattr(kept_metrics, "metric", lambda name: FakeOracle("0d" * 16))
+    opened = run_folder.open_folder(folder)
     store = Store(folder)
-    assert opened.metrics[0].fingerprint == folders.kept_fingerprints(store, store.plan())["oracle"][0]
-    assert "2 versions of oracle looked at these pictures" in opened.cautions[0]
+    assert opened.metrics[0].fingerprint == kept_metrics.kept_fingerprints(store, store.plan())["oracle"][0]
+    assert "2 versions of oracle were run on these images" in opened.cautions[0]
 
 
 def test_a_metric_that_saw_other_pictures_of_the_folder_does_not_count(folder: Path) -> None:
     write_run(folder, plan_of("none", limit=2, name="emoji-triples"), metrics=[FakeClip()])
     write_run(folder, plan_of("none", limit=2))
-    assert [metric.name for metric in folders.open_folder(folder).metrics] == ["oracle"]
+    assert [metric.name for metric in run_folder.open_folder(folder).metrics] == ["oracle"]
 
 
 def test_pictures_that_no_metric_saw_are_reported(command: Any, folder: Path) -> None:
@@ -586,9 +586,9 @@ def test_pictures_that_no_metric_saw_are_reported(command: Any, folder: Path) ->
     assert (code, err) == (0, "")
     for name in ("report.html", "report.md"):
         text = (folder / "unseen" / name).read_text()
-        assert "No metric has looked at these pictures" in text
+        assert "No metric has been run on these images" in text
         assert TO_SCORE in text
         assert "1.50" in text
-        assert "times the seconds of none" in text or name == "report.md"
+        assert "multiple of the time of none" in text or name == "report.md"
         assert "bootstrap" not in text
     assert (folder / "unseen" / "report.html").read_text().count("<img") == 16

@@ -23,8 +23,8 @@ import torch
 from PIL import Image
 
 from unbleed import cli, files
-from unbleed.bench.metrics import Score
-from unbleed.bench.metrics.oracle import METRICS, score
+from unbleed.bench.metrics import Metric, Score
+from unbleed.bench.metrics.oracle import SCORES, score
 from unbleed.bench.plan.cases import Case, Expected, Suite
 from unbleed.bench.plan.environment import model_fingerprint
 from unbleed.bench.plan.jobs import Job, canonical_json
@@ -32,12 +32,13 @@ from unbleed.bench.plan.plan import Plan
 from unbleed.bench.plan.variants import variants_from
 from unbleed.bench.sampling import runner
 from unbleed.bench.sampling import workers as painting
-from unbleed.bench.sampling.runner import Outcome, Progress, plan_for, run
+from unbleed.bench.sampling.runner import Progress, RunSummary, plan_for, run
 from unbleed.bench.sampling.workers import JobResult, NullWorker, PipelineWorker
 from unbleed.bench.scoring import results
-from unbleed.bench.scoring.results import PictureRow
-from unbleed.bench.scoring.scorer import judge
-from unbleed.bench.storage.store import Store, read_image
+from unbleed.bench.scoring.results import ImageRow
+from unbleed.bench.scoring.scorer import run_metric
+from unbleed.bench.storage.images import read_image
+from unbleed.bench.storage.store import Store
 from unbleed.bench.suites import suite
 from unbleed.cli import bench as bench_commands  # noqa: F401  (it adds the commands)
 from unbleed.emoji import WEIGHTS
@@ -136,7 +137,7 @@ def test_a_model_is_its_weights(tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
     assert model_fingerprint(str(model)) != model_fingerprint("emoji")
     (model / "model_index.json").unlink()
-    with pytest.raises(ModelError, match="no diffusers pipeline"):
+    with pytest.raises(ModelError, match="not a diffusers pipeline"):
         model_fingerprint(str(model))
 
 
@@ -170,22 +171,22 @@ def test_seeds_begin_where_the_suite_says_and_a_prompt_said_twice_is_drawn_once(
 
 
 @dataclass
-class Eyes:
-    """A metric that sees whatever `answer` says of a picture's first pixel; remembers how many pictures it was shown."""
+class Eyes(Metric):
+    """A metric whose output is `answer` for an image's first pixel; counts the images it was run on."""
 
     fingerprint: str = "eyes-1"
     answer: Callable[[tuple[int, int, int]], Finding] = lambda pixel: Finding((thing(f"thing {pixel}"),))
     shown: int = 0
 
     name = "oracle"
-    scores = METRICS
+    scores = SCORES
 
-    def look(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
+    def run(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
         self.shown += len(images)
         return [self.answer(image.getpixel((0, 0))).to_json() for image in images]  # type: ignore[arg-type]
 
-    def score(self, case: Case, seen: Any) -> dict[str, float]:
-        return score(case, Finding.from_json(seen))
+    def score(self, case: Case, output: Any) -> dict[str, float]:
+        return score(case, Finding.from_json(output))
 
 
 @dataclass
@@ -195,12 +196,12 @@ class Worker:
     drawn: list[Job] = field(default_factory=list)
     fail: Callable[[Job, int], BaseException | None] = lambda job, drawn: None
 
-    def paint(self, jobs: Sequence[Job]) -> list[JobResult]:
+    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         found = []
         for job in jobs:
             error = self.fail(job, len(self.drawn))
             if isinstance(error, Exception):
-                found.append(painting.failed(job, error))
+                found.append(painting.failure(job, error))
                 continue
             if error is not None:
                 raise error
@@ -215,9 +216,9 @@ def worker() -> Worker:
     return Worker()
 
 
-def bench(out: Path, worker: Any, labels: str = "none,syngen", *, limit: int = 2, **options: Any) -> Outcome:
+def bench(out: Path, worker: Any, labels: str = "none,syngen", *, limit: int = 2, **options: Any) -> RunSummary:
     plan_options = {"model": "emoji", "seeds": 3, "steps": 2}
-    run_options = {name: options.pop(name) for name in ("report", "retry_failed", "executor") if name in options}
+    run_options = {name: options.pop(name) for name in ("on_progress", "retry_failed", "executor") if name in options}
     cases = options.pop("suite", suite("emoji-pairs").head(limit))
     plan = plan_for(Store(out), cases, variants_from(labels.split(","), "emoji"), **(plan_options | options))
     return run(out, plan, make=lambda: worker, **run_options)
@@ -228,16 +229,16 @@ def rows_of(out: Path) -> dict[str, tuple[Any, ...]]:
     return Store(out).pictures.read("setup", "method", "prompt", "seed", "together", "dtype", "error")
 
 
-def found(out: Path, eyes: Eyes, **options: Any) -> Sequence[PictureRow]:
+def found(out: Path, eyes: Eyes, **options: Any) -> Sequence[ImageRow]:
     store = Store(out)
-    judge(store, store.plan(), eyes)
-    return results.results(store, store.plan(), [eyes], **options).pictures
+    run_metric(store, store.plan(), eyes)
+    return results.results(store, store.plan(), [eyes], **options).images
 
 
 def test_a_run_keeps_pictures_rows_and_plan(worker: Worker, out: Path) -> None:
     told: list[Progress] = []
-    outcome = bench(out, worker, batch_size=4, report=lambda p: told.append(Progress(dict(p.done), {}, dict(p.total))))
-    assert (outcome.pictures, outcome.drawn, outcome.failed) == (12, 12, 0)
+    outcome = bench(out, worker, batch_size=4, on_progress=lambda p: told.append(Progress(dict(p.done), {}, dict(p.total))))
+    assert (outcome.pictures, outcome.sampled, outcome.failed) == (12, 12, 0)
     assert [sum(progress.done.values()) for progress in told] == [0, 4, 8, 10, 12]
     assert told[-1].done == told[-1].total == {"none": 6, "syngen": 6}
     store = Store(out)
@@ -248,19 +249,19 @@ def test_a_run_keeps_pictures_rows_and_plan(worker: Worker, out: Path) -> None:
     assert {row[0] for row in rows_of(out).values()} == setups.keys()
     rows = found(out, Eyes())
     labels = ["none"] * 3 + ["syngen"] * 3
-    assert [(r.case, r.contender, r.seed) for r in rows] == [
+    assert [(r.case, r.method, r.seed) for r in rows] == [
         (case, label, seed) for case in (0, 1) for label, seed in zip(labels, [0, 1, 2] * 2, strict=True)
     ]
     for row in rows:
         recipe = read_recipe(row.image)
-        assert (recipe.prompt, recipe.seed, recipe.method) == (row.prompt, row.seed, row.contender)
-        assert row.scores == score(plan.suite.cases[row.case], Finding.from_json(row.seen["oracle"]))
+        assert (recipe.prompt, recipe.seed, recipe.method) == (row.prompt, row.seed, row.method)
+        assert row.scores == score(plan.suite.cases[row.case], Finding.from_json(row.outputs["oracle"]))
         assert row.seconds == 1.5
 
 
 def test_nothing_is_done_twice_and_what_is_added_is_all_that_is_done(worker: Worker, out: Path) -> None:
     def done(labels: str, **options: Any) -> tuple[int, int]:
-        return bench(out, worker, labels, **options).drawn, judge(Store(out), Store(out).plan(), Eyes()).judged
+        return bench(out, worker, labels, **options).sampled, run_metric(Store(out), Store(out).plan(), Eyes()).scored
 
     assert done("none", seeds=2, batch_size=2) == (4, 4)
     assert done("none", seeds=2) == (0, 0)
@@ -276,8 +277,8 @@ def test_nothing_is_done_twice_and_what_is_added_is_all_that_is_done(worker: Wor
 def test_another_metric_looks_at_the_same_pictures(worker: Worker, out: Path) -> None:
     bench(out, worker)
     first, second = Eyes(), Eyes("eyes-2", lambda pixel: Finding())
-    assert {row.seen["oracle"]["things"] == [] for row in found(out, first)} == {False}
-    assert {row.seen["oracle"]["things"] == [] for row in found(out, second)} == {True}
+    assert {row.outputs["oracle"]["things"] == [] for row in found(out, first)} == {False}
+    assert {row.outputs["oracle"]["things"] == [] for row in found(out, second)} == {True}
     assert (first.shown, second.shown) == (12, 12)
     found(out, first)
     assert first.shown == 12
@@ -300,13 +301,13 @@ def test_pictures_that_are_gone_are_drawn_again_and_damaged_ones_named(worker: W
     bench(out, worker)
     rows = found(out, Eyes())
     rows[0].image.unlink()
-    with pytest.raises(BenchError, match=r"1 pictures of .* are not drawn and judged yet"):
+    with pytest.raises(BenchError, match=r"1 images of .* are not sampled and scored yet"):
         found(out, Eyes())
-    with pytest.warns(UnbleedWarning, match=r"1 pictures of .* are gone"):
-        assert bench(out, worker).drawn == 1
+    with pytest.warns(UnbleedWarning, match=r"1 images of .* are missing"):
+        assert bench(out, worker).sampled == 1
     assert len(found(out, Eyes())) == 12
     rows[1].image.write_bytes(b"no picture")
-    with pytest.raises(BenchError, match=r"\.png is not the picture that its row means: .* again: it is made anew"):
+    with pytest.raises(BenchError, match=r"\.png is not the image of its row: .* again to make it anew"):
         found(out, Eyes("eyes-3"))
 
 
@@ -323,7 +324,7 @@ def test_a_second_writer_is_refused_at_once(worker: Worker, out: Path) -> None:
     bench(out, worker)
     with Store(out).writing(), pytest.raises(BenchError, match="another process is writing"):
         bench(out, worker)
-    assert bench(out, worker).drawn == 0
+    assert bench(out, worker).sampled == 0
 
 
 def test_best_of_n_keeps_the_best_and_pays_for_all(worker: Worker, out: Path) -> None:
@@ -333,8 +334,8 @@ def test_best_of_n_keeps_the_best_and_pays_for_all(worker: Worker, out: Path) ->
     quality = {(0, 0): right[:1], (1, 0): (), (2, 0): right, (0, 2): (*right, thing("bell")), (1, 2): right}
     eyes = Eyes(answer=lambda pixel: Finding(quality.get(pixel[:2], right[:1])))
     outcome = bench(out, worker, "none,best-of-3", limit=1)
-    assert (outcome.pictures, outcome.drawn) == (9, 9)  # the first of the three is the unguided picture
-    rows = {(row.contender, row.seed): row for row in found(out, eyes)}
+    assert (outcome.pictures, outcome.sampled) == (9, 9)  # the first of the three is the unguided picture
+    rows = {(row.method, row.seed): row for row in found(out, eyes)}
     kept = [read_recipe(rows["best-of-3", seed].image).seed for seed in range(3)]
     assert kept == [2000, 1, 1002]
     assert [rows["best-of-3", seed].seconds for seed in range(3)] == [4.5] * 3
@@ -346,11 +347,11 @@ def test_an_incomplete_run_says_what_is_missing(worker: Worker, out: Path) -> No
     worker.fail = lambda job, drawn: KeyboardInterrupt() if drawn == 10 else None
     with pytest.raises(KeyboardInterrupt):
         bench(out, worker, limit=3, seeds=2, batch_size=1)
-    with pytest.raises(BenchError, match=r"2 pictures of .* are not drawn and judged yet"):
+    with pytest.raises(BenchError, match=r"2 images of .* are not sampled and scored yet"):
         found(out, Eyes())
     assert {row.case for row in found(out, Eyes(), allow_partial=True)} == {0, 1}
     worker.fail = lambda job, drawn: None
-    assert bench(out, worker, limit=3, seeds=2).drawn == 2
+    assert bench(out, worker, limit=3, seeds=2).sampled == 2
     assert len(found(out, Eyes())) == 12
 
 
@@ -364,20 +365,20 @@ def test_two_metrics_may_not_give_one_score(worker: Worker, out: Path) -> None:
 def test_failures_are_kept_with_their_reason_and_tried_again_when_told(worker: Worker, out: Path) -> None:
     bad = suite("emoji-pairs").head(3).cases[1].prompt
     worker.fail = lambda job, drawn: PromptError("no such words") if (job.prompt, job.setup.method) == (bad, "syngen") else None
-    with pytest.raises(BenchError, match=f'1 of 3 prompts could not be drawn: "{bad}" .syngen: no such words.'):
+    with pytest.raises(BenchError, match=f'1 of 3 prompts failed: "{bad}" .syngen: no such words.'):
         bench(out, worker, limit=3)
-    failed = Store(out).drawn()[1]
+    failed = Store(out).state()[1]
     assert len(failed) == 3
     assert all(reason.startswith("no such words\n") and "PromptError" in reason for reason in failed.values())
     assert {row.case for row in found(out, Eyes(), allow_partial=True)} == {0, 2}
-    with pytest.raises(BenchError, match="of which 3 could not be drawn"):
+    with pytest.raises(BenchError, match="of which 3 failed"):
         found(out, Eyes())
     worker.fail = lambda job, drawn: None
     before = len(worker.drawn)
     with pytest.raises(BenchError, match="--retry-failed"):
         bench(out, worker, limit=3)  # not by itself: it would fail again
     assert len(worker.drawn) == before
-    assert bench(out, worker, limit=3, retry_failed=True).drawn == 3
+    assert bench(out, worker, limit=3, retry_failed=True).sampled == 3
     assert len(found(out, Eyes())) == 18
 
 
@@ -424,7 +425,7 @@ def test_a_full_disk_keeps_what_was_drawn(worker: Worker, out: Path, monkeypatch
         bench(out, worker, batch_size=4)
     monkeypatch.undo()
     assert len(rows_of(out)) == 4
-    assert bench(out, worker, batch_size=4).drawn == 8
+    assert bench(out, worker, batch_size=4).sampled == 8
     assert len(found(out, Eyes())) == 12
     assert not list(out.glob("images/*/.*"))
 
@@ -470,7 +471,7 @@ class Pipe:
 def painted_by(monkeypatch: pytest.MonkeyPatch, fail: Callable[..., Exception | None], dtype: str = "float16") -> Any:
     trouble = Trouble(fail)
     monkeypatch.setattr(painting, "draw", trouble.draw)
-    monkeypatch.setattr(painting, "loaded", lambda _, dtype, __: Pipe(dtype))
+    monkeypatch.setattr(painting, "load_pipeline", lambda _, dtype, __: Pipe(dtype))
     plan = plan_of("none", seeds=8, limit=1, batch_size=8, dtype=dtype)
     worker = PipelineWorker("emoji", dtype, "cpu", 8, pipe=Pipe(dtype))
     (batch,) = plan.batches()
@@ -479,20 +480,20 @@ def painted_by(monkeypatch: pytest.MonkeyPatch, fail: Callable[..., Exception | 
 
 def test_a_batch_that_is_too_large_is_halved_and_so_are_those_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     worker, batch, trouble = painted_by(monkeypatch, lambda recipes, _: MemoryError() if len(recipes) > 2 else None)
-    painted = worker.paint(batch)
+    painted = worker.run(batch)
     assert [one.job for one in painted] == list(batch)
     assert [one.together for one in painted] == [2] * 8
     assert trouble.sizes == [8, 4, 2, 2, 4, 2, 2]
-    worker.paint(batch)
+    worker.run(batch)
     assert trouble.sizes[7:] == [2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("most", [0, 1, 3])
 def test_a_warm_up_that_is_too_large_is_halved_too(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     worker, batch, trouble = painted_by(monkeypatch, lambda *_: None)
-    monkeypatch.setattr(painting, "loaded", lambda _, dtype, __: Pipe(dtype, most))
+    monkeypatch.setattr(painting, "load_pipeline", lambda _, dtype, __: Pipe(dtype, most))
     worker.pipe = None
-    assert [one.error for one in worker.paint(batch)] == [None] * 8
+    assert [one.error for one in worker.run(batch)] == [None] * 8
     assert set(trouble.sizes) == {2 if most == 3 else 1}
 
 
@@ -505,7 +506,7 @@ def test_a_float32_that_does_not_fit_costs_one_picture(monkeypatch: pytest.Monke
     worker, batch, _ = painted_by(
         monkeypatch, lambda recipes, _: PrecisionError("no") if any(r.seed == 0 for r in recipes) else None
     )
-    first, *others = worker.paint(batch)
+    first, *others = worker.run(batch)
     assert (first.error or "").splitlines()[0] == "no room"
     assert [one.error for one in others] == [None] * 7
     assert worker.pipe.dtype == "float16"
@@ -516,11 +517,11 @@ def test_one_bad_picture_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None
         return PromptError("too strange") if any(recipe.seed == 5 for recipe in recipes) else None
 
     worker, batch, trouble = painted_by(monkeypatch, fail)
-    painted = worker.paint(batch)
+    painted = worker.run(batch)
     assert [one.error is None for one in painted] == [seed != 5 for seed in range(8)]
     assert (painted[5].png, painted[5].error.splitlines()[0]) == (None, "too strange")
     assert "Traceback" in painted[5].error
-    worker.paint(batch[:4])
+    worker.run(batch[:4])
     assert trouble.sizes[-1] == 4  # it was not for want of memory
 
 
@@ -530,17 +531,17 @@ def test_no_numbers_in_half_precision_are_drawn_once_more_in_float32(monkeypatch
         return PrecisionError("no numbers") if broken else None
 
     worker, batch, _ = painted_by(monkeypatch, fail)
-    painted = worker.paint(batch)
+    painted = worker.run(batch)
     assert [one.dtype for one in painted] == ["float16"] * 3 + ["float32"] + ["float16"] * 4
     assert worker.pipe.dtype == "float16"  # another one: weights that were kept in float32 on purpose are not rounded
     worker, batch, _ = painted_by(monkeypatch, lambda recipes, _: PrecisionError("no numbers"))
-    assert [one.error.splitlines()[0] for one in worker.paint(batch[:1])] == ["no numbers"]
+    assert [one.error.splitlines()[0] for one in worker.run(batch[:1])] == ["no numbers"]
     assert worker.pipe.dtype == "float16"
 
 
 def test_the_null_model_draws_grey() -> None:
     (batch, *_) = plan_of("none").batches()
-    painted = NullWorker().paint(batch)
+    painted = NullWorker().run(batch)
     with Image.open(io.BytesIO(painted[0].png or b"")) as image:
         assert (image.size, image.getpixel((3, 3))) == ((64, 64), (128, 128, 128))
     assert [one.job for one in painted] == list(batch)
@@ -550,18 +551,18 @@ def test_the_null_model_draws_grey() -> None:
 
 
 @dataclass
-class Mean:
-    """A metric that sees the mean of a picture's pixels, so that rows are equal only where pictures are."""
+class Mean(Metric):
+    """A metric whose output is the mean of an image's pixels, so that rows are equal only if images are."""
 
     name = "mean"
     fingerprint = "pixels"
-    scores = (Score("mean", "mean", "of all pixels", share=False),)
+    scores = (Score("mean", "mean", "of all pixels", fraction=False),)
 
-    def look(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
+    def run(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
         return [{"mean": float(np.asarray(image).mean())} for image in images]
 
-    def score(self, case: Case, seen: Any) -> dict[str, float]:
-        return dict(seen)
+    def score(self, case: Case, output: Any) -> dict[str, float]:
+        return dict(output)
 
 
 def draw_for_real(out: Path) -> None:
@@ -576,11 +577,11 @@ def draw_for_real(out: Path) -> None:
         threads=1,
     )
     run(out, plan)
-    judge(Store(out), plan, Mean())
+    run_metric(Store(out), plan, Mean())
 
 
 def seen_of(out: Path) -> dict[str, tuple[Any, ...]]:
-    return Store(out).seen("mean", "pixels").read("seen")
+    return Store(out).outputs("mean", "pixels").read("seen")
 
 
 def pixels_of(out: Path) -> dict[str, bytes]:
@@ -634,7 +635,7 @@ def command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], worker: Worker
 ) -> Callable[..., tuple[int, str, str]]:
     """Run the command line with a worker that draws plain colours and an oracle that sees nothing."""
-    monkeypatch.setattr(runner, "worker", lambda *_: worker)
+    monkeypatch.setattr(runner, "worker_for", lambda *_: worker)
     blind = Eyes(answer=lambda pixel: Finding())
     monkeypatch.setattr("unbleed.bench.metrics.metric", lambda name: blind)
 
@@ -679,7 +680,7 @@ def test_no_metric_looks_where_none_can(command: Any, tmp_path: Path, out: Path)
         (["emoji-pairs", "--threads", "0"], "expected at least 1"),
         (["emoji-pairs", "--guidance-scale", "nan"], "guidance scale"),
         (["emoji-pairs", "--steps", "0"], "expected 1 to 1000"),
-        (["emoji-pairs", "--model", "{tmp}"], "no diffusers pipeline"),
+        (["emoji-pairs", "--model", "{tmp}"], "not a diffusers pipeline"),
         (["emoji-pairs", "--out", "{tmp}/file"], "cannot be written to"),
         (["emoji-pairs", "--executor", "ray", "--workers", "0"], "expected at least 1"),
     ],

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypedDict
 import pytest
 from PIL import Image
 
-from helpers.fake_runs import FakeOracle, plan_of, seen_by, write_run
+from helpers.fake_runs import FakeOracle, output_of, plan_of, write_run
 from unbleed import cli, schema
 from unbleed.bench.exchange.dataset import export
 from unbleed.bench.metrics import dsg, geneval
@@ -25,7 +25,7 @@ from unbleed.bench.plan.cases import Case
 from unbleed.bench.plan.jobs import Job, JobResult
 from unbleed.bench.plan.plan import Plan
 from unbleed.bench.sampling.runner import run
-from unbleed.bench.scoring import run_folder as folders
+from unbleed.bench.scoring import kept_metrics
 from unbleed.bench.scoring.run_folder import open_folder
 from unbleed.bench.storage.store import PICTURES, Store, case_digest, row_key
 from unbleed.bench.storage.table import Table
@@ -188,7 +188,7 @@ class Grey:
 
     drawn: int = 0
 
-    def paint(self, jobs: Sequence[Job]) -> list[JobResult]:
+    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         self.drawn += len(jobs)
         return [JobResult(job, png((job.seed, 9, 9)), 1.0, len(jobs), "float32") for job in jobs]
 
@@ -202,7 +202,7 @@ def png(colour: tuple[int, int, int]) -> bytes:
 @pytest.fixture
 def report_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
     """Call a command of the benchmark: its exit code, and what it complained of."""
-    monkeypatch.setattr(folders, "metric_called", lambda name, **settings: METRIC)
+    monkeypatch.setattr(kept_metrics, "metric", lambda name, **settings: METRIC)
 
     def call(*arguments: object) -> tuple[int, str]:
         code = cli._run(["bench", *(str(a) for a in arguments)])
@@ -220,11 +220,11 @@ def drawn_anew(out: Path, plan: Plan) -> int:
 def judged(store: Store, plan: Plan) -> None:
     """Keep what the oracle might have seen."""
     cases = {case.prompt: case for case in plan.suite.cases}
-    store.seen(METRIC.name, METRIC.fingerprint).append(
+    store.outputs(METRIC.name, METRIC.fingerprint).append(
         {
             "key": row_key(job, case_digest(cases[job.prompt])),
             "case": case_digest(cases[job.prompt]),
-            "seen": json.dumps(seen_by(METRIC, cases[job.prompt], 0.8, random.Random(job.key))),
+            "seen": json.dumps(output_of(METRIC, cases[job.prompt], 0.8, random.Random(job.key))),
         }
         for job in plan.jobs()
     )
@@ -255,11 +255,11 @@ def test_B1_a_picture_that_is_not_what_its_row_says_is_drawn_again(
     assert code == 2
     assert complaint.count("\n") == 1
     if change == "gone":
-        assert f"1 pictures of {out} are not drawn and judged yet" in complaint
+        assert f"1 images of {out} are not sampled and scored yet" in complaint
     else:
         assert f"{path} is " in complaint
-        assert "run the benchmark (or the import) again: it is made anew" in complaint
-    with pytest.warns(UnbleedWarning, match=r"^1 pictures of .* are (gone|damaged, or were replaced by others,) and are drawn"):
+        assert "run the benchmark (or the import) again to make it anew" in complaint
+    with pytest.warns(UnbleedWarning, match=r"^1 images of .* are (missing|damaged or replaced); .* sampled again"):
         assert drawn_anew(out, plan) == 1
     assert path.read_bytes() == whole
     assert not path.is_symlink()
@@ -282,7 +282,7 @@ def test_B1_rows_without_a_hash_are_read_and_their_cut_pictures_found(out: Path)
     assert drawn_anew(out, plan) == 0
     for row in (rows[0], rows[5]):
         store.image(row["key"]).write_bytes(b"\x89PNG\r\n\x1a\n")
-    with pytest.warns(UnbleedWarning, match="2 pictures of .* are damaged"):
+    with pytest.warns(UnbleedWarning, match="2 images of .* are damaged"):
         assert drawn_anew(out, plan) == 2
     assert sum(value is not None for value in store.hashes().values()) == 2
 
@@ -325,7 +325,7 @@ def test_B3_a_shard_that_cannot_be_read_is_one_line(out: Path) -> None:
     drawn_anew(out, plan)
     shard = out / "pictures" / "000002.parquet"
     shard.symlink_to(out / "nowhere")  # it was looked for without end
-    with pytest.raises(BenchError, match=r"000002\.parquet cannot be read .*; remove it, and what it held is done again"):
+    with pytest.raises(BenchError, match=r"000002\.parquet cannot be read .*; remove it and run again; its rows are made anew"):
         open_folder(out)
     with pytest.raises(BenchError, match=r"000002\.parquet cannot be read"):
         drawn_anew(out, plan)
@@ -353,13 +353,13 @@ def test_B14_a_copy_beside_the_shards_is_left_alone(out: Path) -> None:
     before = backup.read_bytes()
     assert drawn_anew(out, plan_of(LABELS, limit=2)) == 4
     assert backup.read_bytes() == before
-    assert open_folder(out, [], allow_partial=True).results.pictures
+    assert open_folder(out, [], allow_partial=True).results.images
 
 
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("images", r"out/images cannot be read \(Not a directory\); expected a folder of pictures"),
+        ("images", r"out/images cannot be read \(Not a directory\); expected a folder of images"),
         ("pictures", r"out/pictures cannot be written: File exists"),
         ("metrics", r"are not drawn and judged yet"),
         ("setups.json", r"setups\.json is not a file; remove it and run again"),
@@ -391,7 +391,7 @@ def test_B7_links_are_not_written_through(out: Path, tmp_path: Path, name: str) 
     precious.write_text("mine\n")
     (out / name).unlink()
     (out / name).symlink_to(precious)
-    with pytest.raises(BenchError, match=r"is a link, which is not written through; remove it and run again"):
+    with pytest.raises(BenchError, match=r"is a symbolic link, which is not followed; remove it and run again"):
         drawn_anew(out, plan)
     assert precious.read_text() == "mine\n"
 
@@ -451,7 +451,7 @@ def test_B7_files_of_others_are_not_replaced(
         code, complaint = report_of(kind, *runs, "--out", out)
         assert (code, complaint) == (
             2,
-            f"unbleed: {there} is not as this command wrote it, or not its file; move it away, or choose another --out\n",
+            f"unbleed: {there} was not written by this command, or was changed since; move it away, or choose another --out\n",
         )
 
     there.parent.mkdir(parents=True)
@@ -474,7 +474,7 @@ def test_B7_files_of_others_are_not_replaced(
 
 def test_B7_an_export_that_was_killed_is_made_anew(tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_run(tmp_path / "run", plan_of(LABELS, limit=3))
-    monkeypatch.setattr(folders, "metric_called", lambda name, **settings: METRIC)
+    monkeypatch.setattr(kept_metrics, "metric", lambda name, **settings: METRIC)
     run = open_folder(tmp_path / "run")
     files = export(run, out, shard_bytes=300)
     assert len(files) > 3
@@ -532,7 +532,7 @@ REMOVED = object()
         ),
         (["suite", "cases", 0, "annotations"], None, "suite.cases[0].annotations is null; expected an object"),
         (["suite", "cases"], [], "the number of suite.cases is 0; expected at least 1"),
-        (["contenders", 1, "label"], "none", 'contenders[1].label is "none" once more'),
+        (["contenders", 1, "label"], "none", 'contenders[1].label is a second "none"'),
         (["contenders", 0, "draws"], 100, "contenders[0].draws is 100; expected 1 to 99"),
         (["contenders", 0, "settings"], [1], "contenders[0].settings is a list of 1; expected an object"),
         (["machine"], {}, "machine.device is missing"),
@@ -541,7 +541,7 @@ REMOVED = object()
         (["guidance_scale"], float("inf"), "it holds Infinity, which JSON does not have; expected a finite number, or null"),
         (["model"], REMOVED, "model is missing"),
         (["colour"], "red", "colour is unknown; known: suite, seeds, contenders"),
-        (["imported"], {"none": {}}, 'imported has the seeds "" of "a'),
+        (["imported"], {"none": {}}, 'imported has the seeds "" for "a'),
     ],
 )
 def test_B14_a_wrong_field_of_a_plan_is_named(
@@ -569,15 +569,15 @@ def test_B14_a_wrong_field_of_a_plan_is_named(
 )
 def test_B14_what_a_metric_saw_is_checked(monkeypatch: pytest.MonkeyPatch, out: Path, seen: str | None, message: str) -> None:
     plan, metric = plan_of(LABELS, limit=2), OracleMetric()
-    monkeypatch.setattr(folders, "metric_called", lambda name, **settings: metric)
+    monkeypatch.setattr(kept_metrics, "metric", lambda name, **settings: metric)
     store = write_run(out, plan)
-    table = store.seen(METRIC.name, METRIC.fingerprint)
+    table = store.outputs(METRIC.name, METRIC.fingerprint)
     key = next(iter(table.read()))
     table.append([{"key": key, "case": "", "seen": seen}])
     with pytest.raises(BenchError) as error:
         open_folder(out)
     assert str(error.value).startswith(f"{table.folder}, row {key}, seen cannot be understood: {message}")
-    assert str(error.value).endswith("remove that folder, and let it look again: unbleed bench score")
+    assert str(error.value).endswith("remove that folder and run the metric again: unbleed bench score")
 
 
 def test_B14_setups_that_are_no_object_are_named(out: Path) -> None:
@@ -639,12 +639,12 @@ def test_B14_questions_are_checked(annotations: Mapping[str, Any], message: str)
         ({"include": [{"class": "cat", "count": "1"}]}, 'include[0].count is "1"; expected a whole number'),
         (
             {"include": [{"class": "cat", "count": 1, "position": ["left of", 0]}]},
-            "include[0].position[1] is 0; expected the number of an earlier entry, from 0",
+            "include[0].position[1] is 0; expected the index of an earlier entry, from 0",
         ),
         ({"exclude": {}}, "exclude is an object; expected a list"),
     ],
 )
 def test_B14_what_geneval_asks_for_is_checked(changes: Mapping[str, Any], message: str) -> None:
     with pytest.raises(BenchError) as error:
-        geneval.asked_in(Case("a cat", annotations={"tag": "single_object", "include": [], **changes}))
+        geneval.annotations_of(Case("a cat", annotations={"tag": "single_object", "include": [], **changes}))
     assert str(error.value) == f'annotations of "a cat" cannot be understood: {message}; correct the suite\'s file'

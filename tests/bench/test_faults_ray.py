@@ -31,9 +31,9 @@ from unbleed.errors import UnbleedError
 
 
 class Slow:
-    def paint(self, jobs):
+    def run(self, jobs):
         time.sleep(2)
-        return NullWorker().paint(jobs)
+        return NullWorker().run(jobs)
 
 
 out = Path(sys.argv[1])

@@ -19,21 +19,21 @@ from PIL import Image, UnidentifiedImageError
 from helpers.fake_runs import FakeOracle, plan_of, results_of
 from unbleed import cli
 from unbleed.bench.analysis.bootstrap import MIN_PROMPTS, bootstrap, estimate, sample
-from unbleed.bench.analysis.distances import _error
+from unbleed.bench.analysis.distances import standard_error
 from unbleed.bench.analysis.summary import Report, build
-from unbleed.bench.exchange.imported import import_pictures
+from unbleed.bench.exchange.imported import import_images
 from unbleed.bench.extras import extra, install_command
 from unbleed.bench.metrics.cmmd import Distance
 from unbleed.bench.plan.cases import Case, Expected
 from unbleed.bench.reporting import writer as report
-from unbleed.bench.reporting.html import html, thumbnail
+from unbleed.bench.reporting.html import html
 from unbleed.bench.reporting.latex import latex
 from unbleed.bench.reporting.markdown import markdown
 from unbleed.bench.reporting.plots import difference_plots, group_plot, time_plot
 from unbleed.bench.reporting.text import result
 from unbleed.bench.reporting.writer import write
 from unbleed.bench.sampling.runner import run
-from unbleed.bench.storage.store import read_image
+from unbleed.bench.storage.images import read_image, thumbnail
 from unbleed.cli import bench, bench_import, bench_report, draw, study  # noqa: F401  (they add the commands)
 from unbleed.errors import BenchError, OutputError
 from unbleed.files import open_image
@@ -108,10 +108,10 @@ def test_S3_a_report_of_one_prompt_claims_nothing(image: Path) -> None:
     one = made("none,syngen", image, 1, {"none": 1.0, "syngen": 0.0}, name="emoji-bind")
     assert all(row.low is row.high is row.p is row.p_holm is None and not row.significant for row in one.rows)
     assert re.match(
-        r"syngen: \d+\.\d points fewer all-correct pictures than none \(1 prompt; intervals and tests need 10\), at ",
+        r"syngen: \d+\.\d points fewer all-correct images than none \(1 prompt; intervals and tests need 10\), at ",
         result(one),
     )
-    why = "Below 10 prompts no interval, p-value or mark of significance is given; this report has 1."
+    why = "With fewer than 10 prompts there are no intervals, p-values or marks; this report has 1."
     for text in (markdown(one), html(one)):
         assert why in text
         assert "✱ " not in text
@@ -141,24 +141,25 @@ def test_S3_the_same_in_every_prompt_is_said(image: Path) -> None:
     found = results_of(plan, image)
     equal = replace(
         found,
-        pictures=tuple(replace(p, scores={**p.scores, "all_correct": float(p.contender == "syngen")}) for p in found.pictures),
+        images=tuple(replace(p, scores={**p.scores, "all_correct": float(p.method == "syngen")}) for p in found.images),
     )
     made = build(plan, equal, metrics=(FakeOracle(),), draws=200)
     assert result(made).startswith(
-        "syngen: 100.0 points more all-correct pictures than none (the same in all 12 prompts: no interval, no test), at "
+        "syngen: 100.0 points more all-correct images than none "
+        "(the same in all 12 prompts, so there is no interval and no test), at "
     )
     assert "nor for a value that is the same in all of them" in markdown(made)
-    same = replace(found, pictures=tuple(replace(p, scores={**p.scores, "all_correct": 1.0}) for p in found.pictures))
+    same = replace(found, images=tuple(replace(p, scores={**p.scores, "all_correct": 1.0}) for p in found.images))
     assert result(build(plan, same, metrics=(FakeOracle(),), draws=200)).startswith(
-        "No difference in all-correct pictures between none and syngen (the same in all 12 prompts: no interval, no test)"
+        "No difference in all-correct images between none and syngen (the same in all 12 prompts, so there is no interval"
     )
 
 
 def test_S3_distances_of_few_prompts_have_no_error() -> None:
     apart = np.random.default_rng(0).random(10)
-    assert _error(Distance(1.0, apart)) == Distance(1.0, apart).error > 0
-    assert _error(Distance(1.0, apart[:9])) is None
-    assert _error(Distance(1.0, np.ones(10))) is None
+    assert standard_error(Distance(1.0, apart)) == Distance(1.0, apart).error > 0
+    assert standard_error(Distance(1.0, apart[:9])) is None
+    assert standard_error(Distance(1.0, np.ones(10))) is None
 
 
 def test_S3_a_report_of_small_samples_is_written_whole(image: Path, tmp_path: Path) -> None:
@@ -246,7 +247,7 @@ def test_I11_packages_are_named_one_by_one(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_I11_pyarrow_is_asked_for_before_the_first_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Untouched:
-        def paint(self, jobs: Any) -> Any:
+        def run(self, jobs: Any) -> Any:
             raise AssertionError("a picture was drawn")
 
     monkeypatch.setitem(sys.modules, "pyarrow", None)
@@ -311,8 +312,8 @@ def test_B17_no_program_is_started_for_a_picture(tmp_path: Path, monkeypatch: py
     eps = tmp_path / "picture.png"  # whatever it is called
     Image.new("RGB", (8, 8), "teal").save(eps, "EPS")
     (tmp_path / "table.csv").write_text("file,prompt\npicture.png,a cat\n")
-    with pytest.raises(BenchError, match=r"picture\.png is no picture that can be read \(none of PNG, JPEG, WEBP, AVIF, GIF, "):
-        import_pictures(tmp_path / "table.csv", tmp_path / "run")
+    with pytest.raises(BenchError, match=r"picture\.png is not a readable image \(none of PNG, JPEG, WEBP, AVIF, GIF, "):
+        import_images(tmp_path / "table.csv", tmp_path / "run")
     for read in (open_image, read_image, read_recipe, lambda path: thumbnail(path, 8)):
         with pytest.raises((BenchError, OutputError, UnidentifiedImageError)):
             read(eps)

@@ -105,7 +105,7 @@ def test_what_is_seen_is_json_and_is_scored_without_the_model(
     kind: str, folders: dict[str, Path], images: list[Image.Image]
 ) -> None:
     one = made(kind, folders)
-    seen = json.loads(json.dumps(one.look(images, CASES)))
+    seen = json.loads(json.dumps(one.run(images, CASES)))
     assert len(seen) == len(images)
     assert seen[0] != seen[1]  # it looks
     blind = metric(one.name, **({"strict": True} if "strict" in kind else {}))
@@ -113,16 +113,16 @@ def test_what_is_seen_is_json_and_is_scored_without_the_model(
         values = blind.score(case, of_picture)
         assert values.keys() <= {score.name for score in one.scores}
         assert all(math.isfinite(value) for value in values.values())
-        shares = {score.name for score in one.scores if score.share}
+        shares = {score.name for score in one.scores if score.fraction}
         assert all(0 <= value <= 1 for name, value in values.items() if name in shares)
 
 
 @pytest.mark.parametrize("kind", MADE)
 def test_a_batch_gives_what_its_pictures_give_alone(kind: str, folders: dict[str, Path], images: list[Image.Image]) -> None:
     one = made(kind, folders)
-    together = one.look(images, CASES)
-    alone = [one.look([image], [case])[0] for image, case in zip(images, CASES, strict=True)]
-    assert together == one.look(images, CASES)
+    together = one.run(images, CASES)
+    alone = [one.run([image], [case])[0] for image, case in zip(images, CASES, strict=True)]
+    assert together == one.run(images, CASES)
     assert_alike(together, alone)
 
 
@@ -164,7 +164,7 @@ def test_settings_tell_metrics_apart(folders: dict[str, Path]) -> None:
 
 
 def test_half_precision_says_nearly_the_same(folders: dict[str, Path], images: list[Image.Image]) -> None:
-    whole, half = (made("clip", folders, dtype=dtype).look(images, CASES) for dtype in ("float32", "bfloat16"))
+    whole, half = (made("clip", folders, dtype=dtype).run(images, CASES) for dtype in ("float32", "bfloat16"))
     assert [seen["prompt"] for seen in half] == pytest.approx([seen["prompt"] for seen in whole], abs=0.05)
 
 
@@ -201,9 +201,9 @@ def test_a_model_that_is_not_there_is_one_line(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     name, _ = MADE[kind]
     with pytest.raises(BenchError) as error:
-        metric(name, model="nobody/nothing").look(images, CASES)
+        metric(name, model="nobody/nothing").run(images, CASES)
     assert one_line(error).startswith('"nobody/nothing" cannot be loaded (')
-    assert "run `hf download nobody/nothing` where there is a network, or name a folder with its safetensors" in str(
+    assert "run `hf download nobody/nothing` with a network connection, or name a folder with its safetensors" in str(
         error.value
     )
     with pytest.raises(BenchError, match='"nobody/nothing" cannot be loaded'):
@@ -217,11 +217,11 @@ def test_a_pickle_is_to_be_converted(
     pickle = tmp_path / published
     torch.save({}, pickle)
     backbone = {"backbone": str(folders["clip"])} if name == "hpsv2" else {"tokenizer": str(folders["blip"])}
-    for use in (lambda one: one.look(images, CASES), lambda one: one.fingerprint):
+    for use in (lambda one: one.run(images, CASES), lambda one: one.fingerprint):
         with pytest.raises(BenchError) as error:
             use(metric(name, model=str(pickle), **backbone))
-        assert f"is no safetensors file; {published}" in one_line(error)
-        assert "convert it once with python -c" in str(error.value)
+        assert f"is not a safetensors file; {published}" in one_line(error)
+        assert "convert it with python -c" in str(error.value)
 
 
 def test_what_the_conversion_line_says_works(tmp_path: Path, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,13 +241,13 @@ def test_a_folder_without_safetensors_is_refused(folders: dict[str, Path], image
             (tmp_path / file.name).write_bytes(file.read_bytes())
     torch.save(load_file(folders["clip"] / "model.safetensors"), tmp_path / "pytorch_model.bin")
     with pytest.raises(BenchError) as error:
-        metric("clip", model=str(tmp_path)).look(images, CASES)
-    assert "expected a folder that CLIPModel.save_pretrained wrote, with model.safetensors" in one_line(error)
+        metric("clip", model=str(tmp_path)).run(images, CASES)
+    assert "expected a folder written by CLIPModel.save_pretrained, with model.safetensors" in one_line(error)
 
 
 def test_a_model_of_another_kind_is_refused(folders: dict[str, Path], images: list[Image.Image]) -> None:
     with pytest.raises(BenchError) as error:
-        metric("blip-vqa", model=str(folders["clip"])).look(images, CASES)
+        metric("blip-vqa", model=str(folders["clip"])).run(images, CASES)
     assert "BlipForQuestionAnswering" in one_line(error)
 
 
@@ -259,8 +259,8 @@ def test_a_checkpoint_that_does_not_fit_is_refused(folders: dict[str, Path], ima
         "wrong": tensors | {"mlp.layers.2.bias": torch.zeros(3)},
     }.items():
         save_file(changed, tmp_path / f"{name}.safetensors")
-        with pytest.raises(BenchError, match=r"does not fit .*: 1 tensors are strange, missing or of another shape, such as"):
-            metric("image-reward", model=str(tmp_path / f"{name}.safetensors"), tokenizer=str(folders["blip"])).look(
+        with pytest.raises(BenchError, match=r"does not fit .*: 1 tensors are unknown, missing or of another shape, such as"):
+            metric("image-reward", model=str(tmp_path / f"{name}.safetensors"), tokenizer=str(folders["blip"])).run(
                 images, CASES
             )
 
@@ -273,15 +273,15 @@ def test_a_package_that_is_not_installed_is_named_with_the_extra(
 
     monkeypatch.setattr("transformers.CLIPModel.from_pretrained", fail)
     with pytest.raises(BenchError) as error:
-        made("clip", folders).look(images, CASES)
+        made("clip", folders).run(images, CASES)
     assert 'not installed (It requires the scipy library): pip install "scipy>=1.11" "torchvision>=' in one_line(error)
 
 
 def test_device_and_precision_are_checked(folders: dict[str, Path], images: list[Image.Image]) -> None:
-    with pytest.raises(BenchError, match='"float8" is no precision for a metric; known: float32, float16, bfloat16'):
-        made("clip", folders, dtype="float8").look(images, CASES)
+    with pytest.raises(BenchError, match='"float8" is not a precision for a metric; known: float32, float16, bfloat16'):
+        made("clip", folders, dtype="float8").run(images, CASES)
     with pytest.raises(BenchError, match='device "gpu" cannot be used'):
-        made("clip", folders, device="gpu").look(images, CASES)
+        made("clip", folders, device="gpu").run(images, CASES)
 
 
 def test_a_pinned_revision_needs_no_network() -> None:
@@ -300,7 +300,7 @@ def test_another_revision_is_the_commit_that_is_found(monkeypatch: pytest.Monkey
 def test_the_oracle_says_as_a_metric_what_it_says(images: list[Image.Image]) -> None:
     oracle, one = Oracle.load(), metric("oracle")
     assert one.fingerprint == oracle.fingerprint
-    assert one.look(images, CASES) == [finding.to_json() for finding in oracle.look(images)]
+    assert one.run(images, CASES) == [finding.to_json() for finding in oracle.look(images)]
     case = Case("a cat", (Expected("cat"),))
     thing = {"noun": "cat", "colour": None, "box": [0, 0, 1, 1], "confidence": 1.0}
     assert one.score(case, {"things": [thing], "blends": []})["all_correct"] == 1
@@ -317,12 +317,12 @@ def test_vqascore_is_the_probability_of_yes_after_the_question(folders: dict[str
     with torch.inference_mode():
         logits = pretrained.network(**processor(images=images[1], text=text, return_tensors="pt")).logits
     expected = logits[0, -1].softmax(dim=-1)[processor.tokenizer.convert_tokens_to_ids("Yes")]
-    assert made("vqascore", folders).look(images, CASES)[1]["yes"] == pytest.approx(float(expected), rel=1e-4)
+    assert made("vqascore", folders).run(images, CASES)[1]["yes"] == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_a_chat_answers_yes_against_no(folders: dict[str, Path], images: list[Image.Image]) -> None:
     chat = ChatAnswers(Pretrained(str(folders["llava"]), "AutoModelForImageTextToText"))
-    [[sure]] = chat.says_yes(images[:1], [["Is there a cat?"]])
+    [[sure]] = chat.yes_confidence(images[:1], [["Is there a cat?"]])
     [[(yes, no)]] = chat.probabilities(images[:1], [["Is there a cat? Please answer yes or no."]], ("Yes", "No"))
     assert sure == pytest.approx(yes / (yes + no))
 
@@ -340,14 +340,14 @@ def test_questions_of_one_batch_do_not_touch_each_other_in_the_default_model(
     chat = ChatAnswers(pretrained)
     sized = [image.resize((40 + 30 * number, 40)) for number, image in enumerate(images)]
     questions = [["Is there a cat?"], ["Is there a bird on a green car?", "red?"], ["Is there any apple in the picture?"]]
-    together = chat.says_yes(sized, questions)
-    assert_alike(together, [chat.says_yes([one], [asked])[0] for one, asked in zip(sized, questions, strict=True)])
+    together = chat.yes_confidence(sized, questions)
+    assert_alike(together, [chat.yes_confidence([one], [asked])[0] for one, asked in zip(sized, questions, strict=True)])
     assert len({round(sure, 4) for of_picture in together for sure in of_picture}) == 4
 
 
 def test_a_word_of_several_tokens_is_no_answer(folders: dict[str, Path], images: list[Image.Image]) -> None:
     chat = ChatAnswers(Pretrained(str(folders["llava"]), "AutoModelForImageTextToText"))
-    with pytest.raises(BenchError, match='"Maybe" is 5 tokens to'):
+    with pytest.raises(BenchError, match='"Maybe" is 5 tokens for'):
         chat.probabilities(images[:1], [["Is there a cat?"]], ("Maybe",))
 
 
@@ -360,7 +360,7 @@ def test_vilt_answers_by_its_two_logits(folders: dict[str, Path], images: list[I
     with torch.inference_mode():
         logits = network(input_ids=inputs.input_ids, attention_mask=inputs.attention_mask, **pixels).logits[0]
     expected = math.exp(logits[1]) / (math.exp(logits[1]) + math.exp(logits[3]))
-    [[_, sure]] = made("entity-questions, ViLT", folders).look(images, CASES)[1]["entities"]
+    [[_, sure]] = made("entity-questions, ViLT", folders).run(images, CASES)[1]["entities"]
     assert sure == pytest.approx(expected, rel=1e-4)
 
 
@@ -379,7 +379,7 @@ def test_blip_says_yes_where_its_own_greedy_answer_is_yes(
     network.save_pretrained(tmp_path)
     blip = BlipAnswers(Pretrained(str(tmp_path), "BlipForQuestionAnswering"))
     questions = [f"is there any {noun} in the picture?" for noun in "cat dog car bench apple bird red blue with".split()]
-    said = blip.says_yes(images, [questions] * len(images))
+    said = blip.yes_confidence(images, [questions] * len(images))
     for image, of_image in zip(images, said, strict=True):
         for question, yes in zip(questions, of_image, strict=True):
             tokens = blip.pretrained.tokens([question], 35)
@@ -404,7 +404,7 @@ def test_blip_vqa_reads_the_first_step_of_the_decoder(folders: dict[str, Path], 
         logits = network.text_decoder(input_ids=torch.tensor([[len(tokenizer)]]), encoder_hidden_states=read).logits[0, 0]
     yes, no = (math.exp(logits[tokenizer.convert_tokens_to_ids(word)]) for word in ("yes", "no"))
     one = made("blip-vqa", folders)
-    seen_there = one.look(images, CASES)
+    seen_there = one.run(images, CASES)
     assert seen_there[1]["questions"] == [["a dog?", pytest.approx(yes / (yes + no), rel=1e-4)]]
     assert one.score(CASES[2], {"questions": [["a", 0.5], ["b", 0.25]]}) == {"blip_vqa": 0.125}
     assert one.score(CASES[2], {"questions": []}) == {}
@@ -420,9 +420,9 @@ def test_entity_questions_are_soft_and_harsh() -> None:
 def test_scene_graphs_need_questions_that_know_their_parents(folders: dict[str, Path], images: list[Image.Image]) -> None:
     one = made("dsg", folders)
     with pytest.raises(BenchError, match='"a dog" has no questions; expected annotations'):
-        one.look(images[:1], [Case("a dog")])
+        one.run(images[:1], [Case("a dog")])
     orphan = Case("a dog", annotations={"questions": [{"id": 1, "text": "Is it red?", "parents": [7]}]})
-    with pytest.raises(BenchError, match='question 1 of "a dog" depends on question 7, which is not there'):
+    with pytest.raises(BenchError, match='question 1 of "a dog" depends on question 7, which does not exist'):
         one.score(orphan, {"yes": [1.0]})
     asked = Case(
         "", annotations={"questions": [{"id": n, "text": "", "parents": p} for n, p in ((1, [0]), (2, [1]), (3, [2]))]}
@@ -433,10 +433,10 @@ def test_scene_graphs_need_questions_that_know_their_parents(folders: dict[str, 
 
 def test_a_caption_is_bleached_of_its_beginning_and_compared(folders: dict[str, Path], images: list[Image.Image]) -> None:
     one = made("blip-caption", folders)
-    seen = one.look(images, CASES)
+    seen = one.run(images, CASES)
     assert not any(of_picture["caption"].startswith("a picture of") for of_picture in seen)
     plain = made("blip-caption", folders, templates=False)
     embed = plain.embedding.of_texts  # type: ignore[attr-defined]
-    [of_plain] = plain.look(images[:1], [Case("a dog")])
+    [of_plain] = plain.run(images[:1], [Case("a dog")])
     expected = embed([of_plain["caption"]])[0] @ embed(["a dog"])[0]
     assert of_plain["similarity"] == pytest.approx(float(expected), rel=1e-5)

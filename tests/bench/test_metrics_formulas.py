@@ -17,10 +17,10 @@ from transformers import CLIPTokenizer
 from helpers import tiny_checkpoints, tiny_metrics
 from unbleed.bench.metrics import metric
 from unbleed.bench.metrics.asked import entities_of
-from unbleed.bench.metrics.blip import share_of_yes
+from unbleed.bench.metrics.blip import yes_probability
 from unbleed.bench.metrics.blip_vqa import questions_of
 from unbleed.bench.metrics.cmmd import SCALE, WIDTH, distance, features_of
-from unbleed.bench.metrics.detector import Thing, box_of, mean_inside, surest_pairs
+from unbleed.bench.metrics.detector import Detection, box_of, mean_inside, top_pairs
 from unbleed.bench.metrics.geneval import COLOURS, cut_out, is_correct, relations
 from unbleed.bench.metrics.image_reward import pixels_of
 from unbleed.bench.metrics.models import Pretrained
@@ -81,7 +81,7 @@ def clip_reference(folder: Path, image: Image.Image, text: str, *, strict: bool)
 def test_clip_is_the_mean_over_templates(clip_folder: Path, image: Image.Image, strict: bool) -> None:
     prompt = "a zebra and a cat and a dog"
     one = metric("clip", model=str(clip_folder), strict=strict)
-    [seen] = one.look([image], [Case(prompt)])
+    [seen] = one.run([image], [Case(prompt)])
     parts = ["a zebra", "a cat"] if strict else ["zebra", "cat", "dog"]
     assert [text for text, _ in seen["entities"]] == parts
     assert seen["prompt"] == pytest.approx(clip_reference(clip_folder, image, prompt, strict=strict), abs=1e-5)
@@ -92,15 +92,15 @@ def test_clip_is_the_mean_over_templates(clip_folder: Path, image: Image.Image, 
 
 def test_the_corrupted_prompt_is_another_prompt(clip_folder: Path, image: Image.Image) -> None:
     prompt = "a red zebra and a blue panda"
-    right, wrong = (metric("clip", model=str(clip_folder), strict=s).look([image], [Case(prompt)]) for s in (False, True))
+    right, wrong = (metric("clip", model=str(clip_folder), strict=s).run([image], [Case(prompt)]) for s in (False, True))
     assert abs(right[0]["prompt"] - wrong[0]["prompt"]) > 1e-4
 
 
 def test_what_cannot_be_split_is_left_out_strictly(clip_folder: Path, image: Image.Image) -> None:
     strict, default = (metric("clip", model=str(clip_folder), strict=strict) for strict in (True, False))
     case = Case("a dog")
-    assert strict.score(case, strict.look([image], [case])[0]) == {}
-    assert default.score(case, default.look([image], [case])[0]).keys() == {"clip_full", "clip_min"}
+    assert strict.score(case, strict.run([image], [case])[0]) == {}
+    assert default.score(case, default.run([image], [case])[0]).keys() == {"clip_full", "clip_min"}
     assert default.score(case, {"prompt": 0.3, "entities": []}) == {"clip_full": 0.3}
 
 
@@ -117,7 +117,7 @@ def test_pickscore_is_the_scaled_cosine(clip_folder: Path, image: Image.Image) -
     with torch.inference_mode():
         logits = network(**reader.tokens(["a red cat"], 32), **reader.pixels([image])).logits_per_image
     one, case = metric("pickscore", model=str(clip_folder)), Case("a red cat")
-    assert one.score(case, one.look([image], [case])[0])["pickscore"] == pytest.approx(float(logits), rel=1e-4)
+    assert one.score(case, one.run([image], [case])[0])["pickscore"] == pytest.approx(float(logits), rel=1e-4)
 
 
 # ------------------------------------------------------------------------------------------------------ questions
@@ -126,7 +126,7 @@ def test_pickscore_is_the_scaled_cosine(clip_folder: Path, image: Image.Image) -
 def test_share_of_yes_is_that_of_two_probabilities() -> None:
     logits = torch.tensor([[0.5, 2.0, -1.0, 3.0], [1.0, 0.0, 0.0, 9.0]])
     p = logits.softmax(dim=-1)
-    assert share_of_yes(logits, 1, 2).tolist() == pytest.approx((p[:, 1] / (p[:, 1] + p[:, 2])).tolist())
+    assert yes_probability(logits, 1, 2).tolist() == pytest.approx((p[:, 1] / (p[:, 1] + p[:, 2])).tolist())
 
 
 def test_a_question_per_noun_phrase_and_eight_at_most() -> None:
@@ -198,7 +198,7 @@ def test_positions_are_those_to_what_matched() -> None:
 
 def test_the_surest_pairs_of_query_and_class() -> None:
     logits = torch.tensor([[4.0, 0.0, 0.0], [0.0, 3.0, 3.0], [0.0, 0.0, 9.0]])  # (query, two classes and none)
-    sure, label, query = surest_pairs(logits, 0.3)
+    sure, label, query = top_pairs(logits, 0.3)
     p = logits.softmax(dim=-1)
     assert (label.tolist(), query.tolist()) == ([0, 1], [0, 1])
     assert sure.tolist() == pytest.approx([float(p[0, 0]), float(p[1, 1])])
@@ -215,14 +215,14 @@ def test_masks_have_a_mean_and_a_box() -> None:
 def test_a_thing_is_cut_out_on_grey() -> None:
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[2:6, 2:4] = True
-    cut = cut_out(Image.new("RGB", (8, 8), "red"), Thing("cat", 0.9, (2, 2, 5, 6), mask))
+    cut = cut_out(Image.new("RGB", (8, 8), "red"), Detection("cat", 0.9, (2, 2, 5, 6), mask))
     assert cut.size == (3, 4)
     assert [cut.getpixel((0, 0)), cut.getpixel((2, 0))] == [(255, 0, 0), (153, 153, 153)]
 
 
 def test_a_colour_is_the_nearest_of_ten_of_three_sentences(clip_folder: Path, image: Image.Image) -> None:
     one: Any = metric("geneval", clip=str(clip_folder))
-    whole = Thing("cat", 0.9, (0, 0, *image.size), torch.ones(image.size[::-1], dtype=torch.bool))
+    whole = Detection("cat", 0.9, (0, 0, *image.size), torch.ones(image.size[::-1], dtype=torch.bool))
     [chosen] = one._name_colours(image, [whole], "cat")
     embed, [seen] = one.embedding.of_texts, one.embedding.of_images([image])
     means = []
@@ -239,10 +239,10 @@ class FixedDetector:
     labels: ClassVar = {0: "cat", 64: "mouse"}
     fingerprint = "fixed"
 
-    def look(self, images: list[Image.Image]) -> list[list[Thing]]:
+    def detect(self, images: list[Image.Image]) -> list[list[Detection]]:
         masks = [torch.ones(image.size[::-1], dtype=torch.bool) for image in images]
         return [
-            [Thing("mouse", 0.9 - k / 100, (0, 0, *image.size), mask) for k in range(20)]
+            [Detection("mouse", 0.9 - k / 100, (0, 0, *image.size), mask) for k in range(20)]
             for image, mask in zip(images, masks, strict=True)
         ]
 
@@ -251,7 +251,7 @@ def test_geneval_names_and_limits_things_and_colours_those_asked_for(clip_folder
     one: Any = metric("geneval", clip=str(clip_folder))
     one.__dict__["detector"] = FixedDetector()
     entry = {"class": "computer mouse", "count": 2, "color": "red"}
-    [seen] = one.look([image], [Case("two red mice", annotations={"tag": "colors", "include": [entry]})])
+    [seen] = one.run([image], [Case("two red mice", annotations={"tag": "colors", "include": [entry]})])
     assert list(seen["objects"]) == ["computer mouse"]
     colours = [found["colour"] for found in seen["objects"]["computer mouse"]]
     assert len(colours) == 16
@@ -262,10 +262,10 @@ def test_geneval_names_and_limits_things_and_colours_those_asked_for(clip_folder
 def test_geneval_says_what_a_case_lacks(clip_folder: Path, image: Image.Image) -> None:
     one: Any = metric("geneval", clip=str(clip_folder))
     one.__dict__["detector"] = FixedDetector()
-    with pytest.raises(BenchError, match='"a cat" does not say which things its picture shows; expected annotations'):
-        one.look([image], [Case("a cat")])
+    with pytest.raises(BenchError, match='"a cat" does not say which objects to expect; expected annotations'):
+        one.run([image], [Case("a cat")])
     with pytest.raises(BenchError, match='asks for "unicorn", which "facebook/mask2former'):
-        one.look([image], [Case("", annotations={"tag": "single_object", "include": [{"class": "unicorn", "count": 1}]})])
+        one.run([image], [Case("", annotations={"tag": "single_object", "include": [{"class": "unicorn", "count": 1}]})])
 
 
 # -------------------------------------------------------------------------- published architectures, on their own names
@@ -274,7 +274,7 @@ def test_geneval_says_what_a_case_lacks(clip_folder: Path, image: Image.Image) -
 def test_hps_is_open_clip_s_cosine(clip_folder: Path, image: Image.Image, tmp_path: Path) -> None:
     file = tiny_checkpoints.hps_checkpoint(clip_folder, tmp_path / "hps.safetensors")
     one: Any = metric("hpsv2", model=str(file), backbone=str(clip_folder))
-    [seen] = one.look([image], [Case("a red cat")])
+    [seen] = one.run([image], [Case("a red cat")])
     tensors, reader = load_file(file), one.clip.pretrained
     pictures = tiny_checkpoints.open_clip_image(tensors, reader.pixels([image])["pixel_values"], heads=2)
     texts = tiny_checkpoints.open_clip_text(tensors, reader.tokens(["a red cat"], 32)["input_ids"], heads=2)
@@ -287,7 +287,7 @@ def test_hps_pads_what_is_not_square(clip_folder: Path, tmp_path: Path) -> None:
     one = metric("hpsv2", model=str(file), backbone=str(clip_folder))
     wide, square = Image.new("RGB", (64, 32), "red"), Image.new("RGB", (64, 64), "black")
     square.paste(wide, (0, 16))
-    a, b = one.look([wide, square], [Case("a red cat")] * 2)
+    a, b = one.run([wide, square], [Case("a red cat")] * 2)
     assert a["cosine"] == pytest.approx(b["cosine"], abs=0.02)  # the edge is resized on one of them only
 
 
@@ -297,7 +297,7 @@ def test_image_reward_is_that_of_its_own_architecture(image: Image.Image, tmp_pa
     words.save_pretrained(tmp_path / "words")
     one: Any = metric("image-reward", model=str(file), tokenizer=str(tmp_path / "words"))
     other = image.rotate(90)
-    seen = one.look([image, other], [Case("a red cat"), Case("a bird on a green car and an apple")])
+    seen = one.run([image, other], [Case("a red cat"), Case("a bird on a green car and an apple")])
     tensors = load_file(file)
     for picture, prompt, of_picture in zip(
         (image, other), ("a red cat", "a bird on a green car and an apple"), seen, strict=True
@@ -353,15 +353,15 @@ def test_the_estimate_is_unbiased() -> None:
 
 def test_cmmd_looks_at_a_folder(clip_folder: Path, image: Image.Image, tmp_path: Path) -> None:
     one: Any = metric("cmmd", model=str(clip_folder))
-    with pytest.raises(BenchError, match="has 0 pictures; expected the reference pictures"):
+    with pytest.raises(BenchError, match="has 0 images; expected at least 2 reference images"):
         one.reference(tmp_path)
     for number in range(3):
         image.rotate(90 * number).save(tmp_path / f"{number}.png")
     reference = one.reference(tmp_path)
     assert reference.shape == (3, 8)
-    features = features_of(one.look([image.rotate(90 * number) for number in range(3)], [Case("")] * 3))
+    features = features_of(one.run([image.rotate(90 * number) for number in range(3)], [Case("")] * 3))
     assert features == pytest.approx(reference, abs=1e-5)
     assert one.scores == ()
     assert one.score(Case(""), {"features": []}) == {}
-    with pytest.raises(BenchError, match="3 pictures of 1 prompts; expected more"):
+    with pytest.raises(BenchError, match="3 images of 1 prompts; expected more"):
         distance(features, reference, [0, 0, 0])

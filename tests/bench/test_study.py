@@ -23,12 +23,12 @@ import unbleed
 from unbleed import cli
 from unbleed.bench.analysis.bootstrap import resample
 from unbleed.bench.plan.plan import Plan
-from unbleed.bench.sampling import runner
+from unbleed.bench.sampling import runner, workers
 from unbleed.bench.storage.store import Store
 from unbleed.bench.studies import missing_entities_run as causes_run
-from unbleed.bench.studies.missing_entities import QUANTITIES, Causes, auc, build, compare, windows
+from unbleed.bench.studies.missing_entities import QUANTITIES, Study, auc, build, compare_quantities, windows
 from unbleed.bench.studies.missing_entities_report import markdown, result, write
-from unbleed.bench.studies.missing_entities_run import draw, rows_of, store_of
+from unbleed.bench.studies.missing_entities_run import plan_study, run_study, study_rows, study_store
 from unbleed.bench.suites import suite
 from unbleed.cli import study  # noqa: F401  (it adds the command)
 from unbleed.emoji.findings import Finding, Sighting
@@ -83,7 +83,7 @@ def made(prompts: int = 7, seeds: int = 3, steps: int = 5, effect: Sequence[floa
 
 def test_intervals_are_those_of_plain_loops() -> None:
     values, missing = made(12)
-    rows, differences = compare(values, missing, draws=150, seed=4)
+    rows, differences = compare_quantities(values, missing, draws=150, seed=4)
     found = {(row.quantity, row.step): row for row in rows}
     taken = np.concatenate(list(resample(12, 3, 150, seed=4)))
     drawn: dict[tuple[str, int | str], list[float]] = {}
@@ -115,7 +115,9 @@ def test_intervals_are_those_of_plain_loops() -> None:
 
 def test_draws_without_both_kinds_are_passed_over() -> None:
     values, missing = np.random.default_rng(0).random((3, 3, 10, 10)), np.arange(10)[:, None].repeat(10, axis=1) == 3
-    rows, differences = compare(values, missing, draws=100)  # a third of the draws take nothing of the only prompt that misses
+    rows, differences = compare_quantities(
+        values, missing, draws=100
+    )  # a third of the draws take nothing of the only prompt that misses
     assert all(0 < row.low < row.auc < row.high < 1 for row in rows)
     assert all(-1 < d.low < d.difference < d.high < 1 for d in differences)
 
@@ -123,8 +125,8 @@ def test_draws_without_both_kinds_are_passed_over() -> None:
 @pytest.mark.parametrize(("every", "word"), [(True, "all"), (False, "none")])
 def test_pictures_of_one_kind_tell_nothing(every: bool, word: str) -> None:
     values, missing = made()
-    with pytest.raises(BenchError, match=f"^{word} of the 21 pictures miss an entity, .*take more prompts"):
-        compare(values, np.full_like(missing, every))
+    with pytest.raises(BenchError, match=f"^{word} of the 21 images miss an entity, .*use more prompts"):
+        compare_quantities(values, np.full_like(missing, every))
 
 
 def test_thirds_cover_the_run_once() -> None:
@@ -153,7 +155,7 @@ def plan_of(prompts: int) -> Plan:
     )
 
 
-def made_causes(effect: Sequence[float], prompts: int = 40) -> Causes:
+def made_causes(effect: Sequence[float], prompts: int = 40) -> Study:
     """Return a study in which `effect` is by how much intensity, spread and overlap are higher where an entity is missing."""
     values, missing = made(prompts, steps=6, effect=effect)
     plan = plan_of(prompts)
@@ -199,9 +201,9 @@ def test_few_pictures_are_warned_of() -> None:
     assert "may be too narrow" not in markdown(made_causes((0, 0, 1)))
     few = markdown(made_causes((0, 0, 1), prompts=10))
     assert "fewer than 20 prompts may be too narrow; this report has 10." in few
-    assert "where fewer than 20 pictures miss an entity; here" in few
+    assert "if fewer than 20 images miss an entity; here" in few
     none = markdown(made_causes((0, 0, 1), prompts=9))
-    assert "Below 10 prompts no interval, p-value or mark of significance is given; this report has 9." in none
+    assert "With fewer than 10 prompts there are no intervals, p-values or marks; this report has 9." in none
     assert not re.search(r"\d to \d\.", none.partition("## How")[0])
 
 
@@ -237,7 +239,7 @@ def test_the_plot_stands_alone(tmp_path: Path) -> None:
 
 @dataclass
 class Judge:
-    """Sees everything in one picture and nothing in the next, and so on."""
+    """Output everything in one picture and nothing in the next, and so on."""
 
     fingerprint: str = "judge-1"
     answers: Iterator[Finding] = field(default_factory=lambda: itertools.cycle([EVERYTHING, Finding()]))
@@ -277,16 +279,24 @@ class Worker:
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
     worker = Worker()
-    monkeypatch.setattr(causes_run, "draw_pictures", worker.draw)
-    monkeypatch.setattr(causes_run, "loaded", lambda *_: "a pipeline")
-    monkeypatch.setattr(causes_run, "warm", lambda pipe, _: pipe)
+    monkeypatch.setattr(causes_run, "draw", worker.draw)
+    monkeypatch.setattr(workers, "load_pipeline", lambda *_: "a pipeline")
+    monkeypatch.setattr(workers, "warm_up", lambda pipe, _: pipe)
     monkeypatch.setattr(runner, "BATCH_SIZE", 2)
     return worker
 
 
-def drawn_rows(out: Path, *, limit: int = 3, judge: Judge | None = None, **options: Any) -> list[list[dict[str, Any]]]:
+def drawn_rows(
+    out: Path,
+    *,
+    limit: int = 3,
+    judge: Judge | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    **options: Any,
+) -> list[list[dict[str, Any]]]:
     options = {"model": "emoji", "seeds": 2, "steps": 4} | options
-    return draw(out, suite("emoji-pairs").head(limit), judge=judge or Judge(), **options)[1]
+    plan = plan_study(out, suite("emoji-pairs").head(limit), **options)
+    return run_study(out, plan, detector=judge or Judge(), on_progress=on_progress)
 
 
 def test_a_study_that_was_stopped_draws_nothing_twice(worker: Worker, out: Path) -> None:
@@ -294,14 +304,14 @@ def test_a_study_that_was_stopped_draws_nothing_twice(worker: Worker, out: Path)
     worker.patience = 5
     with pytest.raises(KeyboardInterrupt):
         drawn_rows(out)
-    assert len(rows_of(out).read()) == 4  # the fifth had no batch to come with
+    assert len(study_rows(out).read()) == 4  # the fifth had no batch to come with
     worker.patience = float("inf")
     del worker.drawn[4:]
-    rows = drawn_rows(out, report=lambda done, total: told.append((done, total)))
+    rows = drawn_rows(out, on_progress=lambda done, total: told.append((done, total)))
     assert told == [(4, 6), (6, 6)]
     prompts = [case.prompt for case in suite("emoji-pairs").head(3).cases]
     assert worker.drawn == [(prompt, seed) for prompt in prompts for seed in (0, 1)]
-    assert list(rows_of(out).read("prompt", "seed").values()) == worker.drawn
+    assert list(study_rows(out).read("prompt", "seed").values()) == worker.drawn
     assert [[len(row["overlap"]) for row in of] for of in rows] == [[4, 4]] * 3
     assert drawn_rows(out) == rows
     drawn_rows(out, limit=4, seeds=4)  # more seeds, in the batches of before, and another prompt
@@ -327,13 +337,13 @@ def test_a_study_leaves_a_benchmark_alone(worker: Worker, out: Path) -> None:
     assert not (out / "pictures").exists()
     with pytest.raises(BenchError, match=r"no run\.json"):
         Store(out).plan()
-    assert store_of(out).plan().suite.name == "emoji-pairs"
+    assert study_store(out).plan().suite.name == "emoji-pairs"
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 2}, "a run of 2 steps has no thirds to compare; take 3 or more"),
+        ({"steps": 2}, "a run of 2 steps has no thirds to compare; use 3 steps or more"),
         ({"seeds": 0}, "expected 1 to 1000"),
     ],
 )
@@ -344,16 +354,16 @@ def test_what_cannot_be_studied_leaves_nothing_behind(worker: Worker, out: Path,
 
 
 def test_a_single_entity_overlaps_with_nothing(worker: Worker, out: Path) -> None:
-    with pytest.raises(BenchError, match=r'emoji-single has "a .*", with one entity'):
-        draw(out, suite("emoji-single"), model="emoji", seeds=1, judge=Judge())
+    with pytest.raises(BenchError, match=r'emoji-single has "a .*" with fewer than two entities'):
+        plan_study(out, suite("emoji-single"), model="emoji", seeds=1)
     assert not out.exists()
 
 
 def test_maps_that_are_no_numbers_are_not_kept(worker: Worker, out: Path) -> None:
     worker.broken = True
-    with pytest.raises(BenchError, match="hold values that are no numbers"):
+    with pytest.raises(BenchError, match="contain NaN or inf"):
         drawn_rows(out)
-    assert rows_of(out).read() == {}
+    assert study_rows(out).read() == {}
 
 
 # ------------------------------------------------------------------------------------------- the embedded model
@@ -389,7 +399,7 @@ def test_a_study_of_the_embedded_model(command: Any, out: Path) -> None:
     with unbleed.guide(pipe, NoGuidance(resolution=16), record_maps=True) as run:
         pipe(case.prompt, num_inference_steps=4, guidance_scale=3.0, generator=[torch.Generator("cpu").manual_seed(0)])
     groups = group_tokens([run.tokens[0]])
-    lines = {prompt: json.loads(measured) for prompt, measured in rows_of(out).read("prompt", "measured").values()}
+    lines = {prompt: json.loads(measured) for prompt, measured in study_rows(out).read("prompt", "measured").values()}
     for name, function in {"intensity": intensity, "spread": spread, "overlap": overlap_of}.items():
         by_step = [function(step.maps, groups).item() for step in run.maps]
         assert lines[case.prompt][name] == pytest.approx(by_step, rel=1e-5)
@@ -399,18 +409,18 @@ def test_a_study_of_the_embedded_model(command: Any, out: Path) -> None:
         others = [mean[case.prompt] > value for prompt, value in mean.items() if prompt != case.prompt]
         assert found["mean"] == np.mean(others)
 
-    before = (out / "causes.csv").read_text(), rows_of(out).read("measured")
+    before = (out / "causes.csv").read_text(), study_rows(out).read("measured")
     code, text, err = command(Judge(), *arguments)  # nothing is left to draw
     assert (code, text.split(), err) == (0, list(document["files"].values()), "")
-    assert ((out / "causes.csv").read_text(), rows_of(out).read("measured")) == before
+    assert ((out / "causes.csv").read_text(), study_rows(out).read("measured")) == before
 
 
 def test_pictures_of_one_kind_are_one_line(worker: Worker, command: Any, out: Path) -> None:
     blind = Judge(answers=itertools.repeat(Finding()))
     code, text, err = command(blind, "--limit", 2, "--seeds", 1, "--steps", 4, "--out", out)
     assert (code, text, err.count("\n")) == (2, "", 1)
-    assert "all of the 2 pictures miss an entity" in err
-    assert len(rows_of(out).read()) == 2  # more may be added
+    assert "all of the 2 images miss an entity" in err
+    assert len(study_rows(out).read()) == 2  # more may be added
 
 
 def test_a_missing_extra_is_named_before_the_work(

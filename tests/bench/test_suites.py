@@ -321,7 +321,7 @@ def test_a_missing_file_says_where_it_comes_from_and_how(
     with pytest.raises(BenchError) as error:
         suite("tiny")
     assert str(error.value) == (
-        f"tiny is not in {tmp_path}, where tiny/p.txt is missing; it comes from {row.address}: run "
+        f"tiny is not in {tmp_path}: tiny/p.txt is missing; it comes from {row.address}: run "
         "unbleed bench download tiny, or name the folder that has it with --suite-dir or UNBLEED_SUITES"
     )
     other = tmp_path / "other folder"
@@ -432,7 +432,7 @@ def test_a_folder_that_cannot_be_written_is_named(
 
 
 def test_only_published_suites_are_fetched() -> None:
-    with pytest.raises(BenchError, match=r'"dvmp" is no published prompt set.*abc-6k'):
+    with pytest.raises(BenchError, match=r'"dvmp" is not a published prompt set.*abc-6k'):
         download("dvmp")
 
 
@@ -479,8 +479,8 @@ def test_own_files_are_suites(tmp_path: Path, name: str, text: str, cases: list[
     [
         ("a.txt", "", "has no prompt; expected at least one"),
         ("a.txt", "\n# a fox\n", "has no prompt"),
-        ("a.txt", b"a fox\na f\xfcchs\n", ", line 2: byte 0xfc is no UTF-8; save it as UTF-8"),
-        ("a.csv", "", ", line 1: columns none; expected prompt, and perhaps entities and group"),
+        ("a.txt", b"a fox\na f\xfcchs\n", ", line 2: byte 0xfc is not UTF-8; save it as UTF-8"),
+        ("a.csv", "", ", line 1: columns none; expected prompt, optionally entities and group"),
         ("a.csv", "prompt\n", "has no prompt"),
         ("a.csv", "prompt;entities\na;b\n", ", line 1: columns prompt;entities; expected prompt"),
         ("a.csv", "prompt,entity\na,b\n", ", line 1: columns prompt, entity; expected prompt"),
@@ -488,34 +488,38 @@ def test_own_files_are_suites(tmp_path: Path, name: str, text: str, cases: list[
         (
             "a.csv",
             'prompt,group\n"a\nb",x\na fox, red,x\n',
-            ", line 4: 3 fields; expected 2, and quotes around those with a comma",
+            ", line 4: 3 fields; expected 2, with quotes around fields that contain commas",
         ),
         ("a.csv", "prompt,group\na fox\n", ", line 2: 1 fields; expected 2"),
-        ("a.csv", "prompt,group\n  ,x\n", ', line 2: prompt "  "; expected a text that is not empty'),
-        ("a.csv", 'prompt\na fox\n"an owl\n', ", line 3: no row of a table (unexpected end of data); close every quote"),
+        ("a.csv", "prompt,group\n  ,x\n", ', line 2: prompt "  "; expected a string that is not empty'),
+        ("a.csv", 'prompt\na fox\n"an owl\n', ", line 3: not a row of a table (unexpected end of data); close every quote"),
         (
             "a.csv",
             "prompt,entities\na fox,fox;;owl\n",
-            ', line 2: entities "fox;;owl"; expected phrases with single semicolons',
+            ', line 2: entities "fox;;owl"; expected phrases separated by single semicolons',
         ),
         (
             "a.csv",
             'prompt,entities\na fox,"fox, owl"\n',
-            ', line 2: entities "fox, owl"; expected phrases with single semicolons',
+            ', line 2: entities "fox, owl"; expected phrases separated by single semicolons',
         ),
         (
             "a.csv",
             "prompt,entities\na,fox\nb,fox\na,owl\n",
-            ', line 4: "a" is also in line 2, where more or other things are said',
+            ', line 4: "a" is also in line 2 with different entities',
         ),
         ("a.jsonl", '\n{"prompt": "a fox"\n', ", line 2: it is not JSON ("),
         ("a.jsonl", '"a fox"\n', ', line 1: "a fox"; expected an object with "prompt"'),
         ("a.jsonl", '{"text": "a fox"}\n', 'expected an object with "prompt"'),
-        ("a.jsonl", '{"prompt": 3}\n', ", line 1: prompt 3; expected a text that is not empty"),
-        ("a.jsonl", '{"prompt": "a", "group": "x"}\n', ', line 1: "group"; expected prompt, and perhaps entities, groups'),
-        ("a.jsonl", '{"prompt": "a", "groups": "x"}\n', ', line 1: groups "x"; expected a list of texts'),
-        ("a.jsonl", '{"prompt": "a", "entities": ["cat", 3]}\n', ', line 1: entities ["cat", 3]; expected a list of texts, or'),
-        ("a.jsonl", '{"prompt": "a", "entities": [""]}\n', ', line 1: entities [""]; expected a list of texts, or'),
+        ("a.jsonl", '{"prompt": 3}\n', ", line 1: prompt 3; expected a string that is not empty"),
+        ("a.jsonl", '{"prompt": "a", "group": "x"}\n', ', line 1: "group"; expected prompt, optionally entities, groups'),
+        ("a.jsonl", '{"prompt": "a", "groups": "x"}\n', ', line 1: groups "x"; expected a list of strings'),
+        (
+            "a.jsonl",
+            '{"prompt": "a", "entities": ["cat", 3]}\n',
+            ', line 1: entities ["cat", 3]; expected a list of strings, or',
+        ),
+        ("a.jsonl", '{"prompt": "a", "entities": [""]}\n', ', line 1: entities [""]; expected a list of strings, or'),
         ("a.jsonl", '{"prompt": "a", "annotations": []}\n', ", line 1: annotations []; expected an object"),
         ("a.jsonl", '{"prompt": "a", "annotations": {"x": NaN}}\n', ", line 1: it holds NaN, which JSON does not have"),
         ("a.jsonl", '{"prompt": ' + "[" * 100_000 + "\n", ", line 1: "),

@@ -157,7 +157,7 @@ def test_a_report_elsewhere_replaces_no_file_of_others(
     command = ["rate", "report", str(study_folder), "--study", str(study_folder), "--out", str(tmp_path)]
     (tmp_path / "report.md").write_text("mine")
     assert cli.main(command) == 2
-    assert "report.md is not as this command wrote it" in capsys.readouterr().err
+    assert "report.md was not written by this command" in capsys.readouterr().err
     assert (tmp_path / "report.md").read_text() == "mine"
     (tmp_path / "report.md").unlink()
     assert cli.main(command) == 0
@@ -169,7 +169,7 @@ def test_a_report_elsewhere_replaces_no_file_of_others(
     [
         (["--seed", "3"], "--seed can be chosen only when a study begins; add --methods, or leave it out to go on"),
         ([], "has no study.json; expected the folder of a study"),
-        (["--methods", "a,b"], "has no run.json; expected a folder that unbleed bench run wrote"),
+        (["--methods", "a,b"], "has no run.json; expected a folder written by unbleed bench run"),
         (["--methods", "a,b", "--question", "x" * 300], "a question of 300 characters; expected 1 to 200"),
         (["--port", "99999"], "--port"),
     ],

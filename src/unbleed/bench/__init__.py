@@ -1,1 +1,1 @@
-"""The benchmark runner: suites of prompts, pictures that are drawn once, judged, and compared with intervals."""
+"""Benchmarks: sample the prompts of a suite with several methods, score the images, compare the methods with intervals."""

@@ -1,4 +1,4 @@
-"""All of a benchmark in one call, for scripts: draw what is missing, have it looked at, and give the rows."""
+"""A whole benchmark in one call, for scripts: sample what is missing, run the metrics, return the results."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .plan.variants import variants_from
 from .sampling.executors import Executor, serial
 from .sampling.runner import plan_for, run
 from .scoring.results import Results, results
-from .scoring.scorer import judge
+from .scoring.scorer import run_metric
 from .storage.store import Store
 
 
-def measure(
+def run_suite(
     out: Path,
     suite: Suite,
     labels: Sequence[str],
@@ -26,14 +26,23 @@ def measure(
     executor: Executor = serial,
     **options: Any,
 ) -> Results:
-    """Return the rows of a suite's pictures with the methods `labels`, in the order of prompts, methods and seeds.
+    """Return the results of a suite for the methods `labels`, in the order of prompts, methods and seeds.
 
-    `metrics` look at them, by default the oracle; `executor` draws them; `options` are those of `plan_for`. What the
-    folder holds is not done again.
+    Args:
+        out: folder of the run; images and metric outputs that are there already are reused.
+        suite: the prompts, such as `unbleed.bench.suites.suite("emoji-pairs")`.
+        labels: labels of methods (see `unbleed.bench.plan.variants`).
+        model: "emoji", a hub id or a pipeline folder.
+        metrics: metrics to run, by default the oracle.
+        executor: where images are sampled.
+        options: those of `unbleed.bench.sampling.runner.plan_for`, such as `seeds` and `steps`.
+
+    Raises:
+        BenchError: if an image fails, or an option is invalid.
     """
-    store, looking = Store(out), [metric("oracle")] if metrics is None else list(metrics)
+    store, chosen = Store(out), [metric("oracle")] if metrics is None else list(metrics)
     plan = plan_for(store, suite, variants_from(labels, model), model=model, **options)
     run(out, plan, executor=executor)
-    for one in looking:
-        judge(store, plan, one)
-    return results(store, plan, looking)
+    for one in chosen:
+        run_metric(store, plan, one)
+    return results(store, plan, chosen)

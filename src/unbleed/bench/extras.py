@@ -1,4 +1,4 @@
-"""Modules that come with the extras of the package."""
+"""Modules from optional dependencies (extras)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import BenchError
 
 
 def extra(name: str, of: str = "bench") -> Any:
-    """Return a module of an extra; raise `BenchError` when it is not installed."""
+    """Import and return a module of an extra; raise `BenchError` if it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -19,9 +19,9 @@ def extra(name: str, of: str = "bench") -> Any:
 
 
 def install_command(of: str) -> str:
-    """Return the command that installs an extra's packages, wherever unbleed itself came from.
+    """Return the pip command that installs the packages of an extra.
 
-    They are named one by one: `unbleed[bench]` is on no index, and `.[bench]` needs a checkout.
+    The packages are listed one by one, because `unbleed[bench]` is not on any index and `.[bench]` needs a checkout.
 
     >>> install_command("bench")
     'pip install "jinja2>=3.1" "matplotlib>=3.8" "pyarrow>=17"'

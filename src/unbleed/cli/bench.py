@@ -1,4 +1,4 @@
-"""`unbleed bench run`, `score`, `metrics`, `suites` and `download`: pictures of many prompts, drawn once, judged, kept."""
+"""`unbleed bench run`, `score`, `metrics`, `suites` and `download`: sample the images of a suite and score them."""
 
 from __future__ import annotations
 
@@ -24,82 +24,87 @@ SuiteDir = Annotated[
         parser=named, help="Folder of published prompt sets [UNBLEED_SUITES, else the user's cache].", show_default=False
     ),
 ]
+ExecutorName = Annotated[Literal["serial", "ray"], typer.Option("--executor", help="Sample in this process or in Ray workers.")]
+Workers = Annotated[
+    int | None, typer.Option(help="Number of Ray workers [one per GPU, else one per core].", show_default=False)
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(help="Cores per process [those of the folder's latest run, else all].", show_default=False),
+]
+RayAddress = Annotated[str | None, typer.Option(help="Address of a running Ray cluster [start one here].")]
+Limit = Annotated[int | None, typer.Option(help="Use only this many prompts, picked at random with a fixed seed.")]
 
 
 @bench.command()
 def run(
-    suite: Annotated[str, typer.Argument(help="A suite's name (unbleed bench suites lists them), or a .txt, .csv or .jsonl.")],
+    suite: Annotated[str, typer.Argument(help="A suite's name (see unbleed bench suites), or a .txt, .csv or .jsonl file.")],
     methods: Annotated[
         str,
         typer.Option(
-            help="NAME (settings for the model), NAME@paper (its paper's), NAME:SETTING=VALUE or best-of-N, with commas."
+            help="NAME (settings for the model), NAME@paper (its paper's), NAME:SETTING=VALUE or best-of-N, comma-separated."
         ),
     ] = "none,attend-and-excite,syngen",
-    seeds: Annotated[int, typer.Option(help="Pictures per prompt and method.")] = 4,
-    limit: Annotated[int | None, typer.Option(help="Only so many prompts, picked at random but always the same.")] = None,
+    seeds: Annotated[int, typer.Option(help="Images per prompt and method.")] = 4,
+    limit: Limit = None,
     suite_dir: SuiteDir = None,
     model: Model = "emoji",
     metrics: Annotated[
         str | None,
-        typer.Option(help="Who looks: NAME or NAME:SETTING=VALUE, with commas [oracle where it knows the things, else none]."),
+        typer.Option(help="Metrics to run: NAME or NAME:SETTING=VALUE, comma-separated [oracle for emoji suites, else none]."),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Pictures drawn at once [as before in this folder, else 8].", show_default=False)
+        int | None, typer.Option(help="Images sampled at once [that of the folder's latest run, else 8].", show_default=False)
     ] = None,
     steps: Steps = None,
     guidance_scale: Scale = None,
     dtype: Precision = None,
-    executor: Annotated[Literal["serial", "ray"], typer.Option(help="Draw here, or in Ray's workers.")] = "serial",
-    workers: Annotated[int | None, typer.Option(help="Of Ray [one per GPU, else one per core].", show_default=False)] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="Cores of a process [as before in this folder, else all].", show_default=False)
-    ] = None,
-    ray_address: Annotated[str | None, typer.Option(help="A running cluster's [one is started here].")] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what could not be drawn.")] = False,
-    out: Annotated[Path, typer.Option(parser=named, help="Folder; what it holds already is not drawn again.")] = Path("bench"),
+    executor: ExecutorName = "serial",
+    workers: Workers = None,
+    threads: Threads = None,
+    ray_address: RayAddress = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try images again that failed before.")] = False,
+    out: Annotated[Path, typer.Option(parser=named, help="Folder; images that are there already are kept.")] = Path("bench"),
     json: AsJson = False,
 ) -> None:
-    """Draw the pictures of a suite with several methods and say what is in them. A run that was stopped goes on."""
+    """Sample the images of a suite with several methods and score them. An interrupted run resumes."""
     quiet_libraries()
     from ..bench.plan.variants import variants_from
-    from ..bench.sampling.executors import serial
     from ..bench.sampling.runner import plan_for
     from ..bench.sampling.runner import run as run_bench
     from ..bench.storage.store import Store
     from ..bench.suites import suite as suite_called
 
     cases = suite_called(suite, suite_dir).head(limit)
-    contenders = variants_from(methods.split(","), model)
-    looking = _looking(metrics, cases, model)
-    _ = [one.fingerprint for one in looking.values()]  # a model that is not there is named now, not after all pictures
-    if executor == "ray" and threads is None and not os.path.exists(out / "run.json"):
-        threads = _threads_of(workers)
+    variants = variants_from(methods.split(","), model)
+    chosen = _metrics(metrics, cases, model)
+    _ = [metric.fingerprint for metric in chosen.values()]  # report a missing model now, not after sampling
     store = Store(out)
     plan = plan_for(
         store,
         cases,
-        contenders,
+        variants,
         model=model,
         seeds=seeds,
         batch_size=batch_size,
         steps=steps,
         guidance_scale=guidance_scale,
         dtype=dtype,
-        threads=threads,
+        threads=initial_threads(store.plan_file, executor, workers, threads),
     )
-    draw = serial if executor == "serial" else _ray(plan, workers, ray_address)
+    sampling = executor_for(executor, plan, workers, ray_address)
     with telling("pictures") as tell:
 
-        def report(progress: Any) -> None:
+        def show(progress: Any) -> None:
             for label, total in progress.total.items():
                 failed = progress.failed[label]
                 tell(label, progress.done[label] + failed, total, None, f"{failed} failed" if failed else "")
 
-        outcome = run_bench(out, plan, executor=draw, retry_failed=retry_failed, report=report)
-    judged = {label: _judge(store, plan, one) for label, one in looking.items()}
+        summary = run_bench(out, plan, executor=sampling, retry_failed=retry_failed, on_progress=show)
+    scored = {label: _run_metric(store, plan, metric) for label, metric in chosen.items()}
     if json:
-        document = {"out": str(out), "suite": cases.name, "pictures": outcome.pictures, "drawn": outcome.drawn}
-        print_json(document | {"judged": judged, "seconds": round(outcome.seconds, 1)})
+        document = {"out": str(out), "suite": cases.name, "pictures": summary.pictures, "drawn": summary.sampled}
+        print_json(document | {"judged": scored, "seconds": round(summary.seconds, 1)})
     else:
         typer.echo(str(out))
 
@@ -109,52 +114,56 @@ def score(
     folder: Annotated[Path, typer.Argument(parser=named, help="The folder of a run.", metavar="DIR")],
     metrics: Annotated[
         str,
-        typer.Option(help="Who looks: NAME or NAME:SETTING=VALUE, with commas; unbleed bench metrics lists them."),
+        typer.Option(help="Metrics to run: NAME or NAME:SETTING=VALUE, comma-separated; see unbleed bench metrics."),
     ],
     json: AsJson = False,
 ) -> None:
-    """Let metrics look at the pictures of a run. A pass that was stopped goes on."""
+    """Run metrics on the images of a run. An interrupted pass resumes."""
     quiet_libraries()
     from ..bench.metrics import metrics_from
     from ..bench.storage.store import Store
 
     store = Store(folder)
-    plan, looking = store.plan(), metrics_from(metrics)
-    judged = {label: _judge(store, plan, one) for label, one in looking.items()}
+    plan, chosen = store.plan(), metrics_from(metrics)
+    scored = {label: _run_metric(store, plan, metric) for label, metric in chosen.items()}
     if json:
-        print_json({"out": str(folder), "judged": judged})
+        print_json({"out": str(folder), "judged": scored})
     else:
         typer.echo(str(folder))
 
 
-def _looking(metrics: str | None, cases: Any, model: str) -> dict[str, Any]:
-    """Return {label: metric} as asked for; by default the oracle, where every case is of its world."""
+def _metrics(labels: str | None, cases: Any, model: str) -> dict[str, Any]:
+    """Return {label: metric}; by default the oracle if it knows the nouns of every case."""
     from ..bench.metrics import metrics_from
     from ..emoji.sprites import NOUNS
 
-    if metrics is None:
+    if labels is None:
         known = all(case.entities and all(entity.noun in NOUNS for entity in case.entities) for case in cases.cases)
-        metrics = "oracle" if known and model != "null" else "none"
-    return {} if metrics in ("", "none") else metrics_from(metrics)
+        labels = "oracle" if known and model != "null" else "none"
+    return {} if labels in ("", "none") else metrics_from(labels)
 
 
-def _judge(store: Any, plan: Any, looking: Any) -> int:
-    from ..bench.scoring.scorer import judge
+def _run_metric(store: Any, plan: Any, metric: Any) -> int:
+    from ..bench.scoring.scorer import run_metric
 
     with telling("pictures") as tell:
-        return judge(store, plan, looking, report=lambda done, total: tell(looking.name, done, total)).judged
+        return run_metric(store, plan, metric, on_progress=lambda done, total: tell(metric.name, done, total)).scored
 
 
-def _threads_of(workers: int | None) -> int:
-    import os
-
+def initial_threads(plan_file: Path, executor: str, workers: int | None, threads: int | None) -> int | None:
+    """Return `threads`, or the cores per Ray worker in a new folder; None means those of the folder's latest run."""
+    if executor == "serial" or threads is not None or os.path.exists(plan_file):
+        return threads
     return max(1, (os.cpu_count() or 1) // workers) if workers else 1
 
 
-def _ray(plan: Any, workers: int | None, address: str | None) -> Any:
-    import torch
+def executor_for(name: str, plan: Any, workers: int | None, address: str | None) -> Any:
+    """Return the executor called `name` for the threads and device of a plan."""
+    from ..bench.sampling.executors import ray, serial
 
-    from ..bench.sampling.executors import ray
+    if name == "serial":
+        return serial
+    import torch
 
     gpus, threads = torch.cuda.device_count(), plan.machine["threads"]
     count = (gpus or max(1, plan.machine["cores"] // threads)) if workers is None else workers
@@ -163,7 +172,7 @@ def _ray(plan: Any, workers: int | None, address: str | None) -> Any:
 
 @bench.command("metrics")
 def list_metrics(json: AsJson = False) -> None:
-    """List the metrics: what they say of a picture, and with which model."""
+    """List the metrics, with their default models."""
     quiet_libraries()
     from ..bench.metrics import metric_facts, metric_names
 
@@ -171,15 +180,15 @@ def list_metrics(json: AsJson = False) -> None:
     if json:
         print_json({"metrics": [one._asdict() for one in listed]})
         return
-    table = Table(Column("metric", no_wrap=True), "about, and the model by default with its licence", box=None, pad_edge=False)
-    for one in listed:  # ids of models are long: with a column of their own a narrow terminal would cut them
-        table.add_row(one.name, f"{one.about}\n{one.model} ({one.licence or 'licence not known'})")
+    table = Table(Column("metric", no_wrap=True), "description, default model and its licence", box=None, pad_edge=False)
+    for one in listed:  # model ids are too long for a column in a narrow terminal
+        table.add_row(one.name, f"{one.about}\n{one.model} ({one.licence or 'licence unknown'})")
     Console(highlight=False).print(table)
 
 
 @bench.command()
 def suites(suite_dir: SuiteDir = None, json: AsJson = False) -> None:
-    """List the suites of prompts: those made here by a rule, and published ones, present or to be fetched."""
+    """List the suites of prompts: generated ones and published ones, which may need a download."""
     from dataclasses import asdict
 
     from ..bench.suites import listing, suite_folder
@@ -197,11 +206,11 @@ def suites(suite_dir: SuiteDir = None, json: AsJson = False) -> None:
 
 @bench.command()
 def download(
-    names: Annotated[list[str], typer.Argument(help="Published suites; unbleed bench suites lists them.")],
+    names: Annotated[list[str], typer.Argument(help="Published suites; see unbleed bench suites.")],
     suite_dir: SuiteDir = None,
     json: AsJson = False,
 ) -> None:
-    """Fetch the prompts of published suites from where their authors keep them, and check them."""
+    """Download the prompts of published suites from their authors' repositories and check their hashes."""
     from ..bench.suites import download as fetch
 
     files = {}

@@ -1,4 +1,4 @@
-"""`unbleed bench distance`: how far the pictures of each method are, as a whole, from reference pictures."""
+"""`unbleed bench distance`: the distance of each method's images from reference images."""
 
 from __future__ import annotations
 
@@ -20,37 +20,41 @@ from .progress import telling
 def distance(
     folder: Run,
     reference: Annotated[
-        Path, typer.Option(parser=named, help="Folder of reference pictures, with all folders in it.", metavar="DIR")
+        Path, typer.Option(parser=named, help="Folder of reference images, searched recursively.", metavar="DIR")
     ],
     metric: Annotated[
-        str, typer.Option(help="Which cmmd, if several looked, as cmmd:model=PATH; and where it runs, as cmmd:device=cuda.")
+        str, typer.Option(help="The version of cmmd, if several were run, as in cmmd:model=PATH; and its device.")
     ] = "cmmd",
     partial: Partial = False,
     json: AsJson = False,
 ) -> None:
-    """Say how far each method's pictures are from reference pictures (CMMD); cmmd must have looked at them."""
+    """Print the distance (CMMD) of each method's images from reference images. Run the metric cmmd first."""
     quiet_libraries()
     from ..bench.analysis.distances import distances
     from ..bench.reporting.number_format import number, signed
 
     with telling("pictures") as tell:
         found = distances(
-            folder, reference, label=metric, allow_partial=partial, report=lambda done, total: tell("reference", done, total)
+            folder,
+            reference,
+            label=metric,
+            allow_partial=partial,
+            on_progress=lambda done, total: tell("reference", done, total),
         )
     if json:
         print_json({"out": str(folder), "reference_folder": str(reference), **found.to_json()})
         return
 
-    def error(of: float | None) -> str:
-        return "" if of is None else f" ± {number(of)}"
+    def error(value: float | None) -> str:
+        return "" if value is None else f" ± {number(value)}"
 
-    whole = [Column(title, no_wrap=True) for title in ("method", "pictures", "CMMD", f"more than {found.baseline}")]
+    whole = [Column(title, no_wrap=True) for title in ("method", "images", "CMMD", f"more than {found.baseline}")]
     table = Table(*whole, box=None, pad_edge=False)
     for row in found.rows:
-        apart = "" if row.difference is None else signed(row.difference) + error(row.difference_error)
-        table.add_row(row.method, str(row.pictures), number(row.distance) + error(row.error), apart)
+        difference = "" if row.difference is None else signed(row.difference) + error(row.difference_error)
+        table.add_row(row.method, str(row.pictures), number(row.distance) + error(row.error), difference)
     Console(highlight=False).print(table)
     if any(row.error is not None for row in found.rows):
-        typer.echo(f"± one standard error over {found.prompts} prompts, for the {found.reference} reference pictures as given")
+        typer.echo(f"± is one standard error over {found.prompts} prompts, for {found.reference} fixed reference images")
     for caution in found.cautions:
         typer.echo(caution)

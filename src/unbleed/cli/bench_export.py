@@ -1,4 +1,4 @@
-"""`unbleed bench export` and `unbleed bench gallery`: the pictures of a run as a data set, and as a page."""
+"""`unbleed bench export` and `unbleed bench gallery`: the images of a run as a data set and as a web page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def export(
     out: Annotated[Path, typer.Option(parser=named, help="Folder of the data set.")] = Path("export"),
     json: AsJson = False,
 ) -> None:
-    """Write the pictures of a run with their scores as Parquet, for datasets.load_dataset."""
+    """Write the images of a run and their scores as Parquet, for datasets.load_dataset."""
     quiet_libraries()
     from ..bench.exchange.dataset import export as export_run
     from ..bench.scoring.run_folder import open_folder
@@ -30,7 +30,7 @@ def export(
 
     check_writable(out)
     run = open_folder(folder, names_in(metrics), allow_partial=partial)
-    _tell(out, export_run(run, out), len(run.results.pictures), json)
+    _print(out, export_run(run, out), len(run.results.images), json)
 
 
 @bench.command()
@@ -41,7 +41,7 @@ def gallery(
     out: Annotated[Path, typer.Option(parser=named, help="Folder of the page.")] = Path("gallery"),
     json: AsJson = False,
 ) -> None:
-    """Write a page with all pictures of a run, to be opened in a browser: index.html."""
+    """Write a web page with all images of a run; open its index.html in a browser."""
     quiet_libraries()
     from ..bench.reporting.gallery import gallery as write_gallery
     from ..bench.scoring.run_folder import open_folder
@@ -50,12 +50,12 @@ def gallery(
     check_writable(out)
     run = open_folder(folder, names_in(metrics), allow_partial=partial)
     with telling("pictures") as tell:
-        files = write_gallery(run, out, report=lambda done, total: tell("thumbnails", done, total))
-    _tell(out, files, len(run.results.pictures), json)
+        files = write_gallery(run, out, on_progress=lambda done, total: tell("thumbnails", done, total))
+    _print(out, files, len(run.results.images), json)
 
 
-def _tell(out: Path, files: list[Path], pictures: int, json: bool) -> None:
+def _print(out: Path, files: list[Path], images: int, json: bool) -> None:
     if json:
-        print_json({"out": str(out), "pictures": pictures, "files": [str(path) for path in files]})
+        print_json({"out": str(out), "pictures": images, "files": [str(path) for path in files]})
     else:
         typer.echo(str(out))

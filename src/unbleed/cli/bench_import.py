@@ -1,4 +1,4 @@
-"""`unbleed bench import`: pictures that came from elsewhere as a run."""
+"""`unbleed bench import`: existing images as a run."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ def import_(
     table: Annotated[
         Path,
         typer.Argument(
-            parser=named, help="CSV with a row per picture: file, prompt, and perhaps method, seed, entities and group."
+            parser=named, help="CSV with a row per image: file, prompt; optionally method, seed, entities and group."
         ),
     ],
-    out: Annotated[Path, typer.Option(parser=named, help="Folder of the run; what it holds already is not imported again.")],
+    out: Annotated[Path, typer.Option(parser=named, help="Folder of the run; images that are there already are skipped.")],
     json: AsJson = False,
 ) -> None:
-    """Make pictures that came from elsewhere a run, to be scored, reported, compared, exported and looked through."""
+    """Import existing images as a run, which can be scored, reported, compared, exported and viewed."""
     quiet_libraries()
-    from ..bench.exchange.imported import import_pictures
+    from ..bench.exchange.imported import import_images
 
     with telling("pictures") as tell:
-        done = import_pictures(table, out, report=lambda count, total: tell("imported", count, total))
+        done = import_images(table, out, on_progress=lambda count, total: tell("imported", count, total))
     if json:
-        methods = [contender.label for contender in done.plan.contenders]
+        methods = [variant.label for variant in done.plan.contenders]
         document = {"out": str(out), "suite": done.plan.suite.name, "prompts": len(done.plan.suite.cases), "methods": methods}
-        print_json(document | {"pictures": done.pictures, "imported": done.new})
+        print_json(document | {"pictures": done.images, "imported": done.new})
     else:
         typer.echo(str(out))

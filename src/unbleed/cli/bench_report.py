@@ -1,4 +1,4 @@
-"""`unbleed bench report` and `unbleed bench compare`: the figures of a run or of two, as a page and as tables."""
+"""`unbleed bench report` and `unbleed bench compare`: a report of one run or of two, as a web page and as tables."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from .bench import bench
 from .common import print_json, quiet_libraries
 from .options import AsJson, named
 
-Partial = Annotated[bool, typer.Option("--partial", help="Take the prompts that are finished, though others are not.")]
+Partial = Annotated[bool, typer.Option("--partial", help="Use the prompts that are finished even if others are not.")]
 Metrics = Annotated[
-    str | None, typer.Option(help="Metrics with commas, the one that ranks first [all that looked].", show_default=False)
+    str | None,
+    typer.Option(help="Metrics, comma-separated; the first one ranks the methods [all that were run].", show_default=False),
 ]
-Draws = Annotated[int, typer.Option(min=100, max=100_000, help="Draws of the bootstrap; fewer of very many pictures.")]
+Draws = Annotated[int, typer.Option(min=100, max=100_000, help="Bootstrap draws; fewer are made for very many images.")]
 Run = Annotated[Path, typer.Argument(parser=named, help="The folder of a run.", metavar="DIR")]
 
 
 @bench.command()
 def report(folder: Run, partial: Partial = False, metrics: Metrics = None, draws: Draws = 10_000, json: AsJson = False) -> None:
-    """Compare the methods of a run: report.html, .md and .tex and CSV files, written into its folder."""
+    """Compare the methods of a run: write report.html, .md and .tex and CSV files into its folder."""
     quiet_libraries()
     from ..bench.analysis.summary import build
     from ..bench.scoring.run_folder import open_folder
@@ -34,14 +35,14 @@ def report(folder: Run, partial: Partial = False, metrics: Metrics = None, draws
 @bench.command()
 def compare(
     first: Annotated[Path, typer.Argument(parser=named, help="The folder of a run.", metavar="A")],
-    second: Annotated[Path, typer.Argument(parser=named, help="That of another.", metavar="B")],
+    second: Annotated[Path, typer.Argument(parser=named, help="The folder of another run.", metavar="B")],
     partial: Partial = False,
     metrics: Metrics = None,
     draws: Draws = 10_000,
     out: Annotated[Path, typer.Option(parser=named, help="Folder of the report.")] = Path("comparison"),
     json: AsJson = False,
 ) -> None:
-    """Compare the methods of two runs over the prompts and seeds that both have. The files are those of a report."""
+    """Compare the methods of two runs over the prompts and seeds that both have; the files are those of a report."""
     quiet_libraries()
     from ..bench.analysis.two_runs import compare as compare_runs
     from ..bench.analysis.two_runs import open_both
@@ -55,7 +56,7 @@ def compare(
 
 
 def names_in(metrics: str | None) -> list[str] | None:
-    """Return the names in an option, each once; None for none."""
+    """Return the comma-separated names, each once; None stays None."""
     return None if metrics is None else list(dict.fromkeys(name.strip() for name in metrics.split(",")))
 
 

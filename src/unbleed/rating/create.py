@@ -11,9 +11,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..bench.scoring.results import PictureRow
+from ..bench.scoring.results import ImageRow
 from ..bench.scoring.run_folder import open_folder
-from ..bench.storage.store import Store, read_image
+from ..bench.storage.images import read_image
+from ..bench.storage.store import Store
 from ..errors import RatingError
 from ..files import atomic_write, check_writable
 from .study import MAX_TRIALS, REMEDY, Catch, Pair, Study, is_study, picture_name, picture_path, question_of, write_study
@@ -61,8 +62,8 @@ def create(
     plan = Store(run).plan()
     labels = _methods(methods, [contender.label for contender in plan.contenders])
     best = any(one.draws > 1 for one in plan.contenders if one.label in labels)  # a metric must have chosen among draws
-    rows = open_folder(run, None if best else (), allow_partial=partial, methods=labels).results.pictures
-    of = {(row.contender, row.case, row.seed): row for row in rows}
+    rows = open_folder(run, None if best else (), allow_partial=partial, methods=labels).results.images
+    of = {(row.method, row.case, row.seed): row for row in rows}
     found = [
         (both, (of[labels[both[0]], case, seed], of[labels[both[1]], case, seed]))
         for case, seed in dict.fromkeys((row.case, row.seed) for row in rows)
@@ -117,7 +118,7 @@ def _between(name: str, value: int, low: int, high: int) -> None:
         raise RatingError(f"{value} {name}; expected {low} to {high}")
 
 
-def _copied(folder: Path, row: PictureRow, names: dict[Path, str]) -> str:
+def _copied(folder: Path, row: ImageRow, names: dict[Path, str]) -> str:
     """Keep a picture's pixels alone in the study's folder, and return its name."""
     if row.image not in names:
         names[row.image] = _keep(folder, read_image(row.image, row.sha256))

@@ -11,11 +11,12 @@ from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..bench.reporting.html import template, thumbnail
+from ..bench.reporting.html import template
 from ..bench.reporting.markdown import plain
-from ..bench.reporting.number_format import counted, p_value, percent, signed, span, with_span
-from ..bench.reporting.writer import csv_text, write_texts
-from ..bench.storage.owned_files import OwnFiles
+from ..bench.reporting.number_format import interval, p_value, percent, plural, signed, with_interval
+from ..bench.reporting.writer import csv_text
+from ..bench.storage.images import thumbnail
+from ..bench.storage.owned_files import OwnFiles, write_texts
 from .study import picture_path
 from .summary import VALUES, Comparison, RaterRow, Strength, Summary
 
@@ -96,10 +97,10 @@ def result(summary: Summary) -> list[str]:
 
 
 def _sentence(one: Comparison) -> str:
-    rate = f"{percent(one.win_rate)} % of {counted(one.answers, 'answer')}"
+    rate = f"{percent(one.win_rate)} % of {plural(one.answers, 'answer')}"
     if one.low is None or one.high is None:
         return f"{one.method} won {rate} against {one.against}."
-    within = f"{rate} ({span(one.low, one.high)})"
+    within = f"{rate} ({interval(one.low, one.high)})"
     if one.low > 0.5:
         return f"{one.method} is preferred to {one.against}: it won {within}."
     if one.high < 0.5:
@@ -113,7 +114,7 @@ def facts(summary: Summary) -> dict[str, str]:
     moments = sorted(moment for row in rows for moment in (row.first, row.last))
     return {
         "question": study.question,
-        "raters": f"{len(rows)}, who gave {counted(sum(row.answers for row in rows), 'answer')}",
+        "raters": f"{len(rows)}, who gave {plural(sum(row.answers for row in rows), 'answer')}",
         "agreement": _agreement(summary),
         "left picture": _of(summary.left, summary.decided, "decided answers") + f", {p_value(summary.side_p)}",
         "repeats answered the same": _of(summary.repeats_same, summary.repeats, "repeats"),
@@ -124,7 +125,7 @@ def facts(summary: Summary) -> dict[str, str]:
 
 
 def _agreement(summary: Summary) -> str:
-    pairs = counted(summary.alpha_pairs, "pair") + " that several people rated"
+    pairs = plural(summary.alpha_pairs, "pair") + " that several people rated"
     return f"not known: {pairs}" if summary.alpha is None else f"Krippendorff's alpha {summary.alpha:.2f}, of {pairs}"
 
 
@@ -146,7 +147,7 @@ def markdown(summary: Summary) -> str:
             [
                 one.method,
                 one.against,
-                with_span(one.win_rate, one.low, one.high),
+                with_interval(one.win_rate, one.low, one.high),
                 one.wins,
                 one.ties,
                 one.both_bad,
@@ -174,7 +175,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 
 def said(one: Strength) -> str:
     """Return a strength with its interval."""
-    return "not bounded by the answers" if one.strength is None else with_span(one.strength, one.low, one.high, signed)
+    return "not bounded by the answers" if one.strength is None else with_interval(one.strength, one.low, one.high, signed)
 
 
 def ranked(summary: Summary) -> list[Strength]:
@@ -198,7 +199,7 @@ def cells(row: RaterRow) -> list[str]:
 
 def html(summary: Summary, study: Path) -> str:
     """Return the report as one HTML document that needs nothing else."""
-    words = (cells, counted, p_value, percent, said, span, with_span)
+    words = (cells, plural, p_value, percent, said, interval, with_interval)
     return template("report.html.j2", Path(__file__).parent).render(
         {function.__name__: function for function in words},
         summary=summary,

@@ -1,4 +1,4 @@
-"""The figures of a run as data: every score of every method, with intervals, over all prompts and over each group of them."""
+"""The summary of a run as data: each score of each method with its interval, over all prompts and over each group."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from ..metrics.base import Metric, Score
 from ..plan.cases import Case
 from ..plan.plan import Plan
 from ..plan.variants import Variant
-from ..scoring.results import PictureRow, Results
+from ..scoring.results import ImageRow, Results
 from ..scoring.verdicts import is_verdict
 from .bootstrap import DRAWS, Array, Sample, affordable, arrange, estimate, sample
+from .facts import ReportFacts, facts_of
 
 SIGNIFICANT = 0.05
-WIDE = 8  # scores that one table holds; with more each metric has its own
+MAX_COLUMNS = 8  # scores in one table; with more, each metric has its own table
 
 
 @dataclass(frozen=True)
-class Row:
-    """One score of one method. The baseline has no difference and no p; `relative_seconds` are times its own.
+class ScoreRow:
+    """One score of one method. Field names are the columns of rows.csv.
 
-    Intervals and p-values are None where `unbleed.bench.analysis.bootstrap` gives none.
+    The baseline has no difference and no p-value; `relative_seconds` is a multiple of its seconds. Intervals and p-values are
+    None where `unbleed.bench.analysis.bootstrap` gives none.
     """
 
     method: str
@@ -54,7 +56,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Cost:
-    """The seconds of a method's pictures, None where they were imported; relative to the baseline's, None without those."""
+    """The time per image of a method, None for imported images; as a multiple of the baseline's, None if that is unknown."""
 
     method: str
     pictures: int
@@ -63,8 +65,8 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Scores that stand side by side, and the metric that gives them, "" for several."""
+class ScoreTable:
+    """Scores shown in one table, and their metric ("" for several)."""
 
     metric: str
     scores: tuple[Score, ...]
@@ -72,21 +74,24 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """The figures over all prompts and over each group of prompts, the facts of the run, and the pictures behind them."""
+    """The rows over all prompts and over each group of prompts, the facts of the run, and the images."""
 
-    rows: tuple[Row, ...]
-    subsets: Mapping[str, tuple[Row, ...]]
-    overall: tuple[Row, ...]  # means over the groups' means, where every prompt is in exactly one group
+    rows: tuple[ScoreRow, ...]
+    subsets: Mapping[str, tuple[ScoreRow, ...]]
+    overall: tuple[ScoreRow, ...]  # means over the groups' means, if every prompt is in exactly one group
     costs: tuple[Cost, ...]
-    tables: tuple[Table, ...]
-    run: Mapping[str, Any]
-    contenders: tuple[Variant, ...]
+    tables: tuple[ScoreTable, ...]
+    run: ReportFacts
     cases: tuple[Case, ...]
-    pictures: tuple[PictureRow, ...]
+    images: tuple[ImageRow, ...]
 
     @property
     def baseline(self) -> str:
-        return self.run["baseline"]
+        return self.run.baseline
+
+    @property
+    def contenders(self) -> tuple[Variant, ...]:
+        return self.run.contenders
 
     @property
     def scores(self) -> tuple[Score, ...]:
@@ -94,27 +99,28 @@ class Report:
 
     @property
     def primary(self) -> Score | None:
-        """The score by which the methods are ranked and the pictures chosen: the first that says something of any picture."""
+        """The score that ranks methods and selects images: the first that is defined for any image."""
         found = {row.metric for row in self.rows}
         return next((score for score in self.scores if score.name in found), None)
 
     @cached_property
     def verdict(self) -> bool:
-        """Whether the primary score says of a picture that it is right or wrong, and nothing between."""
-        return self.primary is not None and is_verdict(self.primary, self.pictures)
+        """Whether the primary score is 0 or 1 for every image."""
+        return self.primary is not None and is_verdict(self.primary, self.images)
 
     @cached_property
-    def by_place(self) -> dict[tuple[str, int, int], PictureRow]:
-        """The pictures, {(method, case, seed): picture}."""
-        return {(r.contender, r.case, r.seed): r for r in self.pictures}
+    def image_of(self) -> dict[tuple[str, int, int], ImageRow]:
+        """{(method, case, seed): image}."""
+        return {(row.method, row.case, row.seed): row for row in self.images}
 
     def to_json(self) -> dict[str, Any]:
+        facts = asdict(self.run)
         return {
             "rows": [asdict(row) for row in self.rows],
             "subsets": {group: [asdict(row) for row in rows] for group, rows in self.subsets.items()},
             "mean_over_groups": [asdict(row) for row in self.overall],
             "costs": [asdict(cost) for cost in self.costs],
-            "run": dict(self.run),
+            "run": facts if self.run.runs else {name: value for name, value in facts.items() if name != "runs"},
         }
 
 
@@ -128,15 +134,15 @@ def build(
     date: str = "",
     cautions: Sequence[str] = (),
 ) -> Report:
-    """Return the report of a run's pictures, which may be those of some of its prompts only.
+    """Return the report of a run, or of those of its prompts that are in `results`.
 
-    `metrics` are those that gave the scores, in the same order. Where there is no contender `baseline`, it is the first. With
-    very many pictures fewer draws are made. `cautions` are what a reader must know, in sentences.
+    `metrics` are those of the scores, in the same order. If there is no variant `baseline`, the first one is the baseline. With
+    very many images fewer than `draws` draws are made. `cautions` are sentences that the report shows before the figures.
     """
-    pictures, cases, scores = results.pictures, plan.suite.cases, results.scores
+    images, cases, scores = results.images, plan.suite.cases, results.scores
     labels = [c.label for c in plan.contenders]
-    values = arrange(((r.contender, r.case, r.seed, _values(r, scores)) for r in pictures), labels)
-    prompts = sorted({r.case for r in pictures})
+    values = arrange(((row.method, row.case, row.seed, _values(row, scores)) for row in images), labels)
+    prompts = sorted({row.case for row in images})
     groups = sorted({group for p in prompts for group in cases[p].groups})
     masks = {group: np.array([group in cases[p].groups for p in prompts]) for group in groups}
     weights = (len(prompts) + sum(int(mask.sum()) for mask in masks.values())) * values.shape[3]
@@ -146,49 +152,43 @@ def build(
 
     every = np.ones(len(prompts), dtype=bool)
     rows = figures.rows(figures.sample(every, 0), every)
-    subsets: dict[str, tuple[Row, ...]] = {}
+    subsets: dict[str, tuple[ScoreRow, ...]] = {}
     total: Sample | None = None
     for number, (group, mask) in enumerate(masks.items(), start=1):
         found = figures.sample(mask, number)
-        if of_group := figures.rows(found, mask):
-            subsets[group] = of_group
+        if rows_of_group := figures.rows(found, mask):
+            subsets[group] = rows_of_group
         total = found if total is None else total + found
     partition = len(masks) > 1 and bool((np.sum(list(masks.values()), axis=0) == 1).all())
     overall = figures.rows(total / len(masks), every) if total and partition else ()
-    facts = {
-        "title": plan.title,
-        "suite": {"name": plan.suite.name, "about": plan.suite.about, "first_seed": plan.suite.first_seed},
-        "metrics": {metric.name: metric.fingerprint[:16] for metric in metrics},
-        "date": date,
-        "baseline": labels[base],
-        "prompts": len(prompts),
-        "prompts_left_out": len(cases) - len(prompts),
-        "failed": results.failed,
-        "groups": {group: int(mask.sum()) for group, mask in masks.items()},
-        "pictures": len(pictures),
-        "draws": possible,
-        "draws_asked": draws,
-        "cautions": list(cautions),
-        "imported": bool(plan.imported),
-        **(dict.fromkeys(("steps", "guidance_scale", "dtype", "batch_size", "machine")) if plan.imported else {}),
-    }
+    left_out = len(cases) - len(prompts)
+    facts = ReportFacts(
+        **vars(facts_of(plan, date=date, prompts=len(prompts), prompts_left_out=left_out, pictures=len(images))),
+        title=plan.title,
+        metrics={metric.name: metric.fingerprint[:16] for metric in metrics},
+        baseline=labels[base],
+        failed=results.failed,
+        groups={group: int(mask.sum()) for group, mask in masks.items()},
+        draws=possible,
+        draws_asked=draws,
+        cautions=tuple(cautions),
+    )
     return Report(
         rows=rows,
         subsets=subsets,
         overall=overall,
         costs=figures.costs(every),
         tables=_tables(scores, metrics),
-        run=plan.to_json() | facts,
-        contenders=plan.contenders,
+        run=facts,
         cases=cases,
-        pictures=pictures,
+        images=images,
     )
 
 
 @dataclass(frozen=True)
 class _Figures:
-    """The numbers of a run: `values` (contender, score, prompt, seed), nan where a score is undefined, and `seconds` alike,
-    nan where they are not known."""
+    """The numbers of a run: `values` (variant, score, prompt, seed), nan if undefined, and `seconds` (variant, prompt, seed),
+    nan if unknown."""
 
     labels: Sequence[str]
     scores: Sequence[Score]
@@ -200,16 +200,16 @@ class _Figures:
     def sample(self, prompts: NDArray[np.bool_], seed: int) -> Sample:
         return sample(self.values[:, :, prompts], baseline=self.baseline, draws=self.draws, seed=seed)
 
-    def rows(self, found: Sample, prompts: NDArray[np.bool_]) -> tuple[Row, ...]:
-        """Return a row for each method and score, but for scores that are undefined for all of the prompts."""
+    def rows(self, found: Sample, prompts: NDArray[np.bool_]) -> tuple[ScoreRow, ...]:
+        """Return a row for each method and score, without scores that are undefined for all of the prompts."""
         arrays = vars(estimate(found, baseline=self.baseline)).values()
-        grounds = (~np.isnan(self.values[:, :, prompts]).any(axis=(0, 3))).sum(axis=1)  # prompts of each score
+        defined = (~np.isnan(self.values[:, :, prompts]).any(axis=(0, 3))).sum(axis=1)  # number of prompts per score
         return tuple(
-            Row(
+            ScoreRow(
                 cost.method,
                 score.name,
                 *(_number(array[c, s]) for array in arrays),
-                pictures=int(grounds[s]) * self.seconds.shape[2],
+                pictures=int(defined[s]) * self.seconds.shape[2],
                 seconds_per_picture=cost.seconds_per_picture,
                 relative_seconds=cost.relative_seconds,
             )
@@ -228,17 +228,17 @@ class _Figures:
         )
 
 
-def _tables(scores: tuple[Score, ...], metrics: Sequence[Metric]) -> tuple[Table, ...]:
-    """Return all scores in one table, or, where that is too wide, a table for each metric."""
-    if len(scores) <= WIDE or not metrics:
-        return (Table(metrics[0].name if len(metrics) == 1 else "", scores),) if scores else ()
-    return tuple(Table(metric.name, tuple(metric.scores)) for metric in metrics if metric.scores)
+def _tables(scores: tuple[Score, ...], metrics: Sequence[Metric]) -> tuple[ScoreTable, ...]:
+    """Return one table with all scores, or one table per metric if it would be too wide."""
+    if len(scores) <= MAX_COLUMNS or not metrics:
+        return (ScoreTable(metrics[0].name if len(metrics) == 1 else "", scores),) if scores else ()
+    return tuple(ScoreTable(metric.name, tuple(metric.scores)) for metric in metrics if metric.scores)
 
 
-def _values(picture: PictureRow, scores: Sequence[Score]) -> list[float]:
-    """Return a picture's seconds and its scores."""
-    seconds = np.nan if picture.seconds is None else picture.seconds
-    return [seconds, *(picture.scores.get(score.name, np.nan) for score in scores)]
+def _values(image: ImageRow, scores: Sequence[Score]) -> list[float]:
+    """Return an image's seconds and its scores."""
+    seconds = np.nan if image.seconds is None else image.seconds
+    return [seconds, *(image.scores.get(score.name, np.nan) for score in scores)]
 
 
 def _number(value: float) -> Any:

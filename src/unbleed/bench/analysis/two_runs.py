@@ -1,4 +1,4 @@
-"""Two runs as one: the contenders of both, over the pictures of which both have the prompt and the seed."""
+"""Comparison of two runs: one report with the variants of both, over the prompts and seeds that both have."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any
 from ...errors import BenchError
 from ..plan.cases import Suite
 from ..plan.plan import Plan
-from ..reporting.text import run_facts
-from ..scoring.results import PictureRow, Results
-from ..scoring.run_folder import Folder, fingerprints_of, kept_fingerprints, open_folder
+from ..scoring.kept_metrics import by_rank, fingerprints_of, kept_fingerprints
+from ..scoring.results import ImageRow, Results
+from ..scoring.run_folder import RunFolder, open_folder
 from ..storage.store import Store
 from .bootstrap import DRAWS
+from .facts import RunFacts, facts_of
 from .summary import Report, build
 
 NAMED = 3  # prompts that a caution names
 
-_SETUP = {
+_SETUP = {  # {field of a plan: its name in cautions}
     "model_fingerprint": "model",
     "steps": "steps",
     "guidance_scale": "guidance scale",
@@ -32,10 +33,10 @@ _SETUP = {
 
 def open_both(
     first: Path, second: Path, names: Sequence[str] | None = None, *, allow_partial: bool = False
-) -> tuple[Folder, Folder]:
-    """Return two folders, scored by the metrics that looked at the pictures of both in the same definition.
+) -> tuple[RunFolder, RunFolder]:
+    """Return two run folders, scored by the metrics that were run on both in the same version.
 
-    Raises `BenchError` as `open_folder` does, and where a metric that is asked for differs between the two.
+    Raises `BenchError` as `open_folder` does, and if a metric in `names` differs between the two.
     """
     stores = [Store(first), Store(second)]
     found = [kept_fingerprints(store, store.plan()) for store in stores]
@@ -46,65 +47,66 @@ def open_both(
         if shared:
             common[name] = shared[0]
         elif names:
-            raise BenchError(f"{first} and {second} have no version of {name} in common; let it look at both, then compare")
-    chosen = names or sorted(common, key=lambda name: (name != "oracle", name))
+            raise BenchError(f"{first} and {second} have no version of {name} in common; run it on both, then compare")
+    chosen = names or by_rank(common)
     one, two = (open_folder(path, chosen, fingerprints=common, allow_partial=allow_partial) for path in (first, second))
     return one, two
 
 
-def compare(first: Folder, second: Folder, *, draws: int = DRAWS) -> Report:
-    """Return the report of both, with labels such as "a:syngen"; the baseline is that of the first.
+def compare(first: RunFolder, second: RunFolder, *, draws: int = DRAWS) -> Report:
+    """Return the report of both runs, with labels such as "a:syngen"; the baseline is that of the first run.
 
-    Raises `BenchError` when they have no picture in common.
+    Raises `BenchError` if they have no prompt or no seed in common.
     """
     names = names_of([first.path, second.path])
     runs = dict(zip(names, (first, second), strict=True))
-    prompts = [list(dict.fromkeys(r.prompt for r in run.results.pictures)) for run in runs.values()]
-    seeds = [sorted({r.seed for r in run.results.pictures}) for run in runs.values()]
+    prompts = [list(dict.fromkeys(row.prompt for row in run.results.images)) for run in runs.values()]
+    seeds = [sorted({row.seed for row in run.results.images}) for run in runs.values()]
     common = [prompt for prompt in prompts[0] if prompt in set(prompts[1])]
     common_seeds = [seed for seed in seeds[0] if seed in seeds[1]]
     if not common or not common_seeds:
         what = "seed" if common else "prompt"
         raise BenchError(f"{first.path} and {second.path} have no {what} in common; compare runs of the same suite and seeds")
-    places = {prompt: place for place, prompt in enumerate(common)}
-    pictures = [
-        replace(r, contender=f"{name}:{r.contender}", case=places[r.prompt])
+    index = {prompt: case for case, prompt in enumerate(common)}
+    images = [
+        replace(row, method=f"{name}:{row.method}", case=index[row.prompt])
         for name, run in runs.items()
-        for r in run.results.pictures
-        if r.prompt in places and r.seed in common_seeds
+        for row in run.results.images
+        if row.prompt in index and row.seed in common_seeds
     ]
-    results = Results(first.results.scores, tuple(_once(pictures)), 0, 0)
+    results = Results(first.results.scores, tuple(_once(images)), 0, 0)
     plan = _plan(runs, common, common_seeds)
     own = next((c.label for c in first.plan.contenders if c.label == "none"), first.plan.contenders[0].label)
     report = build(plan, results, metrics=first.metrics, baseline=f"{names[0]}:{own}", draws=draws)
     left_out = [*_only(names, prompts, "prompt"), *_only(names, seeds, "seed")]
-    facts = {
-        "title": f"{' and '.join(names)}: {plan.suite.name}",
-        "imported": any(run.plan.imported for run in runs.values()),
-        "cautions": [*first.cautions, *left_out, *_differing(first.plan, second.plan)],
-        "runs": {name: _facts(run) for name, run in runs.items()},
-    }
-    return replace(report, run={**report.run, **facts})
+    facts = replace(
+        report.run,
+        title=f"{' and '.join(names)}: {plan.suite.name}",
+        imported=any(run.plan.imported for run in runs.values()),
+        cautions=(*first.cautions, *left_out, *_differing(first.plan, second.plan)),
+        runs={name: _facts(run) for name, run in runs.items()},
+    )
+    return replace(report, run=facts)
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """Return the folders' names, with as much of their paths as tells them apart.
+    """Return the names of folders, with as many parent folders as needed to make them differ.
 
     >>> names_of([Path("/runs/a/pairs"), Path("/runs/b/pairs")])
     ['a/pairs', 'b/pairs']
 
-    Raises `BenchError` when both are one folder.
+    Raises `BenchError` if both are the same folder.
     """
     parts = [path.resolve().parts for path in paths]
     for length in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(of[-length:]) for of in parts]
+        names = ["/".join(own[-length:]) for own in parts]
         if len(set(names)) == len(names):
             return names
-    raise BenchError(f"{paths[0]} and {paths[1]} are one folder; name two")
+    raise BenchError(f"{paths[0]} and {paths[1]} are the same folder; name two")
 
 
-def _plan(runs: Mapping[str, Folder], prompts: Sequence[str], seeds: Sequence[int]) -> Plan:
-    """Return the first run's plan with the contenders of both, over what they have in common."""
+def _plan(runs: Mapping[str, RunFolder], prompts: Sequence[str], seeds: Sequence[int]) -> Plan:
+    """Return the first run's plan with the variants of both, over the common prompts and seeds."""
     plan = next(iter(runs.values())).plan
     cases = {case.prompt: case for case in plan.suite.cases}
     suites = {run.plan.suite.name: run.plan.suite.about for run in runs.values()}
@@ -113,33 +115,33 @@ def _plan(runs: Mapping[str, Folder], prompts: Sequence[str], seeds: Sequence[in
     return replace(plan, suite=suite, seeds=len(seeds), contenders=tuple(contenders))
 
 
-def _once(pictures: Sequence[PictureRow]) -> list[PictureRow]:
-    """Return the pictures without those of a prompt that its suite has twice."""
-    return list({(r.contender, r.case, r.seed): r for r in pictures}.values())
+def _once(images: Sequence[ImageRow]) -> list[ImageRow]:
+    """Return the images without duplicates from prompts that a suite repeats."""
+    return list({(row.method, row.case, row.seed): row for row in images}.values())
 
 
-def _only(names: Sequence[str], of: Sequence[Sequence[Any]], what: str) -> list[str]:
-    """Return a caution for each run that has what the other has not."""
+def _only(names: Sequence[str], values: Sequence[Sequence[Any]], what: str) -> list[str]:
+    """Return a caution for each run that has prompts or seeds that the other lacks."""
     texts = []
-    for name, mine, theirs in ((names[0], of[0], of[1]), (names[1], of[1], of[0])):
+    for name, mine, theirs in ((names[0], values[0], values[1]), (names[1], values[1], values[0])):
         other = set(theirs)
-        if alone := [one for one in mine if one not in other]:
-            told = [f'"{one}"' if isinstance(one, str) else str(one) for one in alone[:NAMED]]
-            more = f" and {len(alone) - NAMED} more" if len(alone) > NAMED else ""
-            count = f"{len(alone)} {what if len(alone) == 1 else what + 's'}"
-            texts.append(f"Left out, for {name} alone has them: {count} ({', '.join(told)}{more}).")
+        if only := [value for value in mine if value not in other]:
+            named = [f'"{value}"' if isinstance(value, str) else str(value) for value in only[:NAMED]]
+            more = f" and {len(only) - NAMED} more" if len(only) > NAMED else ""
+            count = f"{len(only)} {what if len(only) == 1 else what + 's'}"
+            texts.append(f"Left out because only {name} has them: {count} ({', '.join(named)}{more}).")
     return texts
 
 
 def _differing(first: Plan, second: Plan) -> list[str]:
-    """Return the caution that differences are not those of the methods alone."""
+    """Return the caution that the methods are not the only difference between the runs."""
     if first.imported or second.imported:
-        return ["How imported pictures were drawn is not known; the differences are also those of that."]
+        return ["It is not known how imported images were sampled; the differences may be due to that."]
     differing = [words for name, words in _SETUP.items() if getattr(first, name) != getattr(second, name)]
-    return [f"The runs differ in {', '.join(differing)}; their differences are also those of that."] if differing else []
+    return [f"The runs also differ in {', '.join(differing)}; the differences may be due to that."] if differing else []
 
 
-def _facts(run: Folder) -> dict[str, str]:
-    complete = len({r.case for r in run.results.pictures})
-    told = {"date": run.date, "prompts": complete, "prompts_left_out": run.results.left_out}
-    return run_facts(run.plan.to_json() | told, f"{len(run.results.pictures)} of {len(run.plan.contenders)} methods")
+def _facts(run: RunFolder) -> RunFacts:
+    images = run.results.images
+    complete = len({row.case for row in images})
+    return facts_of(run.plan, date=run.date, prompts=complete, prompts_left_out=run.results.left_out, pictures=len(images))

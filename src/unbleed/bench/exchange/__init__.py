@@ -1,1 +1,1 @@
-"""Exchange: images imported from elsewhere, and runs exported as data sets."""
+"""Exchange: import of existing images, export as a data set."""

@@ -1,7 +1,7 @@
-"""A run as a data set: Parquet shards with the pictures inside, and a card, as `datasets.load_dataset` reads them.
+"""Export of a run as a data set for `datasets.load_dataset`: Parquet shards that contain the images, and a card.
 
-data/train-00000-of-00002.parquet ...    a row per picture
-README.md                                what it is
+data/train-00000-of-00002.parquet ...    one row per image
+README.md                                the card
 """
 
 from __future__ import annotations
@@ -15,73 +15,73 @@ from typing import Any, BinaryIO
 
 from ...errors import BenchError
 from ..extras import extra
-from ..scoring.run_folder import Folder
+from ..scoring.run_folder import RunFolder
+from ..storage.images import read_png
 from ..storage.owned_files import OwnFiles
-from ..storage.store import read_picture
 
 SHARD_BYTES = 400_000_000
-ROW_GROUP = 100  # rows that are held at once, and that a viewer must read to show one
+ROW_GROUP = 100  # rows in memory at once, and the rows that a viewer reads to show one
 
 _COLUMNS = {
-    "image": "the picture as PNG; one that was drawn here carries its recipe",
+    "image": "the image as PNG; images sampled by unbleed contain their recipe",
     "prompt": "the prompt",
-    "seed": "the seed of the picture, or of the first draw of a best-of-N",
+    "seed": "the seed of the image, or of the first draw of a best-of-N",
     "method": "the method's label",
-    "settings": "the method's settings, as JSON",
-    "entities": "the entities that the picture should show",
-    "groups": "the groups that the prompt is counted in",
+    "settings": "the method's settings as JSON",
+    "entities": "the entities that the image should show",
+    "groups": "the groups of the prompt",
     "model": "the model",
-    "seconds": "the wall clock's seconds; none where they are not known",
+    "seconds": "wall-clock seconds; null if unknown",
 }
 _TYPES = {"seed": "int64", "seconds": "float64", "entities": "list", "groups": "list", "image": "image"}  # others are strings
 
 
-def export(run: Folder, out: Path, *, shard_bytes: int = SHARD_BYTES) -> list[Path]:
-    """Write the pictures of a run to `out`, and return the files. Those of an earlier export are replaced.
+def export(run: RunFolder, out: Path, *, shard_bytes: int = SHARD_BYTES) -> list[Path]:
+    """Write the images of a run to `out` and return the files. Those of an earlier export are replaced.
 
-    Raises `BenchError` when pyarrow is not installed or a picture is gone, `OutputError` when `out` cannot be written, or has
-    a file of such a name that no export wrote.
+    Raises `BenchError` if pyarrow is not installed or an image is missing, `OutputError` if `out` cannot be written to or has a
+    file of the same name that no export wrote.
     """
     names = [score.name for score in run.results.scores]
     if taken := sorted(set(names) & _COLUMNS.keys()):
         raise BenchError(f"a score and a column are both called {', '.join(taken)}; leave that metric out with --metrics")
-    pictures = run.results.pictures
-    if not pictures:
+    images = run.results.images
+    if not images:
         raise BenchError(f"{run.path} has no complete prompt to export; finish the run first")
-    total = sum(r.image.stat().st_size if r.image.is_file() else len(read_picture(r.image)) for r in pictures)
-    shards = min(len(pictures), max(1, math.ceil(total / shard_bytes)))
+    total = sum(row.image.stat().st_size if row.image.is_file() else len(read_png(row.image)) for row in images)
+    shards = min(len(images), max(1, math.ceil(total / shard_bytes)))
     written = [f"data/train-{number:05}-of-{shards:05}.parquet" for number in range(shards)]
     rows, own = _rows(run, names), OwnFiles(out)
     extra("pyarrow.parquet")
-    # the card first, so that an export that is not whole has none; a shard that stayed would be loaded with the others
+    # remove the card first, so that an incomplete export has none, and all shards, because a stale one would be loaded too
     own.remove(["README.md", *written, *(f"data/{old.name}" for old in sorted((out / "data").glob("train-*.parquet")))])
     for number, name in enumerate(written):
-        count = len(pictures) * (number + 1) // shards - len(pictures) * number // shards
+        count = len(images) * (number + 1) // shards - len(images) * number // shards
         with own.file(name) as file:
             _write(file, islice(rows, count), names)
     return [*(out / name for name in written), own.write("README.md", card(run, names))]
 
 
-def _rows(run: Folder, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _rows(run: RunFolder, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     settings = {c.label: json.dumps(dict(c.settings)) for c in run.plan.contenders}
-    for r in run.results.pictures:
-        case = run.plan.suite.cases[r.case]
+    for row in run.results.images:
+        case = run.plan.suite.cases[row.case]
         yield {
-            "image": {"bytes": read_picture(r.image, r.sha256), "path": r.image.name},
-            "prompt": r.prompt,
-            "seed": r.seed,
-            "method": r.contender,
-            "settings": settings[r.contender],
+            "image": {"bytes": read_png(row.image, row.sha256), "path": row.image.name},
+            "prompt": row.prompt,
+            "seed": row.seed,
+            "method": row.method,
+            "settings": settings[row.method],
             "entities": [str(entity) for entity in case.entities],
             "groups": list(case.groups),
             "model": run.plan.model,
-            "seconds": r.seconds,
-            **{name: r.scores.get(name) for name in names},
+            "seconds": row.seconds,
+            **{name: row.scores.get(name) for name in names},
         }
 
 
 def _write(file: BinaryIO, rows: Iterator[dict[str, Any]], names: Sequence[str]) -> None:
-    """Write a shard, a few rows at a time."""
+    """Write a shard in row groups."""
     arrow, parquet = extra("pyarrow"), extra("pyarrow.parquet")
     schema = _schema(names)
     with parquet.ParquetWriter(file, schema) as writer:
@@ -90,7 +90,7 @@ def _write(file: BinaryIO, rows: Iterator[dict[str, Any]], names: Sequence[str])
 
 
 def _schema(names: Sequence[str]) -> Any:
-    """Return the columns as Arrow knows them, with what `datasets` must know besides: which one is a picture."""
+    """Return the Arrow schema, with the metadata that tells `datasets` which column is an image."""
     arrow = extra("pyarrow")
     types = {
         "image": arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())]),
@@ -105,7 +105,7 @@ def _schema(names: Sequence[str]) -> Any:
 
 
 def _feature(kind: str) -> dict[str, Any]:
-    """Return a column's type as `datasets` writes it."""
+    """Return a column's type in the notation of `datasets`."""
     if kind == "image":
         return {"_type": "Image"}
     if kind == "list":
@@ -113,18 +113,18 @@ def _feature(kind: str) -> dict[str, Any]:
     return {"dtype": kind, "_type": "Value"}
 
 
-def card(run: Folder, names: Sequence[str]) -> str:
+def card(run: RunFolder, names: Sequence[str]) -> str:
     """Return the data set's card."""
-    plan, pictures = run.plan, run.results.pictures
+    plan, images = run.plan, run.results.images
     abouts = {score.name: score.about for score in run.results.scores}
-    prompts = len({r.case for r in pictures})
+    prompts = len({row.case for row in images})
     labels = ", ".join(c.label for c in plan.contenders)
-    title = plan.title if plan.imported else f"{plan.suite.name} drawn by {plan.model}"
+    title = plan.title if plan.imported else f"{plan.suite.name}, images by {plan.model}"
     lines = [
         "---",
         f"pretty_name: {json.dumps(title)}",
         "tags: [text-to-image, benchmark]",
-        f"size_categories: [{_size_category(len(pictures))}]",
+        f"size_categories: [{_size_category(len(images))}]",
         "configs:",
         "- config_name: default",
         "  data_files:",
@@ -134,33 +134,33 @@ def card(run: Folder, names: Sequence[str]) -> str:
         "",
         f"# {title}",
         "",
-        f"{len(pictures)} pictures of {prompts} prompts ({plan.suite.about}), {plan.seeds} seeds each, by {labels}"
+        f"{len(images)} images of {prompts} prompts ({plan.suite.about}), {plan.seeds} seeds per prompt, by {labels}"
         f"{_made(run)}.",
         "",
         "```python",
         "from datasets import load_dataset",
         "",
-        'pictures = load_dataset("path/of/this/folder", split="train")',
+        'images = load_dataset("path/of/this/folder", split="train")',
         "```",
         "",
-        "| column | what |",
+        "| column | content |",
         "|---|---|",
     ]
     lines += [f"| `{name}` | {_cell(about)} |" for name, about in (_COLUMNS | {name: abouts[name] for name in names}).items()]
     lines += ["", *(f"Scores of `{m.name}`, fingerprint {m.fingerprint[:16]}." for m in run.metrics)]
-    lines += ["", "The pictures are a model's: its licence says what may be done with them.", ""]
+    lines += ["", "The images were generated by a model; its licence governs their use.", ""]
     return "\n".join(lines)
 
 
-def _made(run: Folder) -> str:
-    """Return how the pictures were made, as the rest of a sentence."""
+def _made(run: RunFolder) -> str:
+    """Return how the images were made, as the end of a sentence."""
     plan, on = run.plan, f" on {run.date}" if run.date else ""
     if plan.imported:
-        return f". They were made elsewhere and imported by `unbleed bench`{on}; how they were drawn is not known"
+        return f". They were made elsewhere and imported by `unbleed bench`{on}; it is not known how they were sampled"
     versions = ", ".join(f"{name} {version}" for name, version in plan.versions.items())
     return (
-        f": the same prompts from the same seeds, {plan.steps} steps, guidance scale {plan.guidance_scale:g}, {plan.dtype}. "
-        f"Made by `unbleed bench`{on} with {versions}"
+        f": the same prompts and seeds for every method, {plan.steps} steps, guidance scale {plan.guidance_scale:g}, "
+        f"{plan.dtype}. Sampled by `unbleed bench`{on} with {versions}"
     )
 
 
@@ -169,6 +169,6 @@ def _cell(text: str) -> str:
 
 
 def _size_category(count: int) -> str:
-    """Return the hub's word for so many rows."""
+    """Return the hub's size category for `count` rows."""
     bounds: Mapping[int, str] = {1000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
     return next((word for bound, word in bounds.items() if count < bound), "1M<n<10M")

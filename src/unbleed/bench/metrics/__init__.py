@@ -1,7 +1,7 @@
-"""Metrics: one file each. Their models are loaded when they first look, not before.
+"""Metrics, one per file. Their models are loaded when `run` is first called.
 
-A metric is named by a label: `clip` as it is, `clip:strict=true:device=cuda:1` with settings. A value is read as a method's is
-(`unbleed.model_settings`), but where the setting is a text it stays one: a folder may be called 7.
+A label names a metric: `clip` with its defaults, `clip:strict=true:device=cuda:1` with settings. Values are read like those of
+methods (`unbleed.model_settings`), except that a string setting stays a string: a folder may be called 7.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ __all__ = ["Metric", "MetricFacts", "Score", "metric", "metric_facts", "metric_n
 
 
 class MetricFacts(NamedTuple):
-    """What is known of a metric before it is made."""
+    """Facts about a metric, known without creating it."""
 
     name: str
     about: str
-    model: str  # the default
-    licence: str | None  # of that model
-    settings: Mapping[str, Any]  # with their defaults
+    model: str  # the default model
+    licence: str | None  # of the default model
+    settings: Mapping[str, Any]  # {setting: default}
 
 
 _CLASSES: dict[str, tuple[Callable[..., Metric], str]] = {
-    "oracle": (OracleMetric, "the emoji world's own judge: which things, where, in which colour"),
-    "clip": (ClipSimilarity, "CLIP similarity to the full prompt and to the least entity, after Attend-and-Excite"),
-    "blip-caption": (BlipCaption, "CLIP similarity, text to text, of the prompt and BLIP's caption"),
-    "blip-vqa": (BlipVqa, "T2I-CompBench's BLIP-VQA: a question per noun phrase, their product"),
-    "entity-questions": (EntityQuestions, "is there any X in the picture? Soft and harsh, by BLIP or ViLT"),
-    "vqascore": (VqaScore, 'the probability of "Yes" when a vision-language model is asked for the prompt'),
-    "geneval": (GenEval, "GenEval's detector, colours, counts and positions, on transformers' Mask2Former"),
-    "dsg": (SceneGraph, "Davidsonian Scene Graph: the case's questions, with those that they depend on"),
-    "image-reward": (ImageReward, "ImageReward, of a converted checkpoint"),
-    "pickscore": (PickScore, "PickScore: CLIP-H after people's choices"),
-    "hpsv2": (HpsV2, "HPS v2: CLIP-H after people's preferences, of a converted checkpoint"),
-    "cmmd": (Cmmd, "distance of all pictures from reference pictures, in CLIP's space"),
+    "oracle": (OracleMetric, "detector for the embedded model: which things, where, in which colour"),
+    "clip": (ClipSimilarity, "CLIP similarity to the full prompt and lowest similarity to an entity, after Attend-and-Excite"),
+    "blip-caption": (BlipCaption, "CLIP similarity between the prompt and BLIP's caption"),
+    "blip-vqa": (BlipVqa, "T2I-CompBench's BLIP-VQA: product over a question per noun phrase"),
+    "entity-questions": (EntityQuestions, '"Is there any X in the picture?", soft and harsh, by BLIP or ViLT'),
+    "vqascore": (VqaScore, 'probability of "Yes" when a vision-language model is asked whether the image shows the prompt'),
+    "geneval": (GenEval, "GenEval's objects, counts, colours and positions, with transformers' Mask2Former"),
+    "dsg": (SceneGraph, "Davidsonian Scene Graph: the case's questions and their dependencies"),
+    "image-reward": (ImageReward, "ImageReward, from a converted checkpoint"),
+    "pickscore": (PickScore, "PickScore: CLIP-H trained on human choices"),
+    "hpsv2": (HpsV2, "HPS v2: CLIP-H trained on human preferences, from a converted checkpoint"),
+    "cmmd": (Cmmd, "distance between all images of a method and reference images, in CLIP's embedding space"),
 }
 
 _LICENCES = {
@@ -63,7 +63,7 @@ _LICENCES = {
     "image-reward": "Apache-2.0",
     "hpsv2": "Apache-2.0",
 }
-"""Of default models that are no hub id."""
+"""Licences of default models that are not hub ids."""
 
 
 def metric_names() -> list[str]:
@@ -79,12 +79,12 @@ def metric_facts(name: str) -> MetricFacts:
 
 
 def metric(name: str, **settings: Any) -> Metric:
-    """Return the metric called `name`; every one takes `model`, a hub id, folder or file, and `device`.
+    """Return the metric called `name`. All metrics take `model` (a hub id, folder or file) and `device`.
 
     >>> metric("clip", strict=True).strict
     True
 
-    Raises `BenchError` for a name or a setting that it does not know, and for a value of another kind than the setting's.
+    Raises `BenchError` for an unknown name or setting, and for a value of the wrong type.
     """
     kind, _ = _find(name)
     known, types = [field.name for field in fields(kind) if field.init], get_type_hints(kind)
@@ -93,23 +93,23 @@ def metric(name: str, **settings: Any) -> Metric:
         if setting not in known:
             raise BenchError(f'metric "{name}" has no setting "{setting}"; it has {", ".join(known)}')
         if not isinstance(value, types[setting]):
-            expected = "true or false" if types[setting] is bool else "a text"
+            expected = "true or false" if types[setting] is bool else "a string"
             raise BenchError(f'metric "{name}" cannot take {setting}={value}; expected {expected}')
     return kind(**settings)
 
 
 def metrics_from(labels: str) -> dict[str, Metric]:
-    """Return {label: metric} of labels with commas between.
+    """Return {label: metric} for comma-separated labels.
 
     >>> metrics_from("clip:strict=true:device=cuda:1, cmmd")["clip:strict=true:device=cuda:1"].device
     'cuda:1'
 
-    Raises `BenchError` for a label that cannot be understood, or stands twice.
+    Raises `BenchError` for an invalid or repeated label.
     """
     made: dict[str, Metric] = {}
     for label in [label.strip() for label in labels.split(",")]:
         if not label:
-            raise BenchError(f'"{labels}" has an empty place; expected metrics with single commas, as in clip,vqascore')
+            raise BenchError(f'"{labels}" has an empty name; expected metrics separated by single commas, as in clip,vqascore')
         if label in made:
             raise BenchError(f"{label} named twice; name each metric once")
         name, settings = read_label(label)
@@ -118,7 +118,7 @@ def metrics_from(labels: str) -> dict[str, Metric]:
 
 
 def read_label(label: str) -> tuple[str, dict[str, Any]]:
-    """Return name and settings of NAME or NAME:SETTING=VALUE:..."""
+    """Return name and settings from NAME or NAME:SETTING=VALUE:..."""
     name, colon, rest = label.strip().partition(":")
     if not colon:
         return name, {}
@@ -126,7 +126,7 @@ def read_label(label: str) -> tuple[str, dict[str, Any]]:
     for pair in re.split(r":(?=\w+=)", rest):  # a value may hold colons, as cuda:1 does
         setting, equals, text = pair.partition("=")
         if not (setting and equals and text):
-            raise BenchError(f'"{pair}" in "{label}" is no setting; expected NAME:SETTING=VALUE, as in clip:strict=true')
+            raise BenchError(f'"{pair}" in "{label}" is not a setting; expected NAME:SETTING=VALUE, as in clip:strict=true')
         [value] = read_settings([pair]).values()
         settings[setting] = value if isinstance(value, types.get(setting, object)) else text
     return name, settings

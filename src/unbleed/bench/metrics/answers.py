@@ -1,4 +1,4 @@
-"""Whoever answers questions about pictures with yes or no: BLIP, ViLT, or a vision-language model that is chatted with."""
+"""Models that answer yes-or-no questions about images: BLIP, ViLT, or a chat vision-language model."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from .asked import flat, per_image
 from .blip import BlipAnswers
 from .models import Pretrained
 
-BATCH = 32  # questions in one forward of ViLT
-CHAT_BATCH = 4  # and of a model of gigabytes
+BATCH = 32  # questions per forward of ViLT
+CHAT_BATCH = 4  # questions per forward of a chat model
 
 
 class Answers(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
-    def says_yes(self, images: Sequence[Image.Image], questions: Sequence[Sequence[str]]) -> list[list[float]]:
-        """Return how sure "yes" is, 0 to 1, for the questions of each picture; "yes" is said above a half."""
+    def yes_confidence(self, images: Sequence[Image.Image], questions: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Return the confidence in "yes", 0 to 1, for the questions about each image; the answer is yes above 0.5."""
         ...
 
 
 def answers(model: str, revision: str | None, device: str, dtype: str) -> Answers:
-    """Return who answers with `model`, by the kind of model that its config names."""
+    """Return the answering model `model`, chosen by the model type in its config."""
     kind = Pretrained(model, "AutoModel", revision).config.model_type
     if kind == "blip":
         return BlipAnswers(Pretrained(model, "BlipForQuestionAnswering", revision, device, dtype))
@@ -41,7 +41,7 @@ def answers(model: str, revision: str | None, device: str, dtype: str) -> Answer
 
 @dataclass(frozen=True)
 class ViltAnswers:
-    """A classifier over answers: exp(yes) / (exp(yes) + exp(no)) of their two logits."""
+    """ViLT, a classifier over answers: the softmax over the logits of "yes" and "no"."""
 
     pretrained: Pretrained
 
@@ -50,29 +50,29 @@ class ViltAnswers:
         return self.pretrained.fingerprint
 
     @torch.inference_mode()
-    def says_yes(self, images: Sequence[Image.Image], questions: Sequence[Sequence[str]]) -> list[list[float]]:
+    def yes_confidence(self, images: Sequence[Image.Image], questions: Sequence[Sequence[str]]) -> list[list[float]]:
         network = self.pretrained.network
         labels = network.config.label2id
         if not {"yes", "no"} <= labels.keys():
             raise BenchError(
                 f'"{self.pretrained.model}" has no answers "yes" and "no"; name a ViLT that was trained to answer questions'
             )
-        seen = self.pretrained.pixels(images)  # (image, rgb, height, width), and which pixels are no padding
-        places, texts = flat(questions)
-        sure: list[float] = []
+        inputs = self.pretrained.pixels(images)  # pixel values (image, rgb, height, width) and the mask of padding
+        owners, texts = flat(questions)
+        confidences: list[float] = []
         for start in range(0, len(texts), BATCH):
             tokens = self.pretrained.tokens(texts[start : start + BATCH], network.config.max_position_embeddings)
-            pixels = {name: value[places[start : start + BATCH]] for name, value in seen.items()}
+            pixels = {name: value[owners[start : start + BATCH]] for name, value in inputs.items()}
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)  # ViLT shuffles its patches: their order changes nothing but the last bits
+                torch.manual_seed(0)  # ViLT shuffles its patches; their order changes only the last bits
                 logits = network(**tokens, **pixels).logits
-            sure += logits[:, [labels["yes"], labels["no"]]].float().softmax(dim=-1)[:, 0].tolist()
-        return per_image(places, sure, len(images))
+            confidences += logits[:, [labels["yes"], labels["no"]]].float().softmax(dim=-1)[:, 0].tolist()
+        return per_image(owners, confidences, len(images))
 
 
 @dataclass(frozen=True)
 class ChatAnswers:
-    """A vision-language model with a chat template; what it would say first."""
+    """A vision-language model with a chat template: the probabilities of its first token."""
 
     pretrained: Pretrained
 
@@ -80,26 +80,26 @@ class ChatAnswers:
     def fingerprint(self) -> str:
         return self.pretrained.fingerprint
 
-    def says_yes(self, images: Sequence[Image.Image], questions: Sequence[Sequence[str]]) -> list[list[float]]:
+    def yes_confidence(self, images: Sequence[Image.Image], questions: Sequence[Sequence[str]]) -> list[list[float]]:
         """Return P(Yes) / (P(Yes) + P(No))."""
         asked = [[f"{question} Please answer yes or no." for question in texts] for texts in questions]
         both = self.probabilities(images, asked, ("Yes", "No"))
-        return [[yes / (yes + no) if yes + no else 0.0 for yes, no in of_image] for of_image in both]
+        return [[yes / (yes + no) if yes + no else 0.0 for yes, no in image] for image in both]
 
     @torch.inference_mode()
     def probabilities(
         self, images: Sequence[Image.Image], texts: Sequence[Sequence[str]], words: Sequence[str]
     ) -> list[list[list[float]]]:
-        """Return, for the texts of each picture, the probability of each word as the first token of the reply."""
+        """Return, for the texts about each image, the probability of each word as the first token of the reply."""
         network, ids = self.pretrained.network, [self._id(word) for word in words]
-        places, flat_texts = flat(texts)
+        owners, flat_texts = flat(texts)
         found: list[list[float]] = []
         for start in range(0, len(flat_texts), CHAT_BATCH):
             part = slice(start, start + CHAT_BATCH)
-            chats = [_chat(images[place], text) for place, text in zip(places[part], flat_texts[part], strict=True)]
+            chats = [_chat(images[owner], text) for owner, text in zip(owners[part], flat_texts[part], strict=True)]
             logits = network(**self._batch(chats), logits_to_keep=1).logits[:, -1]
             found += logits.float().softmax(dim=-1)[:, ids].tolist()
-        return per_image(places, found, len(images))
+        return per_image(owners, found, len(images))
 
     def _batch(self, chats: list[list[dict[str, Any]]]) -> dict[str, Tensor]:
         made = self._processor.apply_chat_template(
@@ -115,13 +115,13 @@ class ChatAnswers:
     @cached_property
     def _processor(self) -> Any:
         processor = self.pretrained.processor
-        processor.tokenizer.padding_side = "left"  # so that the last place of every row is the end of its question
+        processor.tokenizer.padding_side = "left"  # so that the last position of every row is the end of its question
         return processor
 
     def _id(self, word: str) -> int:
         ids = self._processor.tokenizer(word, add_special_tokens=False)["input_ids"]
         if len(ids) != 1:
-            raise BenchError(f'"{word}" is {len(ids)} tokens to "{self.pretrained.model}"; name a model to which it is one')
+            raise BenchError(f'"{word}" is {len(ids)} tokens for "{self.pretrained.model}"; name a model with one token for it')
         return ids[0]
 
 

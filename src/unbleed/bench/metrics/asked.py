@@ -1,4 +1,4 @@
-"""What a picture is asked for: the entities of a case, or those that the parser finds in its prompt."""
+"""The entities that a metric asks about: those of the case, or those that the parser finds in its prompt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def entities_of(case: Case) -> list[str]:
-    """Return each entity with its modifiers, without its article.
+    """Return each entity with its modifiers and without article.
 
     >>> entities_of(Case("a red zebra and a panda"))
     ['red zebra', 'panda']
@@ -21,7 +21,7 @@ def entities_of(case: Case) -> list[str]:
 
 
 def flat(per_image: Sequence[Sequence[str]]) -> tuple[list[int], list[str]]:
-    """Return the number of its picture for each text, and the texts.
+    """Return, for all texts in a row, the index of each text's image, and the texts.
 
     >>> flat([["a", "b"], [], ["c"]])
     ([0, 0, 2], ['a', 'b', 'c'])
@@ -29,9 +29,9 @@ def flat(per_image: Sequence[Sequence[str]]) -> tuple[list[int], list[str]]:
     return [number for number, texts in enumerate(per_image) for _ in texts], [text for texts in per_image for text in texts]
 
 
-def per_image(places: Sequence[int], values: Sequence[T], count: int) -> list[list[T]]:
-    """Return the values by their pictures: `flat` undone."""
+def per_image(owners: Sequence[int], values: Sequence[T], count: int) -> list[list[T]]:
+    """Return the values grouped by image: the inverse of `flat`."""
     grouped: list[list[T]] = [[] for _ in range(count)]
-    for place, value in zip(places, values, strict=True):
-        grouped[place].append(value)
+    for owner, value in zip(owners, values, strict=True):
+        grouped[owner].append(value)
     return grouped

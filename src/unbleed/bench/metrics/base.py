@@ -1,10 +1,11 @@
-"""What a metric is: it looks at pictures once, and what it saw is kept; scores are reckoned from that."""
+"""Base class of metrics: `run` uses the model once per image, and `score` computes numbers from its stored output."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from PIL import Image
 
@@ -13,41 +14,39 @@ from ..plan.cases import Case
 
 @dataclass(frozen=True)
 class Score:
-    """A number that a metric gives a picture."""
+    """A number that a metric assigns to an image."""
 
     name: str
     title: str
     about: str
     higher_is_better: bool = True
-    share: bool = True  # from 0 to 1, so that tables say percent
+    fraction: bool = True  # from 0 to 1; reports show percent
 
 
-class Metric(Protocol):
-    """Whoever says what is in a picture. Two metrics of one fingerprint say the same of the same picture and case."""
+class Metric(ABC):
+    """A metric. Metrics with equal fingerprints give equal outputs for the same image and case."""
 
-    @property
-    def name(self) -> str: ...
+    name: str
+    fingerprint: str
+    """A hash of the metric's definition, its settings, its model and the model's revision."""
+    scores: Sequence[Score]
+    """The scores, the most important first; empty for a metric of sets of images."""
+    rank: int = 1
+    """Position among the metrics of a report: the lowest comes first and decides which method is best."""
+    output_type: Any = Mapping[str, Any]
+    """Type of an output (see `unbleed.schema`), to check stored ones; by default any JSON object."""
 
-    @property
-    def fingerprint(self) -> str:
-        """What tells it from any other: its definition, its model and that model's revision."""
-        ...
+    @abstractmethod
+    def run(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
+        """Return the model's output for each image and its case, as JSON values."""
 
-    @property
-    def scores(self) -> Sequence[Score]: ...
+    @abstractmethod
+    def score(self, case: Case, output: Mapping[str, Any]) -> dict[str, float]:
+        """Return {score name: value} for an output of `run`, without loading a model.
 
-    def look(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
-        """Return what is seen in each picture, as JSON can hold it. Its type may be told as `sees` (see `unbleed.schema`)."""
-        ...
-
-    def score(self, case: Case, seen: Mapping[str, Any]) -> dict[str, float]:
-        """Return {score name: value} of a picture in which `seen` was seen. It loads no model.
-
-        A score for which the case gives no ground, as the least of its entities where it has none, is left out.
+        Scores that are undefined for the case are omitted, such as the lowest entity similarity of a case without entities.
         """
-        ...
 
-
-def sees(metric: Metric) -> Any:
-    """Return the type of what a metric sees in a picture: its `sees`, or any JSON object."""
-    return getattr(metric, "sees", Mapping[str, Any])
+    def explain(self, case: Case, output: Mapping[str, Any]) -> list[str]:
+        """Return what is wrong with an image by the first score, in a few words each; empty if nothing is or it is unknown."""
+        return []

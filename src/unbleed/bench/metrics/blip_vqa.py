@@ -1,10 +1,10 @@
-"""BLIP-VQA of T2I-CompBench (arXiv 2307.06350; BLIPvqa_eval/ at 1b709499): is each noun phrase in the picture?
+"""BLIP-VQA of T2I-CompBench (arXiv 2307.06350; BLIPvqa_eval/ at 1b709499): is each noun phrase in the image?
 
-A question per noun phrase of the prompt, the phrase itself ("a red bench?", in small letters), at most eight; its answer is
-P(yes) / (P(yes) + P(no)) at BLIP's first decoder step; the score is their product.
+There is one question per noun phrase of the prompt, at most eight: the phrase itself in lower case ("a red bench?"). Its answer
+is P(yes) / (P(yes) + P(no)) at BLIP's first decoder step. The score is the product of the answers.
 
-Not theirs: the phrases come from our parser instead of spaCy's small model, so nouns such as "top", "side" or "photo" ask
-nothing; the checkpoint is the one of the hub at its size of 384 pixels, there it is model_base_vqa_capfilt_large.pth at 480.
+Differences: the phrases come from the embedded parser instead of spaCy's small model, so words such as "top", "side" or "photo"
+give no question; the checkpoint is the hub's at 384 pixels instead of model_base_vqa_capfilt_large.pth at 480.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ...prompt import parse
 from ...prompt.phrases import phrases_of
 from ..plan import fingerprints
 from ..plan.cases import Case
-from .base import Score
+from .base import Metric, Score
 from .blip import BlipAnswers
 from .models import Pretrained
 
@@ -29,7 +29,7 @@ MOST_PHRASES = 8
 
 
 def questions_of(prompt: str) -> list[str]:
-    """Return the questions about a prompt.
+    """Return the questions for a prompt.
 
     >>> questions_of("a photo of a Red bench and two cats")
     ['a red bench?', 'two cats?']
@@ -37,19 +37,21 @@ def questions_of(prompt: str) -> list[str]:
     return [f"{phrase.lower()}?" for phrase in phrases_of(parse(prompt))[:MOST_PHRASES]]
 
 
-class Sees(TypedDict):
+class Output(TypedDict):
     questions: list[tuple[str, float]]
 
 
 @dataclass(frozen=True)
-class BlipVqa:
+class BlipVqa(Metric):
+    """Product over the prompt's noun phrases of the probability that BLIP sees them."""
+
     model: str = "Salesforce/blip-vqa-capfilt-large"
     revision: str | None = None
     device: str = "cpu"
     dtype: str = "float32"
 
     name = "blip-vqa"
-    sees = Sees
+    output_type = Output
     scores = (Score("blip_vqa", "BLIP-VQA", "product over the noun phrases of the probability that BLIP sees them"),)
 
     @cached_property
@@ -60,14 +62,14 @@ class BlipVqa:
     def fingerprint(self) -> str:
         return fingerprints.of_values(metric="blip-vqa 1", model=self.blip.fingerprint, dtype=self.dtype)
 
-    def look(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
+    def run(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
         questions = [questions_of(case.prompt) for case in cases]
-        shares = self.blip.shares_of_yes(images, questions)
+        answers = self.blip.yes_probabilities(images, questions)
         return [
-            {"questions": [list(pair) for pair in zip(asked, sure, strict=True)]}
-            for asked, sure in zip(questions, shares, strict=True)
+            {"questions": [list(pair) for pair in zip(texts, probabilities, strict=True)]}
+            for texts, probabilities in zip(questions, answers, strict=True)
         ]
 
-    def score(self, case: Case, seen: Mapping[str, Any]) -> dict[str, float]:
-        """A prompt without a noun phrase is not scored; the official code gives it 1."""
-        return {"blip_vqa": math.prod(sure for _, sure in seen["questions"])} if seen["questions"] else {}
+    def score(self, case: Case, output: Mapping[str, Any]) -> dict[str, float]:
+        """A prompt without a noun phrase has no score; the official code gives it 1."""
+        return {"blip_vqa": math.prod(yes for _, yes in output["questions"])} if output["questions"] else {}

@@ -1,4 +1,4 @@
-"""CLIP: pictures and texts as unit vectors of one space."""
+"""CLIP embeddings of images and texts, as unit vectors of one space."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor
 
 from .models import Pretrained
 
-BATCH = 64  # pictures, or texts, in one forward
+BATCH = 64  # images, or texts, per forward
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A CLIP of transformers."""
+    """A CLIP model of transformers."""
 
     pretrained: Pretrained
 
@@ -27,7 +27,7 @@ class Clip:
 
     @torch.inference_mode()
     def of_images(self, images: Sequence[Image.Image]) -> Tensor:
-        """Return (image, channel), each row of length 1, single precision, on the processor."""
+        """Return (image, channel), rows of length 1, float32 on the CPU."""
         network = self.pretrained.network
         rows = [
             network.get_image_features(**self.pretrained.pixels(images[start : start + BATCH])).pooler_output
@@ -37,7 +37,7 @@ class Clip:
 
     @torch.inference_mode()
     def of_texts(self, texts: Sequence[str]) -> Tensor:
-        """Return (text, channel), as `of_images` does; a text that is too long is cut off."""
+        """Return (text, channel), as `of_images` does; long texts are truncated."""
         network = self.pretrained.network
         length = network.config.text_config.max_position_embeddings
         rows = [

@@ -1,10 +1,11 @@
-"""Is there any X in the picture? After the entity-missing paper (arXiv 2410.20972; metrics/*.ipynb at 357935c6).
+"""Presence of each entity by visual question answering, after the entity-missing paper (arXiv 2410.20972; metrics/*.ipynb at
+357935c6).
 
-For each entity X the question "Is there any X in the picture?" is put to BLIP, whose greedy answer must be "yes", or to ViLT,
-whose "yes" must be surer than its "no". Soft: the share of the entities that are there. Harsh: whether all are.
+The question "Is there any X in the picture?" is asked for each entity X. BLIP's greedy answer must be "yes"; ViLT's "yes" must
+be more probable than its "no". Soft score: the fraction of entities present. Harsh score: whether all are.
 
-Not theirs: X carries its modifiers where the prompt has some (the paper's prompts have none); a vision-language model may
-answer too; TIFA's mPLUG cannot be had in transformers.
+Differences: X includes its modifiers, if any (the paper's prompts have none); a chat vision-language model can answer too;
+TIFA's mPLUG is not available in transformers.
 """
 
 from __future__ import annotations
@@ -20,25 +21,27 @@ from ..plan import fingerprints
 from ..plan.cases import Case
 from .answers import Answers, answers
 from .asked import entities_of
-from .base import Score
+from .base import Metric, Score
 
 
-class Sees(TypedDict):
+class Output(TypedDict):
     entities: list[tuple[str, float]]
 
 
 @dataclass(frozen=True)
-class EntityQuestions:
+class EntityQuestions(Metric):
+    """Fraction of the entities that a question-answering model says are present, and whether all are."""
+
     model: str = "Salesforce/blip-vqa-base"  # or dandelin/vilt-b32-finetuned-vqa
     revision: str | None = None
     device: str = "cpu"
     dtype: str = "float32"
 
     name = "entity-questions"
-    sees = Sees
+    output_type = Output
     scores = (
-        Score("entities_soft", "entities, soft", "share of the entities that the answers say are there"),
-        Score("entities_harsh", "entities, harsh", "the answers say that every entity is there"),
+        Score("entities_soft", "entities, soft", "fraction of the entities that are present according to the answers"),
+        Score("entities_harsh", "entities, harsh", "every entity is present according to the answers"),
     )
 
     @cached_property
@@ -49,15 +52,15 @@ class EntityQuestions:
     def fingerprint(self) -> str:
         return fingerprints.of_values(metric="entity-questions 1", model=self.answers.fingerprint, dtype=self.dtype)
 
-    def look(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
+    def run(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
         entities = [entities_of(case) for case in cases]
-        questions = [[f"Is there any {entity} in the picture?" for entity in asked] for asked in entities]
-        sure = self.answers.says_yes(images, questions)
+        questions = [[f"Is there any {entity} in the picture?" for entity in of_case] for of_case in entities]
+        confidences = self.answers.yes_confidence(images, questions)
         return [
-            {"entities": [list(pair) for pair in zip(asked, yes, strict=True)]}
-            for asked, yes in zip(entities, sure, strict=True)
+            {"entities": [list(pair) for pair in zip(of_case, yes, strict=True)]}
+            for of_case, yes in zip(entities, confidences, strict=True)
         ]
 
-    def score(self, case: Case, seen: Mapping[str, Any]) -> dict[str, float]:
-        there = [yes > 0.5 for _, yes in seen["entities"]]
-        return {"entities_soft": sum(there) / len(there), "entities_harsh": float(all(there))} if there else {}
+    def score(self, case: Case, output: Mapping[str, Any]) -> dict[str, float]:
+        present = [yes > 0.5 for _, yes in output["entities"]]
+        return {"entities_soft": sum(present) / len(present), "entities_harsh": float(all(present))} if present else {}

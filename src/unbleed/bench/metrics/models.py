@@ -1,6 +1,6 @@
-"""Published models that metrics look with: found, loaded when first needed, and told apart.
+"""Pretrained models used by metrics: loaded on first use, identified by fingerprint.
 
-Only safetensors are read. A checkpoint that leaves weights unset is refused: what it saw would be noise.
+Only safetensors are read. A checkpoint that leaves weights unset is refused, because its output would be noise.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from ..plan import fingerprints
 
 
 class Published(NamedTuple):
-    """What is known of a model of the hub."""
+    """Facts about a model of the hub."""
 
     licence: str
     revision: str = "main"
-    """A commit that is known to hold safetensors; else main, for which alone transformers takes the hub's own conversion where
-    there are only pickles. Which commit main was is in the fingerprint."""
+    """A commit with safetensors, or main. Only for main does transformers use the hub's own conversion of pickles. The commit
+    that main stood for is in the fingerprint."""
 
 
 PUBLISHED = {
-    "openai/clip-vit-base-patch16": Published("MIT"),  # 57c21647: pickles alone
-    "openai/clip-vit-base-patch32": Published("MIT"),  # 3d74acf9: pickles alone
+    "openai/clip-vit-base-patch16": Published("MIT"),  # 57c21647 has only pickles
+    "openai/clip-vit-base-patch32": Published("MIT"),  # 3d74acf9 has only pickles
     "openai/clip-vit-large-patch14": Published("MIT", "32bd64288804d66eefd0ccbe215aa642df71cc41"),
     "openai/clip-vit-large-patch14-336": Published("MIT"),
     "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": Published("MIT"),
@@ -50,19 +50,19 @@ PUBLISHED = {
 }
 
 _READ = (".safetensors", ".json", ".txt", ".jinja", ".model")
-"""What a folder's model depends on: weights, settings, vocabularies, chat templates."""
+"""Suffixes of the files that a folder's model depends on: weights, configs, vocabularies, chat templates."""
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A network of transformers with its tokenizer and image processor: a hub id, or a folder in the same layout."""
+    """A network of transformers with its tokenizer and image processor, from a hub id or a folder in the same layout."""
 
     model: str
-    kind: str  # the class in transformers
-    revision: str | None = None  # of a hub id; None: what PUBLISHED says, or main
+    kind: str  # class name in transformers
+    revision: str | None = None  # of a hub id; None means that of PUBLISHED, else main
     device: str = "cpu"
     dtype: str = "float32"
-    reader: str | None = None  # the hub id or folder of its tokenizer and image processor, where that is another
+    reader: str | None = None  # hub id or folder of its tokenizer and image processor, if not `model`
 
     @property
     def _where(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class Pretrained:
         return {"revision": self.revision or (known.revision if known else "main")}
 
     def _load(self, kind: str, **how: Any) -> Any:
-        """Return what a class of transformers loads; raise `BenchError` of one line where it cannot."""
+        """Return `from_pretrained` of a class of transformers; raise a one-line `BenchError` if it fails."""
         import transformers
         from huggingface_hub.errors import HfHubHTTPError
 
@@ -86,24 +86,24 @@ class Pretrained:
             raise BenchError(self._missing(error)) from error
 
     def _missing(self, error: Exception) -> str:
-        said = f'"{self.model}" cannot be loaded ({_first_line(error)}); '
+        reason = f'"{self.model}" cannot be loaded ({_first_line(error)}); '
         if os.path.isdir(self.model):
-            return said + f"expected a folder that {self.kind}.save_pretrained wrote, with model.safetensors"
-        return said + (
-            f"run `hf download {self.model}` where there is a network, or name a folder with its safetensors"
+            return reason + f"expected a folder written by {self.kind}.save_pretrained, with model.safetensors"
+        return reason + (
+            f"run `hf download {self.model}` with a network connection, or name a folder with its safetensors"
             f" ({self.kind}.from_pretrained(...).save_pretrained(FOLDER) writes one)"
         )
 
     @cached_property
     def network(self) -> Any:
-        """The network, in evaluation mode; raise `BenchError` where there is none or weights are missing."""
+        """The network in evaluation mode; raises `BenchError` if it cannot be loaded or lacks weights."""
         network, found = self._load(
             self.kind, dtype=dtype_of(self.dtype), use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
         if missing := sorted(found["missing_keys"]):
             raise BenchError(
                 f'"{self.model}" has no weights for {len(missing)} tensors of {self.kind}, such as {missing[0]}; '
-                "name a model of that kind"
+                "name a model of that class"
             )
         return to_device(network.eval().requires_grad_(False), self.device)
 
@@ -117,7 +117,7 @@ class Pretrained:
 
     @cached_property
     def image_processor(self) -> Any:
-        # by pillow, whatever else is installed: the official codes resize with it, and torchvision gives other pixels
+        # always with pillow, which the official codes use for resizing; torchvision gives other pixels
         return self._of_reader.image_processor if self._of_reader else self._load("AutoImageProcessor", backend="pil")
 
     @cached_property
@@ -126,12 +126,12 @@ class Pretrained:
 
     @cached_property
     def processor(self) -> Any:
-        """The processor for chats about pictures."""
+        """The processor for chats about images."""
         return self._load("AutoProcessor")
 
     @cached_property
     def fingerprint(self) -> str:
-        """The commit of the hub's snapshot, or the sha256 of a folder's files; of the reader too, if there is one."""
+        """The commit of the hub's snapshot or the sha256 of the folder's files; with that of the reader, if there is one."""
         return f"{self._own_fingerprint} {self._of_reader.fingerprint}" if self._of_reader else self._own_fingerprint
 
     @property
@@ -147,13 +147,13 @@ class Pretrained:
         from huggingface_hub.errors import HfHubHTTPError
 
         try:
-            # from the cache where the hub cannot be reached
+            # uses the cache if the hub cannot be reached
             return Path(hf_hub_download(self.model, "config.json", revision=revision)).parent.name
         except (OSError, ValueError, HfHubHTTPError) as error:
             raise BenchError(self._missing(error)) from error
 
     def pixels(self, images: Sequence[Image.Image], **how: Any) -> dict[str, Tensor]:
-        """Return what the network takes of pictures, on its device: `pixel_values` (image, rgb, height, width) and masks."""
+        """Return the network's image inputs on its device: `pixel_values` (image, rgb, height, width) and masks."""
         made = self.image_processor(images=[image.convert("RGB") for image in images], return_tensors="pt", **how)
         return {
             name: value.to(self.device, dtype_of(self.dtype) if value.is_floating_point() else None)
@@ -168,11 +168,11 @@ class Pretrained:
 
 
 def weights_file(path: str, published: str) -> Path:
-    """Return a safetensors file; raise `BenchError` that says how to make it of the `published` checkpoint."""
+    """Return the path of a safetensors file; raise `BenchError` with the command that converts the `published` checkpoint."""
     file = Path(path)
     if file.suffix != ".safetensors" or not os.path.isfile(file):
         raise BenchError(
-            f'"{path}" is no safetensors file; {published} is published as a pickle, which is not read: convert it once with '
+            f'"{path}" is not a safetensors file; {published} is published as a pickle, which is not read; convert it with '
             "python -c \"import sys, torch; from safetensors.torch import save_file; s = torch.load(sys.argv[1], 'cpu'); "
             "save_file({k: v.clone() for k, v in s.get('state_dict', s).items()}, sys.argv[2])\" IN.pt OUT.safetensors"
         )
@@ -187,25 +187,25 @@ def read_weights(file: Path) -> Mapping[str, Tensor]:
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str, *, without: tuple[str, ...] = ()) -> None:
-    """Copy tensors into a network of the same names; raise `BenchError` unless each finds its place and no place is empty.
+    """Copy tensors into a network by name; raise `BenchError` unless names and shapes match exactly.
 
-    Places whose names begin with one of `without` may stay as they are, and tensors of such names are passed over.
+    Names that begin with one of `without` are ignored on both sides.
     """
     own = network.state_dict()
     kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(without)} if without else dict(tensors)
     wrong = sorted(name for name in kept.keys() & own.keys() if kept[name].shape != own[name].shape)
     lacking = sorted(name for name in own.keys() - kept.keys() if not (without and name.startswith(without)))
-    if strange := sorted(kept.keys() - own.keys()) + lacking + wrong:
+    if unfit := sorted(kept.keys() - own.keys()) + lacking + wrong:
         raise BenchError(
-            f"{source} does not fit {type(network).__name__}: {len(strange)} tensors are strange, missing or of another shape, "
-            f"such as {strange[0]}; expected the published checkpoint"
+            f"{source} does not fit {type(network).__name__}: {len(unfit)} tensors are unknown, missing or of another shape, "
+            f"such as {unfit[0]}; expected the published checkpoint"
         )
     network.load_state_dict(kept, strict=False)
 
 
 def dtype_of(name: str) -> torch.dtype:
     if name not in ("float32", "float16", "bfloat16"):
-        raise BenchError(f'"{name}" is no precision for a metric; known: float32, float16, bfloat16')
+        raise BenchError(f'"{name}" is not a precision for a metric; known: float32, float16, bfloat16')
     return getattr(torch, name)
 
 
@@ -213,7 +213,7 @@ def to_device(network: nn.Module, device: str, dtype: torch.dtype | None = None)
     try:
         return network.to(device, dtype)
     except (RuntimeError, AssertionError) as error:
-        raise BenchError(f'device "{device}" cannot be used ({_first_line(error)}); "cpu" always can') from error
+        raise BenchError(f'device "{device}" cannot be used ({_first_line(error)}); "cpu" always works') from error
 
 
 def _first_line(error: BaseException) -> str:

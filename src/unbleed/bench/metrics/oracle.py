@@ -1,4 +1,4 @@
-"""The emoji oracle as a metric: what it saw in a picture of the emoji world, and pure functions of that."""
+"""The emoji oracle as a metric: scores computed from the things it finds in an image of the embedded model."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from PIL import Image
 from ...emoji.findings import Finding
 from ...emoji.oracle import ORACLE_FOLDER, Oracle
 from ..plan.cases import Case
-from .base import Score
+from .base import Metric, Score
 from .models import to_device
 
-METRICS = (
+SCORES = (
     Score("all_correct", "all correct", "every entity once and in its colour, nothing else, no blend"),
     Score("all_present", "all present", "every entity is in the picture (hard presence)"),
-    Score("present", "present", "share of the entities that are in the picture (soft presence)"),
-    Score("all_bound", "all bound", "every entity is there in its own colour"),
-    Score("bound", "bound", "share of the entities that are there in their own colour"),
-    Score("leaked", "leaked", "an entity wears the colour that was asked for another", higher_is_better=False),
-    Score("extra", "extra", "a thing that was not asked for, or one twice", higher_is_better=False),
+    Score("present", "present", "fraction of the entities that are in the picture (soft presence)"),
+    Score("all_bound", "all bound", "every entity is present in its own colour"),
+    Score("bound", "bound", "fraction of the entities that are present in their own colour"),
+    Score("leaked", "leaked", "an entity has the colour that the prompt gives another", higher_is_better=False),
+    Score("extra", "extra", "a thing that the prompt does not name, or a second copy of one", higher_is_better=False),
     Score("blend", "blend", "a thing that is none of the nouns", higher_is_better=False),
 )
 
 
 def score(case: Case, finding: Finding) -> dict[str, float]:
-    """Return {score name: value} for a picture of `case` in which `finding` was seen.
+    """Return {score name: value} for an image of `case` in which the oracle found `finding`.
 
-    A natural look counts as a colour: "a cat" that came out red is present but not bound.
+    The natural look counts as a colour: a red cat for "a cat" is present but not bound.
     """
-    seen = {entity: [t for t in finding.things if t.noun == entity.noun] for entity in case.entities}
-    present = [bool(things) for things in seen.values()]
-    bound = [any(t.colour == entity.colour for t in things) for entity, things in seen.items()]
+    found = {entity: [t for t in finding.things if t.noun == entity.noun] for entity in case.entities}
+    present = [bool(things) for things in found.values()]
+    bound = [any(t.colour == entity.colour for t in things) for entity, things in found.items()]
     asked = {entity.colour for entity in case.entities} - {None}
     leaked = any(
         t.colour in asked - {other.colour for other in case.entities if other.noun == entity.noun}
-        for entity, things in seen.items()
+        for entity, things in found.items()
         for t in things
     )
     extra = Counter(t.noun for t in finding.things) - Counter(entity.noun for entity in case.entities)
@@ -58,7 +58,7 @@ def score(case: Case, finding: Finding) -> dict[str, float]:
 
 
 def faults(case: Case, finding: Finding) -> list[str]:
-    """Return what is wrong with a picture, in short words; nothing exactly when it counts as all correct."""
+    """Return what is wrong with an image, in a few words each; empty if and only if it is all correct."""
     wrong: list[str] = []
     for entity in case.entities:
         colours = [thing.colour for thing in finding.things if thing.noun == entity.noun]
@@ -72,15 +72,16 @@ def faults(case: Case, finding: Finding) -> list[str]:
 
 
 @dataclass(frozen=True)
-class OracleMetric:
-    """The shipped oracle, or that of a folder."""
+class OracleMetric(Metric):
+    """The shipped oracle, or one in a folder."""
 
     model: str = str(ORACLE_FOLDER)
     device: str = "cpu"
 
     name = "oracle"
-    sees = Finding
-    scores = METRICS
+    rank = 0  # knows the embedded model's things exactly
+    output_type = Finding
+    scores = SCORES
 
     @cached_property
     def oracle(self) -> Oracle:
@@ -92,9 +93,12 @@ class OracleMetric:
     def fingerprint(self) -> str:
         return self.oracle.fingerprint
 
-    def look(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
+    def run(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
         return [finding.to_json() for finding in self.oracle.look(images)]
 
-    def score(self, case: Case, seen: Mapping[str, Any]) -> dict[str, float]:
-        """A case that names no entities is not scored."""
-        return score(case, Finding.from_json(seen)) if case.entities else {}
+    def score(self, case: Case, output: Mapping[str, Any]) -> dict[str, float]:
+        """A case without entities has no scores."""
+        return score(case, Finding.from_json(output)) if case.entities else {}
+
+    def explain(self, case: Case, output: Mapping[str, Any]) -> list[str]:
+        return faults(case, Finding.from_json(output)) if case.entities else []

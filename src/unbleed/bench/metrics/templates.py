@@ -1,4 +1,4 @@
-"""A text's embedding as the mean over the 80 templates of CLIP's zero-shot classifier for ImageNet.
+"""The 80 templates of CLIP's zero-shot classifier for ImageNet, and text embeddings as the mean over them.
 
 The templates are those of openai/CLIP (MIT), notebooks/Prompt_Engineering_for_ImageNet.ipynb; Attend-and-Excite uses them
 for its metrics (metrics/imagenet_utils.py at 163efdfd).
@@ -40,7 +40,7 @@ _SEAM = re.compile(r"(?<!\w)(an?|the) (?=\{\})")
 
 
 def filled(text: str) -> list[str]:
-    """Return the templates with `text` in them: with its article in place of the template's, if it has one.
+    """Return the templates filled with `text`. If it has an article, that replaces the template's.
 
     >>> filled("the red panda")[0], filled("red panda")[0]
     ('a bad photo of the red panda.', 'a bad photo of a red panda.')
@@ -50,9 +50,9 @@ def filled(text: str) -> list[str]:
 
 
 def filled_strictly(text: str) -> list[str]:
-    """Return the templates as Attend-and-Excite fills them: "a a" and "the a" become "a" wherever they stand.
+    """Return the templates as Attend-and-Excite fills them: "a a" and "the a" become "a" everywhere.
 
-    This removes double articles, and letters of words that end in "a" before one that begins with it:
+    This removes double articles, but also letters of a word that ends in "a" before one that begins with "a":
 
     >>> filled_strictly("a blue panda and a bowl")[0]
     'a bad photo of a blue pandand a bowl.'
@@ -61,5 +61,5 @@ def filled_strictly(text: str) -> list[str]:
 
 
 def mean_of_templates(of_texts: Callable[[Sequence[str]], Tensor], sentences: Sequence[str]) -> Tensor:
-    """Return (channel,): the mean of the unit vectors of the sentences, made a unit vector again."""
+    """Return the normalised mean of the sentences' unit vectors, shape (channel,)."""
     return F.normalize(of_texts(sentences).mean(dim=0), dim=-1)

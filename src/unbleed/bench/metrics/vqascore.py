@@ -1,11 +1,12 @@
-"""VQAScore (arXiv 2404.01291): the probability that a model answers "Yes" when asked whether the picture shows the prompt.
+"""VQAScore (arXiv 2404.01291): the probability that a model answers "Yes" when asked whether the image shows the prompt.
 
     Does this figure show "{prompt}"? Please answer yes or no.
 
-The score is P("Yes") as the first token of the reply, exp(-cross entropy) of the answer in the official code (t2v_metrics).
+The score is the probability of "Yes" as the first token of the reply; the official code (t2v_metrics) computes it as
+exp(-cross entropy) of the answer.
 
-Not theirs: the paper's numbers are of CLIP-FlanT5-XXL, which is no model of transformers and which t2v_metrics has dropped in
-3.1; here any vision-language model of transformers with a chat template answers, and numbers compare only within one of them.
+Difference: the paper uses CLIP-FlanT5-XXL, which is not in transformers and was dropped from t2v_metrics in 3.1. Here any
+vision-language model of transformers with a chat template answers; compare numbers only within one model.
 """
 
 from __future__ import annotations
@@ -20,26 +21,28 @@ from PIL import Image
 from ..plan import fingerprints
 from ..plan.cases import Case
 from .answers import ChatAnswers
-from .base import Score
+from .base import Metric, Score
 from .models import Pretrained
 
 QUESTION = 'Does this figure show "{}"? Please answer yes or no.'
 
 
-class Sees(TypedDict):
+class Output(TypedDict):
     yes: float
 
 
 @dataclass(frozen=True)
-class VqaScore:
+class VqaScore(Metric):
+    """Probability of "Yes" when a vision-language model is asked whether the image shows the prompt."""
+
     model: str = "Qwen/Qwen2.5-VL-7B-Instruct"
     revision: str | None = None
     device: str = "cpu"
     dtype: str = "float32"
 
     name = "vqascore"
-    sees = Sees
-    scores = (Score("vqascore", "VQAScore", 'probability of "Yes" when asked whether the picture shows the prompt'),)
+    output_type = Output
+    scores = (Score("vqascore", "VQAScore", 'probability of "Yes" when asked whether the image shows the prompt'),)
 
     @cached_property
     def chat(self) -> ChatAnswers:
@@ -49,9 +52,9 @@ class VqaScore:
     def fingerprint(self) -> str:
         return fingerprints.of_values(metric="vqascore 1", model=self.chat.fingerprint, dtype=self.dtype)
 
-    def look(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
+    def run(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
         texts = [[QUESTION.replace("{}", case.prompt)] for case in cases]
         return [{"yes": yes} for [[yes]] in self.chat.probabilities(images, texts, ("Yes",))]
 
-    def score(self, case: Case, seen: Mapping[str, Any]) -> dict[str, float]:
-        return {"vqascore": seen["yes"]}
+    def score(self, case: Case, output: Mapping[str, Any]) -> dict[str, float]:
+        return {"vqascore": output["yes"]}

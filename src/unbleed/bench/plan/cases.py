@@ -1,4 +1,4 @@
-"""What a benchmark asks for: prompts, and what their pictures should show."""
+"""Cases: prompts and the entities that their images should show."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ...errors import BenchError
 
 @dataclass(frozen=True)
 class Expected:
-    """An entity that the picture should show once."""
+    """An entity that the image should show exactly once."""
 
     noun: str
     modifiers: tuple[str, ...] = ()
 
     @property
     def colour(self) -> str | None:
-        """The modifier that is one of the 11 colours of the emoji suites; None: the natural look, or any."""
+        """The modifier that is one of the 11 colours of the emoji suites; None for the natural look or any colour."""
         return next((modifier for modifier in self.modifiers if modifier in COLOURS), None)
 
     def __str__(self) -> str:
@@ -29,9 +29,9 @@ class Expected:
 
 @dataclass(frozen=True)
 class Case:
-    """A prompt, the entities that its picture should show where they are known, and the groups that it is counted in.
+    """A prompt, the entities its image should show (empty if unknown), and the groups it belongs to.
 
-    `annotations` hold what one metric needs and no other: the questions of DSG, the boxes of GenEval.
+    `annotations` hold data for a single metric, such as DSG's questions or GenEval's objects.
     """
 
     prompt: str
@@ -48,10 +48,10 @@ class Suite:
     about: str
     cases: tuple[Case, ...]
     first_seed: int = 0
-    """Where the seeds of its pictures begin, so that a validation suite shares none with a test suite."""
+    """First seed of its images. Validation suites start elsewhere, so that they share no seed with test suites."""
 
     def head(self, count: int | None) -> Suite:
-        """Return the suite cut to the first `count` cases of a shuffle by a fixed seed; to all of them for None."""
+        """Return the suite with `count` cases only, picked by a shuffle with a fixed seed; None keeps all of them."""
         if count is None or count >= len(self.cases):
             return self
         if count < 1:

@@ -1,4 +1,4 @@
-"""What a run finds: the versions of its libraries, its machine, and which model a name means."""
+"""Environment: library versions, hardware, model fingerprint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import fingerprints
 from .plan import Machine
 
 NULL_MODEL = "null"
-"""Grey pictures of 64x64 pixels and no network: what the runner itself costs."""
+"""Name of a model without a network. Its images are grey, 64x64 pixels; it measures the runner's own cost."""
 
 
 def versions() -> dict[str, str]:
@@ -22,7 +22,7 @@ def versions() -> dict[str, str]:
 
 
 def machine(threads: int | None = None) -> Machine:
-    """Return what the seconds of a picture depend on; `threads` are those of a process, by default torch's own choice."""
+    """Return the hardware that the time per image depends on; `threads` per process defaults to torch's choice."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -36,7 +36,7 @@ def machine(threads: int | None = None) -> Machine:
 
 
 def _processor() -> str:
-    """Return the processor's name; Linux keeps it where `platform` does not look."""
+    """Return the processor's name; `platform` does not find it on Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -46,12 +46,12 @@ def _processor() -> str:
 
 
 def model_fingerprint(model: str) -> str:
-    """Return what tells this model from any other, under whatever name.
+    """Return a hash that identifies a model regardless of its name or path.
 
-    For a folder, the sha256 of its index and of the weights and settings of its components, with their names; what else
-    lies there, such as method settings, no picture depends on. For a model of the hub, the commit of its snapshot.
+    For a folder, the sha256 of its index and of its components' weights and configs, with their file names. Other files,
+    such as method settings, do not affect images and are not hashed. For a hub id, the commit of its snapshot.
 
-    Raises `ModelError` when there is no such model.
+    Raises `ModelError` if the model does not exist.
     """
     if model == NULL_MODEL:
         return NULL_MODEL
@@ -61,7 +61,7 @@ def model_fingerprint(model: str) -> str:
     try:
         parts = [name for name in json.loads((folder / "model_index.json").read_text()) if (folder / name).is_dir()]
     except (OSError, ValueError) as error:
-        raise ModelError(f"{folder} is no diffusers pipeline: its model_index.json cannot be read ({error})") from error
+        raise ModelError(f"{folder} is not a diffusers pipeline: its model_index.json cannot be read ({error})") from error
     files = [folder / "model_index.json"]
     files += [f for part in parts for f in (folder / part).rglob("*") if f.suffix in (".safetensors", ".json")]
     return fingerprints.of_files(folder, files)
@@ -72,7 +72,7 @@ def _hub_commit(model: str) -> str:
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        index = hf_hub_download(model, "model_index.json")  # from the cache where the hub cannot be reached
+        index = hf_hub_download(model, "model_index.json")  # falls back to the cache if the hub cannot be reached
     except (OSError, ValueError, HfHubHTTPError) as error:
         raise ModelError(
             f'"{model}" cannot be loaded ({str(error).strip().splitlines()[0]}); give "emoji", a pipeline folder with '

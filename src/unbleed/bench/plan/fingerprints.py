@@ -1,4 +1,4 @@
-"""What tells a model, or a metric with its settings, from any other."""
+"""Fingerprints: hashes that identify a model, or a metric with its settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def of_files(folder: Path, files: Iterable[Path]) -> str:
-    """Return the sha256 of files of a folder, with their names."""
+    """Return the sha256 over files of a folder and their relative names."""
     total = hashlib.sha256()
     for file in sorted(files):
         total.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
@@ -21,7 +21,7 @@ def of_files(folder: Path, files: Iterable[Path]) -> str:
 
 
 def of_values(**values: Any) -> str:
-    """Return 16 letters that change with any of the values.
+    """Return a hash of 16 hex digits over named values, which must be JSON.
 
     >>> of_values(model="a", strict=True) == of_values(strict=True, model="a") != of_values(model="a", strict=False)
     True

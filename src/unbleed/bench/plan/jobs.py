@@ -1,4 +1,4 @@
-"""Jobs: one picture each, named by all that it depends on."""
+"""Jobs: one per image, with a key that is the hash of everything the image depends on."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ...recipes import Recipe
 
 @dataclass(frozen=True)
 class Setup:
-    """All that a picture depends on, but for its prompt and seed.
+    """Everything an image depends on except its prompt and seed.
 
-    Pictures are drawn in batches, and what is drawn beside a picture changes its last bits: the size of the batches is part of
-    this, and the batches follow from the plan alone. The number of threads can change last bits too, and is left out: who
-    goes on with a run on a busier machine would begin anew.
+    The other images of a batch change the last bits of an image. The batch size is therefore part of the setup, and the batches
+    follow from the plan alone. The number of threads can change the last bits too, but it is left out: otherwise resuming
+    a run on a busier machine would start over.
     """
 
     method: str
     settings: Mapping[str, Any]
     steps: int
     guidance_scale: float
-    model: str  # as the user calls it
+    model: str  # as the user named it
     model_fingerprint: str
     dtype: str
     device: str
@@ -36,7 +36,7 @@ class Setup:
     @property
     def content(self) -> dict[str, Any]:
         values = asdict(self)
-        del values["model"]  # a model is its weights, whatever it is called
+        del values["model"]  # the fingerprint identifies it
         return values
 
     @cached_property
@@ -49,7 +49,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Job:
-    """A picture to be drawn, or, where `file` is the sha256 of one, to be imported."""
+    """An image to sample, or to import if `file` is the sha256 of an existing one."""
 
     setup: Setup
     prompt: str
@@ -76,18 +76,18 @@ class Job:
 
 
 Batch = tuple[Job, ...]
-"""Jobs of one setup that are drawn together."""
+"""Jobs of one setup that are sampled together."""
 
 
 def in_batches(jobs: Iterable[Job], size: int) -> Iterator[Batch]:
-    """Yield the jobs, so many at a time."""
+    """Yield the jobs in batches of `size`."""
     rest = iter(jobs)
     while batch := tuple(islice(rest, size)):
         yield batch
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one text of a value, whatever the order of its keys and whether it says 20 or 20.0.
+    """Return JSON that does not depend on key order or on 20 versus 20.0, for hashing.
 
     >>> canonical_json({"b": 20.0, "a": [0.5]}) == canonical_json({"a": [0.5], "b": 20})
     True
@@ -109,11 +109,11 @@ def _hash(text: str) -> str:
 
 @dataclass(frozen=True)
 class JobResult:
-    """Result of a job: the picture as PNG with its recipe, or the error."""
+    """Result of a job: the image as PNG with its recipe, or the error."""
 
     job: Job
     png: bytes | None
-    seconds: float | None = 0.0  # of its batch, divided by the batch's pictures; None if unknown
-    together: int = 1  # pictures in its batch
+    seconds: float | None = 0.0  # of its batch, divided by the number of images in it; None if unknown
+    together: int = 1  # images in its batch
     dtype: str | None = None
-    error: str | None = None  # what went wrong, and the traceback below
+    error: str | None = None  # message in the first line, then the traceback

@@ -1,4 +1,4 @@
-"""The plan of a run, and the jobs that follow from it: pure data."""
+"""Plans: what a run samples, as pure data, and the jobs that follow from it."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from .cases import Case, Suite
 from .jobs import Batch, Job, Setup, in_batches
 from .variants import MAX_DRAWS, Variant
 
-MOST = 2**62  # of any count
+MAX_COUNT = 2**62
 MAX_SEEDS = 1000
-"""Draw j of seed k is k + 1000 j, so that no two draws of a prompt share a seed."""
+"""Draw j of a best-of-N for seed k uses seed k + 1000 j, so that no two draws of a prompt share a seed."""
 
 
 class Device(TypedDict):
-    device: str  # cpu or cuda; "" where pictures were imported
+    device: str  # cpu or cuda; "" for imported images
 
 
 class Machine(Device, total=False):
-    """What the seconds of a picture depend on."""
+    """Hardware that the time per image depends on."""
 
     processor: str
     cores: int | None
-    threads: int  # of a process
+    threads: int  # per process
     accelerator: str | None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a run is to draw, and where; or what was imported, of which steps, scale, precision and machine say nothing."""
+    """What a run samples, how, and on which machine. For imported images, steps, scale, precision and machine are empty."""
 
     suite: Suite
     seeds: int  # per prompt
-    contenders: tuple[Variant, ...]
+    contenders: tuple[Variant, ...]  # the variants compared; field names are the keys of run.json
     model: str
     model_fingerprint: str
     steps: int
@@ -49,7 +49,7 @@ class Plan:
     versions: Mapping[str, str]
     machine: Machine
     imported: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
-    """{contender: {prompt: {seed: sha256 of the file}}} of pictures that came from elsewhere; empty where they are drawn."""
+    """{variant: {prompt: {seed: sha256 of the file}}} of imported images; empty if the images are sampled here."""
 
     @property
     def title(self) -> str:
@@ -57,11 +57,11 @@ class Plan:
 
     @cached_property
     def setups(self) -> dict[str, Setup]:
-        """The setup of each contender, {label: setup}; contenders that differ in the number of draws alone share theirs."""
+        """The setup of each variant, {label: setup}. Variants that differ only in their number of draws share a setup."""
         return {
-            contender.label: Setup(
-                method=contender.method,
-                settings=contender.settings,
+            variant.label: Setup(
+                method=variant.method,
+                settings=variant.settings,
                 steps=self.steps,
                 guidance_scale=self.guidance_scale,
                 model=self.model,
@@ -71,46 +71,46 @@ class Plan:
                 batch_size=self.batch_size,
                 versions=self.versions,
             )
-            for contender in self.contenders
+            for variant in self.contenders
         }
 
     def seeds_of(self, draws: int) -> list[int]:
-        """Return the seeds of a prompt: of every first draw, then of every second."""
+        """Return the seeds of a prompt: those of all first draws, then those of all second draws, and so on."""
         return [self.suite.first_seed + MAX_SEEDS * draw + seed for draw in range(draws) for seed in range(self.seeds)]
 
-    def jobs_of(self, case: Case, contender: Variant) -> list[list[Job]]:
-        """Return the jobs of a prompt and a contender: for each seed, one for each draw."""
-        setup, first = self.setups[contender.label], self.suite.first_seed
+    def jobs_of(self, case: Case, variant: Variant) -> list[list[Job]]:
+        """Return the jobs of a prompt and a variant: for each seed, one per draw."""
+        setup, first = self.setups[variant.label], self.suite.first_seed
         if self.imported:
-            files = self.imported[contender.label][case.prompt]
+            files = self.imported[variant.label][case.prompt]
             return [[setup.job(case.prompt, int(seed), file)] for seed, file in files.items()]
         return [
-            [setup.job(case.prompt, first + MAX_SEEDS * draw + seed) for draw in range(contender.draws)]
+            [setup.job(case.prompt, first + MAX_SEEDS * draw + seed) for draw in range(variant.draws)]
             for seed in range(self.seeds)
         ]
 
     def batches(self) -> Iterator[Batch]:
-        """Yield every job once, in the batches in which they are drawn, the contenders in turn.
+        """Yield every job once, in the batches in which they are sampled, alternating between variants.
 
-        They go prompt by prompt, so that a run that was stopped can be compared all the same.
+        Batches go prompt by prompt, so that the finished prompts of a stopped run can be compared.
         """
         if self.imported:
             for case in self.suite.cases:
-                yield from (tuple(of_seed) for contender in self.contenders for of_seed in self.jobs_of(case, contender))
+                yield from (tuple(draws) for variant in self.contenders for draws in self.jobs_of(case, variant))
             return
         draws: dict[str, tuple[Setup, int]] = {}
-        for contender in self.contenders:
-            setup = self.setups[contender.label]
-            draws[setup.digest] = (setup, max(contender.draws, draws.get(setup.digest, (setup, 0))[1]))
+        for variant in self.contenders:
+            setup = self.setups[variant.label]
+            draws[setup.digest] = (setup, max(variant.draws, draws.get(setup.digest, (setup, 0))[1]))
 
-        def of(setup: Setup, draws: int) -> Iterator[tuple[int, Batch]]:
+        def batches_of(setup: Setup, draws: int) -> Iterator[tuple[int, Batch]]:
             seeds = self.seeds_of(draws)
-            prompts = dict.fromkeys(case.prompt for case in self.suite.cases)  # some suites say one twice
+            prompts = dict.fromkeys(case.prompt for case in self.suite.cases)  # some suites repeat a prompt
             jobs = (setup.job(prompt, seed) for prompt in prompts for seed in seeds)
             for number, batch in enumerate(in_batches(jobs, self.batch_size)):
-                yield number * self.batch_size // len(seeds), batch  # the first prompt that it has to do with
+                yield number * self.batch_size // len(seeds), batch  # index of the batch's first prompt
 
-        for _, batch in heapq.merge(*(of(*one) for one in draws.values()), key=lambda pair: pair[0]):
+        for _, batch in heapq.merge(*(batches_of(*pair) for pair in draws.values()), key=lambda pair: pair[0]):
             yield batch
 
     def jobs(self) -> Iterator[Job]:
@@ -118,33 +118,34 @@ class Plan:
             yield from batch
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plan with its cases, so that it says what was asked even if a suite's rule should change."""
+        """Return the plan as JSON, including the cases, so that it does not depend on later changes to a suite."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Plan:
-        """Return the plan of `to_json`; raise `SchemaError` naming the field that cannot be."""
+        """Return the plan from the output of `to_json`; raise `SchemaError` naming an invalid field."""
         plan = check(values, cls)
         plan.check()
         return plan
 
     def check(self) -> None:
-        """Raise `SchemaError` for values that no run could have."""
+        """Raise `SchemaError` for values that no run can have."""
         for name, value, most in (
-            ("seeds", self.seeds, MOST if self.imported else MAX_SEEDS),
-            ("batch_size", self.batch_size, MOST),
-            ("suite.first_seed", self.suite.first_seed + 1, MOST),
-            ("the number of suite.cases", len(self.suite.cases), MOST),
-            ("the number of contenders", len(self.contenders), MOST),
+            ("seeds", self.seeds, MAX_COUNT if self.imported else MAX_SEEDS),
+            ("batch_size", self.batch_size, MAX_COUNT),
+            ("suite.first_seed", self.suite.first_seed + 1, MAX_COUNT),
+            ("the number of suite.cases", len(self.suite.cases), MAX_COUNT),
+            ("the number of contenders", len(self.contenders), MAX_COUNT),
         ):
             if not 1 <= value <= most:
-                raise SchemaError(f"is {value}; expected {f'1 to {most}' if most < MOST else 'at least 1'}").inside(f".{name}")
-        labels = [contender.label for contender in self.contenders]
-        for number, contender in enumerate(self.contenders):
-            if not 1 <= contender.draws <= MAX_DRAWS:
-                raise SchemaError(f"is {contender.draws}; expected 1 to {MAX_DRAWS}").inside(f".contenders[{number}].draws")
-            if contender.label in labels[:number]:
-                raise SchemaError(f"is {shown(contender.label)} once more").inside(f".contenders[{number}].label")
+                expected = f"1 to {most}" if most < MAX_COUNT else "at least 1"
+                raise SchemaError(f"is {value}; expected {expected}").inside(f".{name}")
+        labels = [variant.label for variant in self.contenders]
+        for number, variant in enumerate(self.contenders):
+            if not 1 <= variant.draws <= MAX_DRAWS:
+                raise SchemaError(f"is {variant.draws}; expected 1 to {MAX_DRAWS}").inside(f".contenders[{number}].draws")
+            if variant.label in labels[:number]:
+                raise SchemaError(f"is a second {shown(variant.label)}").inside(f".contenders[{number}].label")
         seeds: set[str] = set()
         for label in labels if self.imported else ():
             for case in self.suite.cases:
@@ -152,8 +153,8 @@ class Plan:
                 seeds = seeds or set(files)
                 if len(files) != self.seeds or set(files) != seeds or not all(re.fullmatch("[0-9]{1,18}", s) for s in files):
                     raise SchemaError(
-                        f"has the seeds {shown(', '.join(files))} of {shown(case.prompt)} by {shown(label)}; expected the "
-                        f"same {self.seeds} of every prompt and method"
+                        f"has the seeds {shown(', '.join(files))} for {shown(case.prompt)} by {shown(label)}; expected the "
+                        f"same {self.seeds} for every prompt and method"
                     ).inside(".imported")
 
 
@@ -161,4 +162,4 @@ def check_counts(seeds: int, batch_size: int | None) -> None:
     if not 1 <= seeds <= MAX_SEEDS:
         raise BenchError(f"{seeds} seeds per prompt; expected 1 to {MAX_SEEDS}")
     if batch_size is not None and batch_size < 1:
-        raise BenchError(f"a batch of {batch_size} pictures; expected at least 1")
+        raise BenchError(f"batch size {batch_size}; expected at least 1")

@@ -1,8 +1,8 @@
-"""Contenders: what is compared, as a user names it.
+"""Variants: the methods that a benchmark compares, each with all of its settings.
 
-A method's label (see `unbleed.model_settings`): `syngen` with the settings that suit the model, `syngen@paper` with its
-paper's, `syngen:step_size=5` with one changed. Or `best-of-4`, the one of four unguided pictures that the judge likes best:
-what the time of a guided picture could buy instead.
+A label (see `unbleed.model_settings`) names a method: `syngen` uses the settings stored for the model, `syngen@paper` those of
+the paper, `syngen:step_size=5` changes one. `best-of-4` keeps the best of four unguided images by the metric's scores: an
+alternative use of the time that guidance costs.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ...methods import METHODS
 from ...model_settings import method_of
 
 MAX_DRAWS = 99
-"""A draw takes seeds 1,000 further on; a hundredth would reach those of the validation suite, which begin at 100,000."""
+"""Each draw uses seeds 1,000 higher; the hundredth would reach those of the validation suite, which start at 100,000."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A method with all of its settings; `draws` pictures are drawn for each seed, and the best is kept."""
+    """A method with all of its settings. `draws` images are sampled per seed, and the best one is kept."""
 
     label: str
     method: str
@@ -31,20 +31,22 @@ class Variant:
 
 
 def variants_from(labels: Sequence[str], model: str) -> tuple[Variant, ...]:
-    """Return what `labels` (a method's, best-of-N, or "all" for every method) mean for a model.
+    """Return the variants that labels name for a model. "all" stands for every method.
 
-    Raises `MethodError` for a method or setting that does not exist, `BenchError` for a label that stands twice.
+    Raises `MethodError` for an unknown method or setting, `BenchError` for a repeated label.
     """
     labels = [name for label in labels for name in (METHODS if label.strip() == "all" else [label.strip()])]
     if not labels or not all(labels):
-        raise BenchError(f'"{",".join(labels)}" has an empty place; expected names with single commas, as in none,syngen')
+        raise BenchError(
+            f'"{",".join(labels)}" has an empty name; expected names separated by single commas, as in none,syngen'
+        )
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
         raise BenchError(f"{', '.join(twice)} named twice; name each method once")
-    return tuple(_contender(label, model) for label in labels)
+    return tuple(_variant(label, model) for label in labels)
 
 
-def _contender(label: str, model: str) -> Variant:
+def _variant(label: str, model: str) -> Variant:
     best = re.fullmatch(r"best-of-(\d+)", label)
     if not best:
         method = method_of(label, model)

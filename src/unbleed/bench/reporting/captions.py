@@ -1,32 +1,26 @@
-"""What stands beneath a picture: whether it is right, and what is wrong with it, or the value of a score."""
+"""Captions of images in reports: right or wrong and why, or the value of a score."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from ...emoji.findings import Finding
 from ..metrics.base import Score
-from ..metrics.oracle import faults
-from ..plan.cases import Case
-from ..scoring.results import PictureRow
+from ..scoring.results import ImageRow
 from ..scoring.verdicts import is_right
-from .number_format import said
+from .number_format import with_unit
 
 
 class Caption(NamedTuple):
-    """`right` is None where the score is no verdict, or there is none."""
+    """`right` is None if the score is not a verdict or is undefined."""
 
     right: bool | None
     words: str
 
 
-def caption(case: Case, picture: PictureRow, score: Score | None, *, verdict: bool) -> Caption:
-    """Return what stands beneath a picture, by a `score` that is a `verdict` or not."""
-    if score is None or score.name not in picture.scores:
+def caption(image: ImageRow, score: Score | None, *, verdict: bool) -> Caption:
+    """Return the caption of an image by `score`, which is a `verdict` or not."""
+    if score is None or score.name not in image.scores:
         return Caption(None, "")
     if not verdict:
-        return Caption(None, said(score, picture.scores[score.name]))
-    if score.name == "all_correct" and "oracle" in picture.seen:
-        wrong = faults(case, Finding.from_json(picture.seen["oracle"]))
-        return Caption(not wrong, ", ".join(wrong))
-    return Caption(is_right(picture, score), "")
+        return Caption(None, with_unit(score, image.scores[score.name]))
+    return Caption(is_right(image, score), ", ".join(image.faults.get(score.name, ())))

@@ -1,9 +1,9 @@
-"""All pictures of a run as a page that needs no network: filters, small pictures, and a closer look at each.
+"""Gallery: a page with all images of a run, with filters and a detail view; it works without a network.
 
-    index.html, pictures.js               the page, and what it knows of the pictures
-    thumbs/<first 2 of key>/<key>.webp    made once
+    index.html, pictures.js               the page and its data
+    thumbs/<first 2 of key>/<key>.webp    thumbnails, made once
 
-The list lies in a script, since a page that was opened as a file may load one but not fetch anything.
+The data is a script, because a page opened from a file may load scripts but cannot fetch.
 """
 
 from __future__ import annotations
@@ -18,70 +18,71 @@ import numpy as np
 from ...errors import BenchError
 from ...files import atomic_write, writing
 from ..metrics.base import Score
-from ..scoring.results import PictureRow
-from ..scoring.run_folder import Folder
+from ..scoring.results import ImageRow
+from ..scoring.run_folder import RunFolder
 from ..scoring.verdicts import is_verdict
+from ..storage.images import thumbnail
 from ..storage.owned_files import OwnFiles
 from .captions import caption
-from .html import template, thumbnail
-from .number_format import words_for
+from .html import template
+from .number_format import formatter
 
 SIZE = 256  # pixels
-PAGE = 60  # pictures
+PAGE = 60  # images
 
 
-def gallery(run: Folder, out: Path, *, report: Callable[[int, int], None] = lambda done, total: None) -> list[Path]:
-    """Write the gallery of a run to `out`, and return its files but for the thumbnails, which are made where they lack.
+def gallery(run: RunFolder, out: Path, *, on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[Path]:
+    """Write the gallery of a run to `out` and return its page and data. Existing thumbnails are kept.
 
-    Raises `BenchError` when an extra is not installed or a picture is gone, `OutputError` when `out` cannot be written, or has
-    a file of such a name that no gallery wrote.
+    Raises `BenchError` if an extra is not installed or an image is missing, `OutputError` if `out` cannot be written to or has
+    a file of the same name that no gallery wrote.
     """
-    pictures = run.results.pictures
-    if not pictures:
+    rows = run.results.images
+    if not rows:
         raise BenchError(f"{run.path} has no complete prompt to show; finish the run first")
-    page = template("gallery.html.j2").render(run=run, total=len(pictures))
-    listed = "window.GALLERY = " + json.dumps(contents(run), ensure_ascii=False, separators=(",", ":")) + ";\n"
-    images, own = {r.image: r for r in pictures}, OwnFiles(out)
+    page = template("gallery.html.j2").render(run=run, total=len(rows))
+    data = "window.GALLERY = " + json.dumps(contents(run), ensure_ascii=False, separators=(",", ":")) + ";\n"
+    images, own = {row.image: row for row in rows}, OwnFiles(out)
     own.check(["index.html", "pictures.js"])
     for done, (image, row) in enumerate(images.items()):
-        report(done, len(images))
+        on_progress(done, len(images))
         target = out / "thumbs" / image.stem[:2] / f"{image.stem}.webp"
         with writing(target):
-            there = target.is_file() and target.stat().st_size > 0
-        if not there:
+            exists = target.is_file() and target.stat().st_size > 0
+        if not exists:
             atomic_write(target, thumbnail(image, SIZE, row.sha256))
-    report(len(images), len(images))
-    own.write("pictures.js", listed)
+    on_progress(len(images), len(images))
+    own.write("pictures.js", data)
     return [own.write("index.html", page), out / "pictures.js"]
 
 
-def contents(run: Folder) -> dict[str, Any]:
-    """Return what the page knows: names once, and of each picture the numbers of its names and what is said of it.
+def contents(run: RunFolder) -> dict[str, Any]:
+    """Return the page's data: lists of names, and for each image indices into them with its caption and scores.
 
-    A picture is [method, prompt, seed, key, verdict, change, words, scores]: the verdict is the number of one of `verdicts`,
-    the change 1 or -1 where the primary score is better or worse than that of the baseline's picture.
+    An image is [method, prompt, seed, key, verdict, change, words, scores]. The verdict is an index into `verdicts`; the
+    change is 1 or -1 if the primary score is better or worse than that of the baseline's image.
     """
-    plan, rows, scores = run.plan, run.results.pictures, run.results.scores
-    primary = next((s for s in scores if any(s.name in r.scores for r in rows)), None)
+    plan, rows, scores = run.plan, run.results.images, run.results.scores
+    primary = next((s for s in scores if any(s.name in row.scores for row in rows)), None)
     sure = primary is not None and is_verdict(primary, rows)
     labels = [c.label for c in plan.contenders]
     baseline = "none" if "none" in labels else labels[0]
-    before = {(r.case, r.seed): r for r in rows if r.contender == baseline}
-    values = [r.scores[primary.name] for r in rows if primary and primary.name in r.scores]
+    before = {(row.case, row.seed): row for row in rows if row.method == baseline}
+    values = [row.scores[primary.name] for row in rows if primary and primary.name in row.scores]
     thirds = np.quantile(values, (1 / 3, 2 / 3)).tolist() if values else []
-    places = {case: place for place, case in enumerate(sorted({r.case for r in rows}))}
-    groups = sorted({group for case in places for group in plan.suite.cases[case].groups})
+    index = {case: number for number, case in enumerate(sorted({row.case for row in rows}))}
+    groups = sorted({group for case in index for group in plan.suite.cases[case].groups})
 
-    def entry(r: PictureRow) -> list[Any]:
-        right, words = caption(plan.suite.cases[r.case], r, primary, verdict=sure)
+    def entry(row: ImageRow) -> list[Any]:
+        right, words = caption(row, primary, verdict=sure)
         kind, change = None, 0
-        if primary and primary.name in r.scores:
-            kind = int(not right) if sure else 2 - sum(r.scores[primary.name] > third for third in thirds)
-            change = _change(primary, before[r.case, r.seed], r)
-        told = [words_for(s)(r.scores[s.name]) if s.name in r.scores else None for s in scores]
-        return [labels.index(r.contender), places[r.case], r.seed, r.image.stem, kind, change, words, told]
+        if primary and primary.name in row.scores:
+            kind = int(not right) if sure else 2 - sum(row.scores[primary.name] > third for third in thirds)
+            change = _change(primary, before[row.case, row.seed], row)
+        values = [formatter(s)(row.scores[s.name]) if s.name in row.scores else None for s in scores]
+        return [labels.index(row.method), index[row.case], row.seed, row.image.stem, kind, change, words, values]
 
-    cases = [plan.suite.cases[case] for case in places]
+    cases = [plan.suite.cases[case] for case in index]
     return {
         "page": PAGE,
         "baseline": baseline,
@@ -92,13 +93,13 @@ def contents(run: Folder) -> dict[str, Any]:
         "verdicts": ["right", "wrong"] if sure else ["high", "middle", "low"] if values else [],
         "sure": sure,
         "primary": primary.title if primary else "",
-        "scores": [s.title + ", %" * s.share for s in scores],
-        "pictures": [entry(r) for r in rows],
+        "scores": [s.title + ", %" * s.fraction for s in scores],
+        "pictures": [entry(row) for row in rows],
     }
 
 
-def _change(score: Score, before: PictureRow, after: PictureRow) -> int:
-    """Return 1 where a picture is better than the baseline's, -1 where it is worse, and 0."""
+def _change(score: Score, before: ImageRow, after: ImageRow) -> int:
+    """Return 1 if an image is better than the baseline's, -1 if it is worse, else 0."""
     if score.name not in before.scores:
         return 0
     gain = after.scores[score.name] - before.scores[score.name]

@@ -1,41 +1,49 @@
-"""The report as one HTML page: tables, plots and contact sheets, nothing fetched from anywhere."""
+"""The report as one HTML page with tables, plots and images; nothing is fetched."""
 
 from __future__ import annotations
 
 import base64
 import functools
-import io
 import random
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from ..analysis.changes import changes
 from ..analysis.summary import Report
 from ..extras import extra
-from ..scoring.results import PictureRow
-from ..storage.store import read_image
+from ..scoring.results import ImageRow
+from ..storage.images import thumbnail
 from .captions import Caption, caption
-from .number_format import counted, span, times, unit, words_for, words_for_differences
+from .number_format import by_unit, difference_formatter, formatter, interval, multiple, plural
 from .plots import SHAPES, difference_plots, group_plot, styles, time_plot
-from .text import adjective, better_or_worse, by_method, cautions, exchanges, facts, in_values, notes, ranking, result
+from .text import (
+    adjective,
+    axis_label,
+    better_or_worse,
+    by_method,
+    cautions,
+    facts,
+    fixed_and_broken,
+    notes,
+    result,
+    values_caption,
+)
 
-SHEETS = 24  # prompts whose pictures the page shows,
-COLUMNS = 4  # and how many seeds of each
-CHANGES = 6  # pictures lost and won that the page shows of each method
-MOST = 768  # pictures on contact sheets, and as many of those lost and won; with many methods fewer of each are shown
+SHEETS = 24  # prompts whose images the page shows
+COLUMNS = 4  # seeds shown per prompt
+CHANGES = 6  # lost and won images shown per method
+MAX_IMAGES = 768  # on contact sheets, and the same number of lost and won ones; with many methods fewer prompts are shown
 THUMBNAIL = 128  # pixels
 
 
 def html(report: Report) -> str:
-    """Return the report as one HTML document that needs nothing else: pictures, plots and style are inside."""
-    words = (counted, span, times, unit, words_for, words_for_differences, better_or_worse, adjective, ranking)
-    words += (result, cautions, exchanges, facts, in_values, notes, by_method)
+    """Return the report as a self-contained HTML document: images, plots and style are inside."""
+    functions = (by_unit, difference_formatter, formatter, interval, multiple, plural, adjective, axis_label, better_or_worse)
+    functions += (by_method, cautions, facts, fixed_and_broken, notes, result, values_caption)
     plots = {"time": time_plot(report), "groups": group_plot(report), "differences": difference_plots(report)}
     return template("report.html.j2").render(
-        {function.__name__: function for function in words},
-        data_uri=functools.cache(data_uri),  # a baseline's picture stands beside several methods'
+        {function.__name__: function for function in functions},
+        data_uri=functools.cache(data_uri),  # the baseline's images appear beside those of several methods
         report=report,
         caption=functools.partial(_caption, report),
         styles=styles(report),
@@ -45,12 +53,12 @@ def html(report: Report) -> str:
         changes=changes(report),
         changes_shown=_fewer(CHANGES, 4 * (len(report.contenders) - 1), 2),
         seeds=_seeds(report),
-        pictures=report.by_place,
+        images=report.image_of,
     )
 
 
 def template(name: str, folder: Path | None = None) -> Any:
-    """Return a template of a folder, by default that of this file; it knows the style that all pages share as `theme`."""
+    """Return a Jinja template of `folder`, by default this one; `theme` contains the style that all pages share."""
     jinja2, here = extra("jinja2"), Path(__file__)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     environment.globals["theme"] = extra("markupsafe").Markup(here.with_name("theme.css").read_text(encoding="utf-8"))
@@ -58,51 +66,42 @@ def template(name: str, folder: Path | None = None) -> Any:
 
 
 def choose_sheets(report: Report) -> dict[str, list[int]]:
-    """Return the cases whose pictures are shown: half drawn at random, half those where the methods disagree most."""
+    """Return {title: cases to show}: half chosen at random, half where the methods disagree most."""
     half = _fewer(SHEETS, len(report.contenders) * len(_seeds(report)), 4) // 2
-    cases = sorted({r.case for r in report.pictures})
+    cases = sorted({row.case for row in report.images})
     shuffled = random.Random(0).sample(cases, len(cases))
     disputed = _spread(report)
     rest = [case for case in shuffled[half:] if disputed.get(case)]
     rest.sort(key=lambda case: -disputed[case])
-    chosen = {"Drawn at random": shuffled[:half], "Where the methods disagree most": rest[:half]}
+    chosen = {"Chosen at random": shuffled[:half], "Where the methods disagree most": rest[:half]}
     return {title: cases for title, cases in chosen.items() if cases}
 
 
 def _spread(report: Report) -> dict[int, float]:
-    """Return {case: how far apart the methods' primary scores are, summed over its seeds}."""
+    """Return {case: range of the methods' primary scores, summed over its seeds}."""
     values: dict[tuple[int, int], list[float]] = {}
-    for r in report.pictures:
-        if report.primary and report.primary.name in r.scores:
-            values.setdefault((r.case, r.seed), []).append(r.scores[report.primary.name])
+    for row in report.images:
+        if report.primary and report.primary.name in row.scores:
+            values.setdefault((row.case, row.seed), []).append(row.scores[report.primary.name])
     spread: dict[int, float] = {}
-    for (case, _), of in values.items():
-        spread[case] = spread.get(case, 0) + max(of) - min(of)
+    for (case, _), of_seed in values.items():
+        spread[case] = spread.get(case, 0) + max(of_seed) - min(of_seed)
     return spread
 
 
 def _seeds(report: Report) -> list[int]:
-    return sorted({r.seed for r in report.pictures})[:COLUMNS]
+    return sorted({row.seed for row in report.images})[:COLUMNS]
 
 
-def _fewer(count: int, pictures: int, least: int) -> int:
-    """Return how many are shown, each of so many pictures, so that the page stays small: `count` or less."""
-    return max(least, min(count, MOST // max(pictures, 1)))
+def _fewer(count: int, images: int, least: int) -> int:
+    """Return how many items of `images` images each to show, from `least` to `count`, so that the page stays small."""
+    return max(least, min(count, MAX_IMAGES // max(images, 1)))
 
 
-def _caption(report: Report, picture: PictureRow) -> Caption:
-    return caption(report.cases[picture.case], picture, report.primary, verdict=report.verdict)
+def _caption(report: Report, image: ImageRow) -> Caption:
+    return caption(image, report.primary, verdict=report.verdict)
 
 
 def data_uri(path: Path, sha256: str | None) -> str:
-    """Return a picture as a small WebP inside an address."""
+    """Return a thumbnail as a data URI."""
     return "data:image/webp;base64," + base64.b64encode(thumbnail(path, THUMBNAIL, sha256)).decode()
-
-
-def thumbnail(path: Path, size: int, sha256: str | None = None) -> bytes:
-    """Return a picture as a WebP of at most `size` pixels; raise `BenchError` when it is gone, damaged or another."""
-    small = read_image(path, sha256)
-    small.thumbnail((size, size), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    small.save(stream, "WEBP", quality=80)
-    return stream.getvalue()

@@ -1,4 +1,4 @@
-"""A report's scores as LaTeX tables for a paper: booktabs and nothing else."""
+"""A report's scores as LaTeX tables with booktabs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ..analysis.bootstrap import FEW_PROMPTS, MIN_PROMPTS
-from ..analysis.summary import Report, Row, Table
+from ..analysis.summary import Report, ScoreRow, ScoreTable
 from ..metrics.base import Score
-from .number_format import cost_words, counted, span, words_for
-from .text import better_or_worse, by_method, in_values
+from .number_format import cost_text, formatter, interval, plural
+from .text import better_or_worse, by_method, values_caption
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -30,7 +30,7 @@ _MARKS = {"better": r"$^{\ast}$", "worse": r"$^{\dagger}$", "": ""}
 
 
 def escaped(text: str) -> str:
-    """Return a text in which nothing is a command.
+    """Return a text with LaTeX's special characters escaped.
 
     >>> print(escaped("50 % of a_b & {c}\\\\d"))
     50 \\% of a\\_b \\& \\{c\\}\\textbackslash{}d
@@ -39,16 +39,16 @@ def escaped(text: str) -> str:
 
 
 def latex(report: Report) -> str:
-    """Return the tables over all prompts: a line of values for each method, and one of their intervals."""
+    """Return the tables over all prompts: for each method a line of values and a line of intervals."""
     lines = ["% needs \\usepackage{booktabs} and, for \\textquotedbl, \\usepackage[T1]{fontenc}"]
-    for table in report.tables or (Table("", ()),):
+    for table in report.tables or (ScoreTable("", ()),):
         scores = [score for score in table.scores if any(row.metric == score.name for row in report.rows)]
         lines += _of_table(report, table, scores)
     return "\n".join(lines) + "\n"
 
 
-def _of_table(report: Report, table: Table, scores: Sequence[Score]) -> list[str]:
-    name = re.sub(r"\W+", "-", f"{report.run['suite']['name']} {table.metric}").strip("-").lower()
+def _of_table(report: Report, table: ScoreTable, scores: Sequence[Score]) -> list[str]:
+    name = re.sub(r"\W+", "-", f"{report.run.suite['name']} {table.metric}").strip("-").lower()
     heads = ["method", *(score.title + " ↓" * (not score.higher_is_better) for score in scores), "seconds"]
     lines = [
         r"\begin{table}",
@@ -62,7 +62,7 @@ def _of_table(report: Report, table: Table, scores: Sequence[Score]) -> list[str
     ]
     of_methods = by_method(report.rows)
     for cost in report.costs:
-        seconds = escaped(cost_words(cost.seconds_per_picture, cost.relative_seconds))
+        seconds = escaped(cost_text(cost.seconds_per_picture, cost.relative_seconds))
         lines += _of_method(cost.method, scores, of_methods.get(cost.method, {}), seconds)
     if report.overall:
         lines.append(r"\midrule")
@@ -71,26 +71,26 @@ def _of_table(report: Report, table: Table, scores: Sequence[Score]) -> list[str
     return [*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
 
 
-def _of_method(method: str, scores: Sequence[Score], of: dict[str, Row], seconds: str) -> list[str]:
+def _of_method(method: str, scores: Sequence[Score], of: dict[str, ScoreRow], seconds: str) -> list[str]:
     values, intervals = [], []
     for score in scores:
-        row, words = of.get(score.name), words_for(score)
-        values.append("--" if row is None else escaped(words(row.mean)) + _MARKS[better_or_worse(row, score)])
-        interval = "" if row is None else span(row.low, row.high, words)
-        intervals.append(rf"{{\scriptsize {escaped(interval)}}}" if interval else "")
+        row, form = of.get(score.name), formatter(score)
+        values.append("--" if row is None else escaped(form(row.mean)) + _MARKS[better_or_worse(row, score)])
+        ends = "" if row is None else interval(row.low, row.high, form)
+        intervals.append(rf"{{\scriptsize {escaped(ends)}}}" if ends else "")
     lines = [_line([escaped(method), *values, seconds])]
     return [*lines, _line(["", *intervals, ""])] if any(intervals) else lines
 
 
 def _caption(report: Report, scores: Sequence[Score]) -> str:
     run = report.run
-    what = f"{run['title']}: {counted(run['prompts'], 'prompt')}, {counted(run['seeds'], 'seed')} each."
+    text = f"{run.title}: {plural(run.prompts, 'prompt')}, {plural(run.seeds, 'seed')} per prompt."
     if scores:
-        what += f" {in_values(report, scores, report.rows)}"
-    if MIN_PROMPTS <= run["prompts"] < FEW_PROMPTS and scores:
-        what += f" With fewer than {FEW_PROMPTS} prompts intervals may be too narrow."
+        text += f" {values_caption(report, scores, report.rows)}"
+    if MIN_PROMPTS <= run.prompts < FEW_PROMPTS and scores:
+        text += f" With fewer than {FEW_PROMPTS} prompts, intervals may be too narrow."
     marked = rf" {_MARKS['better']}\,better, {_MARKS['worse']}\,worse than {escaped(report.baseline)} ($p < 0.05$ after Holm)."
-    return escaped(what) + marked * any(row.p is not None for row in report.rows)
+    return escaped(text) + marked * any(row.p is not None for row in report.rows)
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -6,26 +6,26 @@ import json
 import re
 from collections.abc import Callable, Sequence
 
-from ..analysis.summary import Report, Row, Table
+from ..analysis.summary import Report, ScoreRow, ScoreTable
 from ..metrics.base import Score
-from .number_format import cost_words, counted, with_span, words_for, words_for_differences
-from .text import by_method, cautions, exchanges, facts, in_differences, in_values, notes, result
+from .number_format import cost_text, difference_formatter, formatter, plural, with_interval
+from .text import by_method, cautions, differences_caption, facts, fixed_and_broken, notes, result, values_caption
 
-Cell = Callable[[Score, Row], str]
+Cell = Callable[[Score, ScoreRow], str]
 
 
 def markdown(report: Report) -> str:
-    """Return the whole of a report."""
-    lines = [f"# {plain(report.run['title'])}", "", plain(result(report)), "", *map(plain, cautions(report)), ""]
+    """Return the report without images and plots."""
+    lines = [f"# {plain(report.run.title)}", "", plain(result(report)), "", *map(plain, cautions(report)), ""]
     for group, rows in {"All prompts": report.rows, **report.subsets}.items():
-        count = report.run["groups"].get(group, report.run["prompts"])
+        count = report.run.groups.get(group, report.run.prompts)
         overall = report.overall if rows is report.rows else ()
         tables = [line for table in report.tables for line in _of_table(report, table, rows, overall)]
-        lines += [f"## {plain(group)} ({counted(count, 'prompt')})", "", *tables] if tables else []
+        lines += [f"## {plain(group)} ({plural(count, 'prompt')})", "", *tables] if tables else []
     if not report.scores:
         lines += ["## Cost", *_costs(report)]
-    if texts := exchanges(report):
-        lines += ["## Mended and spoilt", "", *(f"- {plain(text)}" for text in texts), ""]
+    if texts := fixed_and_broken(report):
+        lines += ["## Fixed and broken images", "", *(f"- {plain(text)}" for text in texts), ""]
     lines += ["## How this was measured", "", *(f"- {plain(f'{score.title}: {score.about}')}" for score in report.scores), ""]
     lines += [*(f"- {plain(note)}" for note in notes(report)), ""]
     lines += [f"- {plain(f'{name}: {words}')}" for name, words in facts(report).items() if words]
@@ -36,7 +36,7 @@ def markdown(report: Report) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a text in one line in which Markdown finds no markup.
+    """Return a text in one line with Markdown's markup escaped.
 
     >>> print(plain("a|b *c* <d> $e$ snake_case"))
     a\\|b \\*c\\* \\<d> \\$e\\$ snake_case
@@ -44,46 +44,46 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*\[\]|$~]|<(?=[\w/!?])|(?<!\w)_|_(?!\w)|^[#>])", r"\\\1", " ".join(text.split()))
 
 
-def _of_table(report: Report, table: Table, rows: Sequence[Row], overall: Sequence[Row]) -> list[str]:
+def _of_table(report: Report, table: ScoreTable, rows: Sequence[ScoreRow], overall: Sequence[ScoreRow]) -> list[str]:
     scores = [score for score in table.scores if any(row.metric == score.name for row in rows)]
     if not scores:
         return []
     lines = [f"### {table.metric}", ""] if len(report.tables) > 1 else []
-    lines += [in_values(report, scores, rows)]
+    lines += [values_caption(report, scores, rows)]
     lines += _cells(scores, rows, overall, _value)
     if len(report.contenders) > 1:
-        lines += [plain(in_differences(report, scores, rows))]
+        lines += [plain(differences_caption(report, scores, rows))]
         others = [[row for row in of if row.difference is not None] for of in (rows, overall)]
         lines += _cells(scores, others[0], others[1], _difference)
     return lines
 
 
-def _value(score: Score, row: Row) -> str:
-    return with_span(row.mean, row.low, row.high, words_for(score))
+def _value(score: Score, row: ScoreRow) -> str:
+    return with_interval(row.mean, row.low, row.high, formatter(score))
 
 
-def _difference(score: Score, row: Row) -> str:
-    words, difference = words_for_differences(score), row.difference or 0.0
-    return with_span(difference, row.difference_low, row.difference_high, words) + " ✱" * row.significant
+def _difference(score: Score, row: ScoreRow) -> str:
+    form, difference = difference_formatter(score), row.difference or 0.0
+    return with_interval(difference, row.difference_low, row.difference_high, form) + " ✱" * row.significant
 
 
-def _cells(scores: Sequence[Score], rows: Sequence[Row], overall: Sequence[Row], cell: Cell) -> list[str]:
-    lines = _head(["method", *(s.title + " ↓" * (not s.higher_is_better) for s in scores), "seconds per picture"])
+def _cells(scores: Sequence[Score], rows: Sequence[ScoreRow], overall: Sequence[ScoreRow], cell: Cell) -> list[str]:
+    lines = _head(["method", *(s.title + " ↓" * (not s.higher_is_better) for s in scores), "seconds per image"])
     for method, of in by_method(rows).items():
-        lines.append(_line(method, *_said(scores, of, cell), cost_words(*next(iter(of.values())).cost)))
+        lines.append(_line(method, *_row(scores, of, cell), cost_text(*next(iter(of.values())).cost)))
     for method, of in by_method(overall).items():
-        lines.append(_line(f"{method}, mean over groups", *_said(scores, of, cell), ""))
+        lines.append(_line(f"{method}, mean over groups", *_row(scores, of, cell), ""))
     return [*lines, ""]
 
 
-def _said(scores: Sequence[Score], of: dict[str, Row], cell: Cell) -> list[str]:
+def _row(scores: Sequence[Score], of: dict[str, ScoreRow], cell: Cell) -> list[str]:
     return [cell(score, of[score.name]) if score.name in of else "–" for score in scores]
 
 
 def _costs(report: Report) -> list[str]:
-    lines = _head(["method", "pictures", "seconds per picture"])
+    lines = _head(["method", "images", "seconds per image"])
     for cost in report.costs:
-        lines.append(_line(cost.method, str(cost.pictures), cost_words(cost.seconds_per_picture, cost.relative_seconds)))
+        lines.append(_line(cost.method, str(cost.pictures), cost_text(cost.seconds_per_picture, cost.relative_seconds)))
     return [*lines, ""]
 
 

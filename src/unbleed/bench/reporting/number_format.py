@@ -1,4 +1,4 @@
-"""How numbers are said: shares in percent and points, others with three significant digits."""
+"""Number formatting: fractions in percent and points, other values with three significant digits."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from collections.abc import Callable, Sequence
 
 from ..metrics.base import Score
 
-
-def percent(share: float) -> str:
-    return f"{100 * share:.1f}".replace("-", "−")
+Formatter = Callable[[float], str]
 
 
-def points(share: float) -> str:
-    """Return a difference with its sign; one that rounds to zero has none."""
-    return re.sub(r"^[+-]0\.0$", "0.0", f"{100 * share:+.1f}").replace("-", "−")
+def percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f}".replace("-", "−")
+
+
+def points(difference: float) -> str:
+    """Return a difference of fractions in points with its sign; one that rounds to zero has no sign."""
+    return re.sub(r"^[+-]0\.0$", "0.0", f"{100 * difference:+.1f}").replace("-", "−")
 
 
 def number(value: float, *, sign: bool = False) -> str:
-    """Return a value with three significant digits, however small.
+    """Return a value with three significant digits, without exponent.
 
     >>> number(0.3), number(21.534), number(-0.00012345), number(1234.5), number(0.0)
     ('0.300', '21.5', '−0.000123', '1234', '0.00')
@@ -33,28 +35,28 @@ def signed(value: float) -> str:
     return number(value, sign=True)
 
 
-def counted(number: int, noun: str) -> str:
-    """Return how many there are of what `noun` names.
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun.
 
-    >>> counted(1, "prompt"), counted(1200, "prompt")
+    >>> plural(1, "prompt"), plural(1200, "prompt")
     ('1 prompt', '1,200 prompts')
     """
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
-def span(low: float | None, high: float | None, words: Callable[[float], str] = percent) -> str:
-    """Return an interval's ends; "" where there is no interval."""
-    return "" if low is None or high is None else f"{words(low)} to {words(high)}"
+def interval(low: float | None, high: float | None, form: Formatter = percent) -> str:
+    """Return the ends of an interval; "" if there is none."""
+    return "" if low is None or high is None else f"{form(low)} to {form(high)}"
 
 
-def with_span(value: float, low: float | None, high: float | None, words: Callable[[float], str] = percent) -> str:
-    """Return a value with its interval, if it has one.
+def with_interval(value: float, low: float | None, high: float | None, form: Formatter = percent) -> str:
+    """Return a value with its interval, if there is one.
 
-    >>> with_span(0.5, 0.25, 0.75), with_span(0.5, None, None)
+    >>> with_interval(0.5, 0.25, 0.75), with_interval(0.5, None, None)
     ('50.0 (25.0 to 75.0)', '50.0')
     """
-    interval = span(low, high, words)
-    return f"{words(value)} ({interval})" if interval else words(value)
+    ends = interval(low, high, form)
+    return f"{form(value)} ({ends})" if ends else form(value)
 
 
 def p_value(p: float) -> str:
@@ -66,32 +68,32 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def times(ratio: float | None) -> str:
-    """Return how many times the baseline's seconds; "–" where those are nothing."""
+def multiple(ratio: float | None) -> str:
+    """Return a multiple of the baseline's seconds; "–" if it is undefined."""
     return "–" if ratio is None else f"{ratio:.1f}×"
 
 
-def cost_words(seconds: float | None, ratio: float | None) -> str:
-    """Return seconds per picture, and how many times the baseline's they are; "–" where they are not known."""
-    return "–" if seconds is None else f"{seconds:.2f} ({times(ratio)})"
+def cost_text(seconds: float | None, ratio: float | None) -> str:
+    """Return seconds per image and their multiple of the baseline's; "–" if unknown."""
+    return "–" if seconds is None else f"{seconds:.2f} ({multiple(ratio)})"
 
 
-def words_for(score: Score) -> Callable[[float], str]:
-    """Return what says a value of a score."""
-    return percent if score.share else number
+def formatter(score: Score) -> Formatter:
+    """Return the function that formats values of a score."""
+    return percent if score.fraction else number
 
 
-def words_for_differences(score: Score) -> Callable[[float], str]:
-    """Return what says a difference of two values of a score."""
-    return points if score.share else signed
+def difference_formatter(score: Score) -> Formatter:
+    """Return the function that formats differences between values of a score."""
+    return points if score.fraction else signed
 
 
-def said(score: Score, value: float) -> str:
-    """Return a value with its unit."""
-    return f"{percent(value)} %" if score.share else number(value)
+def with_unit(score: Score, value: float) -> str:
+    """Return a value of a score with its unit."""
+    return f"{percent(value)} %" if score.fraction else number(value)
 
 
-def unit(scores: Sequence[Score], shares: str, others: str, both: str) -> str:
-    """Return what the numbers of a table are: shares, others, or either."""
-    kinds = {score.share for score in scores}
-    return both if len(kinds) > 1 else shares if True in kinds else others
+def by_unit(scores: Sequence[Score], fractions: str, others: str, both: str) -> str:
+    """Return one of three texts, depending on whether the scores are fractions, others, or both."""
+    kinds = {score.fraction for score in scores}
+    return both if len(kinds) > 1 else fractions if True in kinds else others

@@ -1,4 +1,4 @@
-"""The plots of a report as SVG, drawn with matplotlib, coloured by the page that holds them."""
+"""Plots of a report as SVG, made with matplotlib and coloured by the CSS of their page."""
 
 from __future__ import annotations
 
@@ -8,35 +8,36 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..analysis.summary import Report, Row, Table
+from ..analysis.summary import Report, ScoreRow, ScoreTable
 from ..extras import extra
 from ..metrics.base import Score
-from .text import ranking
+from .text import axis_label
 
-# A method has a colour and a shape throughout the page; here the shapes as letters, and as matplotlib calls them
-LETTERS = 32  # of a name that a plot shows
+MAX_LABEL = 32  # characters of a name in a plot
+
+# Each method has a colour and a shape throughout the page: the shapes as characters, and as matplotlib's markers
 SHAPES = "●■▲◆▼★✚⬢"
 _MARKERS = "os^Dv*Ph"
 
-# matplotlib is given colours that occur nowhere else; the page says what they are, by day and by night
+# Placeholder colours for matplotlib, replaced by the page's CSS variables, which differ in light and dark mode
 INK, _RULE = "#fe0100", "#fe0200"
 PENS = [f"#fe00{n:02x}" for n in range(len(SHAPES))]
 _COLOURS = {INK: "currentColor", _RULE: "var(--rule)"} | {pen: f"var(--method-{n})" for n, pen in enumerate(PENS)}
 _ON_PAPER = {INK: "#1d1e22", _RULE: "#dedbd3"} | dict(zip(PENS, ("#6b6e76", "#0b62a8", "#c2500a", "#0c7d60"), strict=False))
 _WIDTH = 400  # px; a narrow page shrinks a plot to about 340, and its text of 13 px to 11
 
-Mark = tuple[Row, float, float, float]  # whose, its value, the interval's low and high end: the value where there is none
+Mark = tuple[ScoreRow, float, float, float]  # row, value, ends of the interval (the value itself if there is none)
 
 
 def styles(report: Report) -> dict[str, tuple[int, int]]:
-    """Return the numbers of each method's colour and shape, no pair twice in 64; the baseline has the first of both."""
+    """Return {method: (index of its colour, index of its shape)}, unique for up to 64 methods; the baseline has (0, 0)."""
     labels = sorted((c.label for c in report.contenders), key=lambda label: label != report.baseline)
     count = len(SHAPES)
     return {label: (number % count, (number + number // count) % count) for number, label in enumerate(labels)}
 
 
 def time_plot(report: Report) -> Any:
-    """Return the primary score over the seconds of a picture; None without scores, or where no method's seconds are known."""
+    """Return a plot of the primary score over seconds per image; None without scores or times."""
     ranked, factor = _ranked(report, report.rows)
     timed = [(row, row.seconds_per_picture) for row in ranked if row.seconds_per_picture is not None]
     if not timed:
@@ -46,40 +47,40 @@ def time_plot(report: Report) -> Any:
         for row, seconds in timed:
             _, value, low, high = _of_value(row, factor)
             _mark(report, axes, row, [seconds] * 3, [low, value, high])
-        axes.set(xlabel="seconds per picture", ylabel=ranking(report))
+        axes.set(xlabel="seconds per image", ylabel=axis_label(report))
         axes.set_xlim(0, 1.1 * max(seconds for _, seconds in timed) or 1)
 
-    words = ranking(report).removesuffix(", %")
-    return _svg(f"{words[0].upper()}{words[1:]} against seconds per picture", 320, draw)
+    words = axis_label(report).removesuffix(", %")
+    return _svg(f"{words[0].upper()}{words[1:]} against seconds per image", 320, draw)
 
 
 def group_plot(report: Report) -> Any:
-    """Return the primary score over all prompts and in each group; None without groups."""
+    """Return a plot of the primary score over all prompts and in each group; None without groups."""
     if not report.subsets or report.primary is None:
         return None
-    named = {f"all ({report.run['prompts']})": report.rows}
-    named |= {f"{group} ({report.run['groups'][group]})": rows for group, rows in report.subsets.items()}
+    named = {f"all ({report.run.prompts})": report.rows}
+    named |= {f"{group} ({report.run.groups[group]})": rows for group, rows in report.subsets.items()}
     marks: dict[str, list[Mark]] = {}
     for group, rows in named.items():
         ranked, factor = _ranked(report, rows)
         marks[group] = [_of_value(row, factor) for row in ranked]
-    words = ranking(report).removesuffix(", %")
+    words = axis_label(report).removesuffix(", %")
     title = f"{words[0].upper()}{words[1:]} per group"
-    return _svg(title, _height(report, len(marks)), lambda axes: _intervals(report, axes, ranking(report), marks))
+    return _svg(title, _height(report, len(marks)), lambda axes: _intervals(report, axes, axis_label(report), marks))
 
 
 def difference_plots(report: Report) -> list[Any]:
-    """Return the differences to the baseline: of all shares in one plot, of other scores in one for each table."""
+    """Return plots of the differences to the baseline: all fractions in one plot, other scores in one per table."""
     if len(report.contenders) < 2:
         return []
-    shares = [score for score in report.scores if score.share]
-    others = [[score for score in table.scores if not score.share] for table in _by_metric(report.tables)]
-    plots = [_difference_plot(report, scores, number) for number, scores in enumerate([shares, *others])]
+    fractions = [score for score in report.scores if score.fraction]
+    others = [[score for score in table.scores if not score.fraction] for table in _by_metric(report.tables)]
+    plots = [_difference_plot(report, scores, number) for number, scores in enumerate([fractions, *others])]
     return [plot for plot in plots if plot is not None]
 
 
 def _difference_plot(report: Report, scores: Sequence[Score], number: int) -> Any:
-    factor = 100 if any(score.share for score in scores) else 1
+    factor = 100 if any(score.fraction for score in scores) else 1
     marks: dict[str, list[Mark]] = {}
     for score in scores:
         of = [
@@ -100,50 +101,50 @@ def _difference_plot(report: Report, scores: Sequence[Score], number: int) -> An
     return _svg(title, _height(report, len(marks)), draw)
 
 
-def _of_value(row: Row, factor: int) -> Mark:
+def _of_value(row: ScoreRow, factor: int) -> Mark:
     return _of_ends(row, factor, row.mean, row.low, row.high)
 
 
-def _of_ends(row: Row, factor: int, value: float, low: float | None, high: float | None) -> Mark:
+def _of_ends(row: ScoreRow, factor: int, value: float, low: float | None, high: float | None) -> Mark:
     return row, factor * value, factor * (value if low is None else low), factor * (value if high is None else high)
 
 
-def _by_metric(tables: Sequence[Table]) -> list[Table]:
-    """Return tables of which each has scores of one scale: those of a metric, or single scores of several."""
-    alone = [Table("", (score,)) for table in tables if not table.metric for score in table.scores]
-    return [*(table for table in tables if table.metric), *alone]
+def _by_metric(tables: Sequence[ScoreTable]) -> list[ScoreTable]:
+    """Return tables whose scores share a scale: those of one metric, or single scores."""
+    single = [ScoreTable("", (score,)) for table in tables if not table.metric for score in table.scores]
+    return [*(table for table in tables if table.metric), *single]
 
 
-def _ranked(report: Report, rows: Sequence[Row]) -> tuple[list[Row], int]:
-    """Return the rows of the primary score, and what makes percent of it, if it is a share."""
+def _ranked(report: Report, rows: Sequence[ScoreRow]) -> tuple[list[ScoreRow], int]:
+    """Return the rows of the primary score, and 100 if it is a fraction, else 1."""
     score = report.primary
-    return [row for row in rows if score is not None and row.metric == score.name], 100 if score and score.share else 1
+    return [row for row in rows if score is not None and row.metric == score.name], 100 if score and score.fraction else 1
 
 
 def label(name: str) -> str:
-    """Return a name as a plot shows it: in one line, without control characters, and not too long.
+    """Return a name for a plot: in one line, without control characters, shortened.
 
     >>> label("a\\nb"), label("x" * 40)
     ('a b', 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…')
     """
     shown = "".join(letter for letter in " ".join(name.split()) if letter.isprintable())
-    return shown if len(shown) <= LETTERS else shown[: LETTERS - 1] + "…"
+    return shown if len(shown) <= MAX_LABEL else shown[: MAX_LABEL - 1] + "…"
 
 
 def _height(report: Report, categories: int) -> int:
     return 60 + max(26, 11 * len(report.contenders) + 8) * categories
 
 
-def _mark(report: Report, axes: Any, row: Row, x: Sequence[float], y: Sequence[float]) -> None:
-    """Draw an interval from its low end over its mean to its high end."""
+def _mark(report: Report, axes: Any, row: ScoreRow, x: Sequence[float], y: Sequence[float]) -> None:
+    """Draw an interval with a marker at its mean; `x` and `y` are (low, mean, high)."""
     colour, shape = styles(report)[row.method]
     axes.plot(x, y, _MARKERS[shape] + "-", markevery=[1], color=PENS[colour], markersize=7, linewidth=1.8)
 
 
 def _intervals(report: Report, axes: Any, words: str, categories: Mapping[str, Sequence[Mark]]) -> None:
-    for place, marks in enumerate(categories.values()):
+    for line, marks in enumerate(categories.values()):
         for number, (row, value, low, high) in enumerate(marks):
-            y = place + (number - (len(marks) - 1) / 2) * 0.8 / max(len(marks), 3)
+            y = line + (number - (len(marks) - 1) / 2) * 0.8 / max(len(marks), 3)
             _mark(report, axes, row, [low, value, high], [y] * 3)
     axes.set(xlabel=words, yticks=range(len(categories)), yticklabels=[label(name) for name in categories])
     axes.set_ylim(len(categories) - 0.5, -0.5)  # the first on top
@@ -151,38 +152,38 @@ def _intervals(report: Report, axes: Any, words: str, categories: Mapping[str, S
 
 
 def _svg(title: str, height: int, draw: Callable[[Any], None]) -> Any:
-    """Return what `draw` draws as SVG that takes fonts and colours from the page."""
+    """Return a plot as inline SVG that takes fonts and colours from its page."""
     markupsafe = extra("markupsafe")
     head = f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{markupsafe.escape(title)}">'
-    return markupsafe.Markup(head + _drawn(title, _WIDTH, height, draw, _COLOURS))
+    return markupsafe.Markup(head + _body(title, _WIDTH, height, draw, _COLOURS))
 
 
 def svg_on_paper(title: str, width: int, height: int, draw: Callable[[Any], None]) -> str:
-    """Return what `draw` draws, in `INK` and the first four of `PENS`, as an SVG file on white paper; sizes in pixels."""
+    """Return a plot that uses `INK` and the first four of `PENS` as an SVG file on white; sizes in pixels."""
     head = f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width} {height}" '
     head += f'width="{width}" height="{height}" font-family="system-ui, sans-serif" role="img">\n'
     head += f'<title>{extra("markupsafe").escape(title)}</title>\n<rect width="100%" height="100%" fill="#fff"/>\n'
-    return head + _drawn(title, width, height, draw, _ON_PAPER)
+    return head + _body(title, width, height, draw, _ON_PAPER)
 
 
-def _drawn(title: str, width: int, height: int, draw: Callable[[Any], None], colours: Mapping[str, str]) -> str:
-    """Return what `draw` draws as SVG without its head."""
+def _body(title: str, width: int, height: int, draw: Callable[[Any], None], colours: Mapping[str, str]) -> str:
+    """Return the SVG of a plot without its opening tag."""
     matplotlib, figures = extra("matplotlib"), extra("matplotlib.figure")
-    look = {"axes.edgecolor": _RULE, "axes.labelcolor": INK, "xtick.color": _RULE, "ytick.color": _RULE, "grid.color": _RULE}
-    look |= {"xtick.labelcolor": INK, "ytick.labelcolor": INK, "text.color": INK}
-    look |= {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
-    look |= {"text.parse_math": False, "text.usetex": False}  # a name is shown as it is written
-    look |= {"font.size": 13, "axes.labelsize": 13, "axes.grid": True, "axes.axisbelow": True, "grid.linewidth": 0.8}
-    with matplotlib.rc_context({**look, "svg.fonttype": "none", "svg.hashsalt": title}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the reader's fonts are used, and they may have it
+    style = {"axes.edgecolor": _RULE, "axes.labelcolor": INK, "xtick.color": _RULE, "ytick.color": _RULE, "grid.color": _RULE}
+    style |= {"xtick.labelcolor": INK, "ytick.labelcolor": INK, "text.color": INK}
+    style |= {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+    style |= {"text.parse_math": False, "text.usetex": False}  # show names literally
+    style |= {"font.size": 13, "axes.labelsize": 13, "axes.grid": True, "axes.axisbelow": True, "grid.linewidth": 0.8}
+    with matplotlib.rc_context({**style, "svg.fonttype": "none", "svg.hashsalt": title}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # text is rendered with the reader's fonts
         figure = figures.Figure(figsize=(width / 72, height / 72), layout="constrained")
         draw(figure.add_subplot())
         stream = io.StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     body = re.sub(r"(?s)^.*?<svg[^>]*>|<metadata>.*?</metadata>", "", stream.getvalue())
 
-    def of_page(tag: re.Match[str]) -> str:  # in tags alone: what stands between them are names of the user's
-        text = re.sub(r' id="[\w.]+_\d+"|font-family:[^;"]*;?', "", tag[0])  # names that plots would share; our own font
+    def restyle(tag: re.Match[str]) -> str:  # only inside tags, because the text between them contains user's names
+        text = re.sub(r' id="[\w.]+_\d+"|font-family:[^;"]*;?', "", tag[0])  # ids would clash between plots of a page
         return re.sub("|".join(colours), lambda found: colours[found[0]], text)
 
-    return re.sub(r"<[^>]*>", of_page, body)
+    return re.sub(r"<[^>]*>", restyle, body)

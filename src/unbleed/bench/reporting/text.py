@@ -1,60 +1,60 @@
-"""A report in words: what its figures say, and how they were made."""
+"""Reports in words: what the figures show, and how they were made."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from ..analysis.bootstrap import FEW_PROMPTS, MIN_PROMPTS, few_prompts
-from ..analysis.summary import SIGNIFICANT, Report, Row
+from ..analysis.facts import RunFacts
+from ..analysis.summary import SIGNIFICANT, Report, ScoreRow
 from ..metrics.base import Score
 from ..scoring.verdicts import is_right
-from .number_format import counted, number, p_value, percent, said, span, unit, words_for, words_for_differences
+from .number_format import by_unit, difference_formatter, formatter, interval, number, p_value, percent, plural, with_unit
 
 MARKED = f"✱ where p < {SIGNIFICANT} after Holm"
-TO_SCORE = "unbleed bench score"  # what lets a metric look at the pictures of a folder
+TO_SCORE = "unbleed bench score"  # the command that runs metrics on a folder's images
 TO_MEASURE = "unbleed bench distance"
-NO_MODEL = "not known, the pictures were imported"
+NO_MODEL = "unknown; the images were imported"
 
 
-def better_or_worse(row: Row, score: Score) -> str:
-    """Return "better" or "worse" where a difference is significant, "" elsewhere."""
+def better_or_worse(row: ScoreRow, score: Score) -> str:
+    """Return "better" or "worse" for a significant difference, else ""."""
     if not row.significant or row.difference is None:
         return ""
     return "better" if (row.difference > 0) == score.higher_is_better else "worse"
 
 
 def adjective(score: Score) -> str:
-    """Return what pictures are of which a verdict says yes: "all-correct"."""
+    """Return the adjective for images that are right by a verdict, such as "all-correct"."""
     return re.sub(r"^all ", "all-", score.title) if "correct" in score.title else f'right by "{score.title}"'
 
 
-def _pictures(score: Score) -> str:
-    """Return the pictures of which a verdict says yes: "all-correct pictures"."""
-    return f"{adjective(score)} pictures" if "correct" in score.title else f"pictures {adjective(score)}"
+def _right_images(score: Score) -> str:
+    """Return the noun phrase for images that are right by a verdict, such as "all-correct images"."""
+    return f"{adjective(score)} images" if "correct" in score.title else f"images {adjective(score)}"
 
 
-def ranking(report: Report) -> str:
-    """Return the name of what methods are ranked by, as an axis has it."""
+def axis_label(report: Report) -> str:
+    """Return the axis label of the primary score."""
     score = report.primary
     if score is None:
         return ""
-    return f"pictures {adjective(score)}, %" if report.verdict else f"{score.title}{', %' * score.share}"
+    return f"images {adjective(score)}, %" if report.verdict else f"{score.title}{', %' * score.fraction}"
 
 
 def result(report: Report) -> str:
-    """Return the run's result in one sentence: of the method that is best by the primary score.
+    """Return the run's result in one sentence, about the best method by the primary score.
 
-    A best-of-N is passed over where there is another: its pictures are chosen by the judge that counts them.
+    A best-of-N is only named if there is no other method, because its images are selected by the same scores.
     """
     score = report.primary
     if score is None and report.scores:
         return "No score is defined for any of these prompts."
-    if score is None and report.run["metrics"]:
-        return f"No metric that looked scores single pictures; {TO_MEASURE} measures how far they are, as a set, from others."
+    if score is None and report.run.metrics:
+        return f"No metric here scores single images; {TO_MEASURE} measures the distance of all of them from reference images."
     if score is None:
-        return f"No metric has looked at these pictures; {TO_SCORE} runs one."
+        return f"No metric has been run on these images; {TO_SCORE} runs one."
     ranked = [row for row in report.rows if row.metric == score.name]
     base = next(row for row in ranked if row.method == report.baseline)
     others = [row for row in ranked if row is not base]
@@ -62,32 +62,32 @@ def result(report: Report) -> str:
     candidates = guided or others
     if candidates:
         best = max(candidates, key=lambda row: row.mean if score.higher_is_better else -row.mean)
-        return _of_difference(report, score, base, best, len(candidates), len(others))
-    support = _support(report, base, span(base.low, base.high, words_for(score)))
+        return _difference_sentence(report, score, base, best, len(candidates), len(others))
+    support = _support(report, base, interval(base.low, base.high, formatter(score)))
     if report.verdict:
-        return f"{percent(base.mean)} % of the pictures by {base.method} are {adjective(score)} ({support})."
-    return f'{base.method} has a mean "{score.title}" of {said(score, base.mean)} ({support}).'
+        return f"{percent(base.mean)} % of the images by {base.method} are {adjective(score)} ({support})."
+    return f'{base.method} has a mean "{score.title}" of {with_unit(score, base.mean)} ({support}).'
 
 
-def _of_difference(report: Report, score: Score, base: Row, best: Row, candidates: int, tests: int) -> str:
-    """Return the difference of the best method to the baseline, its interval and test, and its price."""
+def _difference_sentence(report: Report, score: Score, base: ScoreRow, best: ScoreRow, candidates: int, tests: int) -> str:
+    """Return the difference between the best method and the baseline, with interval, test and cost."""
     name = f"{best.method}, the best of {candidates} methods" if candidates > 1 else best.method
-    what = _pictures(score) if report.verdict else f'"{score.title}"'
+    what = _right_images(score) if report.verdict else f'"{score.title}"'
     difference = best.difference or 0.0
     ratio = best.relative_seconds
     time = "" if ratio is None else f", at {ratio:.1f} times the time"
     if best.p_holm is not None and not best.significant:
-        words = words_for_differences(score)
-        support = _support(report, best, span(best.difference_low, best.difference_high, words), tests)
-        amount = f"{words(difference)}{' points' * score.share}"
+        form = difference_formatter(score)
+        support = _support(report, best, interval(best.difference_low, best.difference_high, form), tests)
+        amount = f"{form(difference)}{' points' * score.fraction}"
         return f"No significant difference in {what} between {base.method} and {name}: {amount} ({support}){time}."
     if difference == 0:
         return f"No difference in {what} between {base.method} and {name} ({_support(report, best, '')}){time}."
     low, high = best.difference_low, best.difference_high
-    if low is not None and high is not None:  # said without sign, as the difference is
+    if low is not None and high is not None:  # without sign, like the difference
         low, high = sorted((abs(low), abs(high)))
-    support = _support(report, best, span(low, high, words_for(score)), tests)
-    amount = f"{percent(abs(difference))} points" if score.share else number(abs(difference))
+    support = _support(report, best, interval(low, high, formatter(score)), tests)
+    amount = f"{percent(abs(difference))} points" if score.fraction else number(abs(difference))
     if report.verdict:
         more = f"{amount} {'more' if difference > 0 else 'fewer'} {what}"
     else:
@@ -96,63 +96,63 @@ def _of_difference(report: Report, score: Score, base: Row, best: Row, candidate
     return f"{name}: {more} than {base.method} ({support}{lower}){time}."
 
 
-def _support(report: Report, row: Row, interval: str, tests: int = 1) -> str:
-    """Return the interval of a value and, for a difference, its p-value; or why it has none.
+def _support(report: Report, row: ScoreRow, ends: str, tests: int = 1) -> str:
+    """Return the interval and, for a difference, the p-value; or why there is none.
 
-    `tests` is the number of methods that are compared with the baseline.
+    `tests` is the number of methods compared with the baseline.
     """
-    if not interval:
+    if not ends:
         return without_interval(prompts_of(report, row))
-    parts = [f"95 % interval {interval}"]
+    parts = [f"95 % interval {ends}"]
     if row.p_holm is not None:
         parts.append(p_value(row.p_holm) + f", Holm-adjusted for {tests} comparisons" * (tests > 1))
     return ", ".join(parts)
 
 
-def prompts_of(report: Report, row: Row) -> int:
-    """Return how many prompts a row's mean is over."""
-    return row.pictures // report.run["seeds"]
+def prompts_of(report: Report, row: ScoreRow) -> int:
+    """Return the number of prompts that a row averages over."""
+    return row.pictures // report.run.seeds
 
 
 def without_interval(prompts: int) -> str:
-    """Return why a value over so many prompts has no interval."""
+    """Return why a value over `prompts` prompts has no interval."""
     if prompts < MIN_PROMPTS:
-        return f"{counted(prompts, 'prompt')}; intervals and tests need {MIN_PROMPTS}"
-    return f"the same in all {prompts} prompts: no interval, no test"
+        return f"{plural(prompts, 'prompt')}; intervals and tests need {MIN_PROMPTS}"
+    return f"the same in all {prompts} prompts, so there is no interval and no test"
 
 
-def in_values(report: Report, scores: Sequence[Score], rows: Sequence[Row]) -> str:
-    """Return what the values of a table are: their unit, and whether they have intervals."""
-    what = unit(scores, "Percent", "Means", "Percent where shares, else means")
+def values_caption(report: Report, scores: Sequence[Score], rows: Sequence[ScoreRow]) -> str:
+    """Return the caption of a table of values: their unit, and whether they have intervals."""
+    unit = by_unit(scores, "Percent", "Means", "Percent for fractions, else means")
     prompts = max(prompts_of(report, row) for row in rows)
     with_intervals = any(row.low is not None for row in rows)
-    return f"{what}, with 95 % intervals." if with_intervals else f"{what} ({without_interval(prompts)})."
+    return f"{unit}, with 95 % intervals." if with_intervals else f"{unit} ({without_interval(prompts)})."
 
 
-def in_differences(report: Report, scores: Sequence[Score], rows: Sequence[Row]) -> str:
-    """Return what the differences of a table are: their unit, and whether they have intervals and tests."""
-    points = unit(scores, " in points", "", " in points where shares")
+def differences_caption(report: Report, scores: Sequence[Score], rows: Sequence[ScoreRow]) -> str:
+    """Return the caption of a table of differences: their unit, and whether they have intervals and tests."""
+    points = by_unit(scores, " in points", "", " in points for fractions")
     tested = any(row.p is not None for row in rows)
     return f"Differences to {report.baseline}{points}" + f", with 95 % intervals; {MARKED}." * tested + "." * (not tested)
 
 
-def exchanges(report: Report) -> list[str]:
-    """Return for each method how many of the baseline's right pictures it spoils, and how many of its wrong ones it mends.
+def fixed_and_broken(report: Report) -> list[str]:
+    """Return, for each method, how many of the baseline's right images it breaks and how many of its wrong ones it fixes.
 
-    Nothing where the primary score is no verdict.
+    It is empty if the primary score is not a verdict.
     """
     score = report.primary
     if score is None or not report.verdict:
         return []
-    right = {(r.case, r.seed): is_right(r, score) for r in report.pictures if r.contender == report.baseline}
+    right = {(row.case, row.seed): is_right(row, score) for row in report.images if row.method == report.baseline}
     texts = []
     for label in [c.label for c in report.contenders if c.label != report.baseline]:
-        now = {(r.case, r.seed): is_right(r, score) for r in report.pictures if r.contender == label}
-        spoilt = [not now[key] for key, was_right in right.items() if was_right]
-        mended = [now[key] for key, was_right in right.items() if not was_right]
+        now = {(row.case, row.seed): is_right(row, score) for row in report.images if row.method == label}
+        broken = [not now[key] for key, was_right in right.items() if was_right]
+        fixed = [now[key] for key, was_right in right.items() if not was_right]
         texts.append(
-            f"{label} spoils {sum(spoilt)} of {len(spoilt)} pictures that {report.baseline} has {adjective(score)}, and mends "
-            f"{sum(mended)} of {len(mended)} others."
+            f"{label} breaks {sum(broken)} of {len(broken)} images that are {adjective(score)} with {report.baseline}, and "
+            f"fixes {sum(fixed)} of the {len(fixed)} others."
         )
     return texts
 
@@ -160,128 +160,129 @@ def exchanges(report: Report) -> list[str]:
 def cautions(report: Report) -> list[str]:
     """Return what a reader must know before the figures."""
     run = report.run
-    count, left_out, failed = run["prompts"], run["prompts_left_out"], run["failed"]
-    texts = [f"The run is not finished: {left_out} of {count + left_out} prompts are left out."] if left_out else []
-    if failed:
-        texts.append(f"{failed} {'picture' if failed == 1 else 'pictures'} could not be drawn.")
-    return texts + run["cautions"] + (few_prompts(count) if report.scores else [])
+    total = run.prompts + run.prompts_left_out
+    texts = [f"The run is not finished: {run.prompts_left_out} of {total} prompts are left out."] * bool(run.prompts_left_out)
+    if run.failed:
+        texts.append(f"{plural(run.failed, 'image')} could not be sampled.")
+    return [*texts, *run.cautions, *(few_prompts(run.prompts) if report.scores else ())]
 
 
 def notes(report: Report) -> list[str]:
-    """Return how the figures were made, and what they are not."""
-    return [*(_of_scores(report) if report.scores else ()), *_of_time(report)]
+    """Return how the figures were computed, and their limitations."""
+    return [*(_score_notes(report) if report.scores else ()), *_time_notes(report)]
 
 
-def _of_scores(report: Report) -> list[str]:
-    judges = report.run["metrics"]
+def _score_notes(report: Report) -> list[str]:
     paired = (
-        "Pictures were imported: how they were drawn is not known, and those of one prompt and seed are compared."
-        if report.run["imported"]
-        else "All methods drew the same prompts from the same seeds, so they are compared picture by picture."
+        "Images were imported. It is not known how they were sampled; images of the same prompt and seed are compared."
+        if report.run.imported
+        else "All methods used the same prompts and seeds, so they are compared image by image."
     )
-    texts = [paired, *(_of_intervals(report) if any(row.low is not None for row in report.rows) else ())]
+    texts = [paired, *(_interval_notes(report) if any(row.low is not None for row in report.rows) else ())]
     texts.append(
-        f"No interval, p-value or mark is given for fewer than {MIN_PROMPTS} prompts, nor for a value that is the same in "
-        "all of them: resampling shows no spread there."
+        f"There is no interval, p-value or mark for fewer than {MIN_PROMPTS} prompts, nor for a value that is the same in all "
+        "of them, because resampling shows no spread there."
     )
     if report.overall:
-        texts.append("The mean over groups gives every group the same weight, however many prompts it has.")
-    grounds = {row.metric: row.pictures for row in report.rows}
-    all_pictures = report.costs[0].pictures
+        texts.append("The mean over groups weights all groups equally, regardless of their number of prompts.")
+    defined = {row.metric: row.pictures for row in report.rows}
+    total = report.costs[0].pictures
     texts += [
-        f"{score.title} is undefined for some prompts: its mean is of {grounds.get(score.name, 0)} of {all_pictures} pictures."
+        f"{score.title} is undefined for some prompts: its mean is over {defined.get(score.name, 0)} of {total} images."
         for score in report.scores
-        if grounds.get(score.name, 0) < all_pictures
+        if defined.get(score.name, 0) < total
     ]
-    judge = "The judge is a network and can err. It judges all methods alike."
-    return [*texts, judge if len(judges) <= 1 else "The metrics are networks and can err. They judge all methods alike."]
-
-
-def _of_intervals(report: Report) -> list[str]:
-    run = report.run
-    fewer = f" {run['draws_asked']:,} were asked for; of so many pictures fewer are made." * (run["draws"] < run["draws_asked"])
+    one = "The metric is a network and can be wrong. It treats all methods alike."
     return [
-        f"Intervals are 95 % percentile intervals of a paired hierarchical bootstrap of {run['draws']:,} draws: prompts are "
-        "resampled with replacement, then seeds within each prompt, in the same way for all methods and metrics. With several "
-        f"seeds per prompt they are conservative; from fewer than {FEW_PROMPTS} prompts, as in a small group, they may be too "
-        f"narrow.{fewer}",
-        f"A mark (✱) stands where the difference to {report.baseline} has p < {SIGNIFICANT} after Holm's correction for the "
-        "number of methods compared. There is no correction across metrics and groups.",
+        *texts,
+        one if len(report.run.metrics) <= 1 else "The metrics are networks and can be wrong. They treat all methods alike.",
     ]
 
 
-def _of_time(report: Report) -> list[str]:
-    machine = "the machines" if "runs" in report.run else "the machine"
+def _interval_notes(report: Report) -> list[str]:
+    run = report.run
+    fewer = f" {run.draws_asked:,} were requested; with this many images fewer are made." * (run.draws < run.draws_asked)
+    return [
+        f"Intervals are 95 % percentile intervals of a paired hierarchical bootstrap with {run.draws:,} draws: prompts are "
+        "resampled with replacement, then seeds within each prompt, identically for all methods and metrics. With several "
+        f"seeds per prompt they are conservative; with fewer than {FEW_PROMPTS} prompts, as in a small group, they may be too "
+        f"narrow.{fewer}",
+        f"A mark (✱) means that the difference to {report.baseline} has p < {SIGNIFICANT} after Holm's correction for the "
+        "number of methods compared. There is no correction for the number of metrics and groups.",
+    ]
+
+
+def _time_notes(report: Report) -> list[str]:
+    machine = "machines" if report.run.runs else "machine"
     timeless = [cost.method for cost in report.costs if cost.seconds_per_picture is None]
-    unknown = [f"How long the pictures of {', '.join(timeless)} took is not known: they were imported."] if timeless else []
+    unknown = [f"The time per image of {', '.join(timeless)} is unknown, because the images were imported."] if timeless else []
     if len(timeless) == len(report.costs):
         return unknown
     texts = [
         *unknown,
-        f"Seconds per picture are the mean of the wall clock on {machine} named here, with everything that a method does; "
-        f"× says how many times those of {report.baseline} they are.",
+        f"Seconds per image are mean wall-clock times on the {machine} named here, including everything that a method does; "
+        f"× is the multiple of the time of {report.baseline}.",
     ]
-    best_of = [f"{c.label} draws {c.draws} unguided pictures for each seed" for c in report.contenders if c.draws > 1]
+    best_of = [f"{c.label} samples {c.draws} unguided images per seed" for c in report.contenders if c.draws > 1]
     if best_of and report.scores:
         texts.append(
-            f"{'; '.join(best_of)} and keeps the one that the judge likes best; its time is that of all of them. The judge "
-            "that picks is the judge that counts, so its figure is optimistic."
+            f"{'; '.join(best_of)} and keeps the one with the best scores; its time is that of all of them. The same metric "
+            "selects and scores the images, so its result is optimistic."
         )
     return texts
 
 
 def facts(report: Report) -> dict[str, str]:
-    """Return the facts of the run, {name: words}."""
-    run = report.run
-    pictures = f"{run['pictures']} of {len(report.contenders)} methods"
-    if "runs" not in run:
-        return run_facts(run, pictures)
+    """Return the facts of the run, {name: text}."""
+    run, methods = report.run, len(report.contenders)
+    images = f"{run.pictures} of {methods} methods"
+    if not run.runs:
+        return run_facts(run, images) | _metric_facts(run.metrics)
     common = {
-        "pictures": pictures,
-        "prompts": str(run["prompts"]),
-        "seeds": f"{run['seeds']} per prompt",
-        "metrics": _metrics(run),
+        "images": images,
+        "prompts": str(run.prompts),
+        "seeds": f"{run.seeds} per prompt",
+        **_metric_facts(run.metrics),
     }
-    return common | {f"{name}: {fact}": words for name, of in run["runs"].items() for fact, words in of.items()}
+    for name, own in run.runs.items():
+        shown = run_facts(own, f"{own.pictures} of {len(own.contenders)} methods")
+        common |= {f"{name}: {fact}": text for fact, text in shown.items()}
+    return common
 
 
-def run_facts(run: Mapping[str, Any], pictures: str) -> dict[str, str]:
-    """Return the facts of any run, {name: words}: of its plan as JSON has it, with date, prompts and prompts_left_out.
-
-    And, where they are named, with its metrics {name: fingerprint}, or the one judge's fingerprint.
-    """
-    model = NO_MODEL if run.get("imported") else f"{run['model']}, fingerprint {run['model_fingerprint'][:16]}"
-    first = "" if run.get("imported") else f" from {run['suite']['first_seed']}"
+def run_facts(run: RunFacts, images: str) -> dict[str, str]:
+    """Return the facts of one run, {name: text}; `images` describes its images."""
+    model = NO_MODEL if run.imported else f"{run.model}, fingerprint {run.model_fingerprint[:16]}"
+    first = "" if run.imported else f" from {run.suite['first_seed']}"
     return {
-        "suite": f"{run['suite']['name']}: {run['suite']['about']}",
+        "suite": f"{run.suite['name']}: {run.suite['about']}",
         "model": model,
-        **({"judge": f"fingerprint {run['judge'][:16]}"} if "judge" in run else {}),
-        **({"metrics": _metrics(run)} if run.get("metrics") else {}),
-        "date": run["date"],
-        "pictures": pictures,
-        "prompts": f"{run['prompts']} of {run['prompts'] + run['prompts_left_out']}",
-        "seeds": f"{run['seeds']} per prompt{first}",
-        **({} if run.get("imported") else _drawn_how(run)),
+        "date": run.date,
+        "images": images,
+        "prompts": f"{run.prompts} of {run.prompts + run.prompts_left_out}",
+        "seeds": f"{run.seeds} per prompt{first}",
+        **({} if run.imported else _sampling_facts(run)),
     }
 
 
-def _drawn_how(run: Mapping[str, Any]) -> dict[str, str]:
-    machine = {name: value for name, value in run["machine"].items() if value is not None}
+def _sampling_facts(run: RunFacts) -> dict[str, str]:
+    machine = {name: value for name, value in (run.machine or {}).items() if value is not None}
     return {
-        "sampling": f"{run['steps']} steps, guidance scale {run['guidance_scale']:g}, {run['dtype']}",
-        "batches": f"{run['batch_size']} pictures at once",
+        "sampling": f"{run.steps} steps, guidance scale {run.guidance_scale or 0:g}, {run.dtype}",
+        "batches": f"{run.batch_size} images per batch",
         "machine": ", ".join(f"{name} {value}" for name, value in machine.items()),
-        "versions": ", ".join(f"{name} {value}" for name, value in run["versions"].items()),
+        "versions": ", ".join(f"{name} {value}" for name, value in run.versions.items()),
     }
 
 
-def _metrics(run: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}, fingerprint {fingerprint[:16]}" for name, fingerprint in run["metrics"].items())
+def _metric_facts(metrics: Mapping[str, str]) -> dict[str, str]:
+    text = ", ".join(f"{name}, fingerprint {fingerprint[:16]}" for name, fingerprint in metrics.items())
+    return {"metrics": text} if text else {}
 
 
-def by_method(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
+def by_method(rows: Iterable[ScoreRow]) -> dict[str, dict[str, ScoreRow]]:
     """Return {method: {score: row}}."""
-    table: dict[str, dict[str, Row]] = {}
+    table: dict[str, dict[str, ScoreRow]] = {}
     for row in rows:
         table.setdefault(row.method, {})[row.metric] = row
     return table

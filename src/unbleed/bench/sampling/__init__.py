@@ -1,1 +1,1 @@
-"""Sampling: workers that draw batches of jobs, executors, and the runner."""
+"""Sampling: workers that turn jobs into images, executors that run workers, and the runner."""

@@ -1,4 +1,4 @@
-"""The runner: draw what a plan still misses, wherever, and keep it."""
+"""The runner: sample the images of a plan that are not in its folder yet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,29 +25,29 @@ from .executors import Executor, serial
 from .workers import Worker, worker_for
 
 BATCH_SIZE = 8
-TOLD = 10  # prompts that an error names
+NAMED_PROMPTS = 10  # prompts that an error names
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: pictures of each contender's setup that are there, that could not be drawn, and all of them."""
+    """Images done, failed and planned, {label of the first variant of a setup: count}."""
 
     done: Mapping[str, int]
     failed: Mapping[str, int]
     total: Mapping[str, int]
 
 
-Report = Callable[[Progress], None]
+OnProgress = Callable[[Progress], None]
 """Called once at the beginning, and after each batch."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a run has come to."""
+class RunSummary:
+    """Counts of a finished run."""
 
     out: Path
-    pictures: int  # of the whole plan, all draws counted
-    drawn: int  # by this run
+    pictures: int  # images of the whole plan, including all draws
+    sampled: int  # by this run
     failed: int  # of the whole plan
     seconds: float  # of this run
 
@@ -59,12 +59,14 @@ def run(
     executor: Executor = serial,
     make: Callable[[], Worker] | None = None,
     retry_failed: bool = False,
-    report: Report = lambda progress: None,
-) -> Outcome:
-    """Draw every picture of the plan that the folder `out` does not hold yet.
+    on_progress: OnProgress = lambda progress: None,
+) -> RunSummary:
+    """Sample every image of the plan that is not in the folder `out` yet.
 
-    A run that was stopped, by whatever means, goes on where it was when it is called again. What cannot be drawn is kept with
-    its reason and does not stop the others; `retry_failed` tries it again. In the end it is named by a `BenchError`.
+    A run that was stopped or killed resumes when this is called again. An image that fails is stored with its error and does
+    not stop the others; `retry_failed` tries it again.
+
+    Raises `BenchError` at the end, naming the prompts that failed.
     """
     begun = time.perf_counter()
     check_writable(out)
@@ -76,56 +78,57 @@ def run(
     with store.writing():
         store.pictures.mend()
         store.keep_plan(plan)
-        done, failures, gone = store.drawn()
+        done, errors, missing = store.state()
         damaged = store.damaged(done & {job.key for job in plan.jobs()})
         done -= damaged
-        for keys, what in ((gone, "gone"), (damaged, "damaged, or were replaced by others,")):
+        for keys, what in ((missing, "missing"), (damaged, "damaged or replaced")):
             if keys:
                 warnings.warn(
-                    f"{len(keys)} pictures of {out} are {what} and are drawn again where they are asked for",
+                    f"{len(keys)} images of {out} are {what}; those of this plan are sampled again",
                     UnbleedWarning,
                     stacklevel=2,
                 )
-        total, there, failed, work = Counter[str](), Counter[str](), Counter[str](), 0
+        total, finished, failed, work = Counter[str](), Counter[str](), Counter[str](), 0
         for job in plan.jobs():
             label = labels[job.setup.digest]
             total[label] += 1
-            there[label] += job.key in done
-            failed[label] += job.key in failures and not retry_failed
-            work += job.key not in done and (retry_failed or job.key not in failures)
-        settled = done if retry_failed else done | failures.keys()
-        report(Progress(there, failed, total))
-        drawn = 0
-        for painted in executor(make, _without(plan.batches(), settled)) if work else ():
-            store.keep(painted[0].job.setup, painted)
-            for one in painted:
-                (failed if one.png is None else there)[labels[one.job.setup.digest]] += 1
-                drawn += one.png is not None
-            report(Progress(there, failed, total))
+            finished[label] += job.key in done
+            failed[label] += job.key in errors and not retry_failed
+            work += job.key not in done and (retry_failed or job.key not in errors)
+        skipped = done if retry_failed else done | errors.keys()
+        on_progress(Progress(finished, failed, total))
+        sampled = 0
+        for results in executor(make, without(plan.batches(), skipped)) if work else ():
+            store.keep(results)
+            for result in results:
+                (failed if result.png is None else finished)[labels[result.job.setup.digest]] += 1
+                sampled += result.png is not None
+            on_progress(Progress(finished, failed, total))
         store.pictures.compact()
-    outcome = Outcome(out, total.total(), drawn, failed.total(), time.perf_counter() - begun)
-    if outcome.failed:
-        raise BenchError(_failures(store, plan))
-    return outcome
+    summary = RunSummary(out, total.total(), sampled, failed.total(), time.perf_counter() - begun)
+    if summary.failed:
+        raise BenchError(_failed_prompts(store, plan))
+    return summary
 
 
-def _without(batches: Iterator[Batch], settled: set[str]) -> Iterator[Batch]:
-    """Yield the batches without the jobs that are settled."""
+def without(batches: Iterable[Batch], skipped: Collection[str]) -> Iterator[Batch]:
+    """Yield the batches without the jobs whose keys are in `skipped`; empty batches are dropped."""
     for batch in batches:
-        if rest := tuple(job for job in batch if job.key not in settled):
+        if rest := tuple(job for job in batch if job.key not in skipped):
             yield rest
 
 
-def _failures(store: Store, plan: Plan) -> str:
-    errors = store.drawn()[1]
-    told: dict[str, str] = {}
+def _failed_prompts(store: Store, plan: Plan) -> str:
+    errors = store.state().errors
+    failed: dict[str, str] = {}
     for job in plan.jobs():
         if job.key in errors:
-            told.setdefault(job.prompt, f'"{_short(job.prompt)}" ({job.setup.method}: {errors[job.key].splitlines()[0]})')
-    more = f" and {len(told) - TOLD} more" if len(told) > TOLD else ""
+            failed.setdefault(job.prompt, f'"{_short(job.prompt)}" ({job.setup.method}: {errors[job.key].splitlines()[0]})')
+    named = "; ".join([*failed.values()][:NAMED_PROMPTS])
+    more = f" and {len(failed) - NAMED_PROMPTS} more" if len(failed) > NAMED_PROMPTS else ""
     return (
-        f"{len(told)} of {len(plan.suite.cases)} prompts could not be drawn: {'; '.join([*told.values()][:TOLD])}{more}. All "
-        f"others are in {store.folder}; the same command with --retry-failed tries these again"
+        f"{len(failed)} of {len(plan.suite.cases)} prompts failed: {named}{more}. All other images are in {store.folder}; the "
+        "same command with --retry-failed tries these again"
     )
 
 
@@ -137,7 +140,7 @@ def _short(prompt: str, length: int = 80) -> str:
 def plan_for(
     store: Store,
     suite: Suite,
-    contenders: Sequence[Variant],
+    variants: Sequence[Variant],
     *,
     model: str,
     seeds: int,
@@ -149,23 +152,25 @@ def plan_for(
 ) -> Plan:
     """Return the plan of a run on this machine.
 
-    Without `dtype`: float16 on a GPU, float32 on a CPU. Steps and scale that are None are the model's. Batches and threads that
-    are None are those of the folder's latest run, since with others the last bits of a picture change; in a new folder eights,
-    and all cores.
+    `dtype` defaults to float16 on a GPU and float32 on a CPU, `steps` and `guidance_scale` to the model's. `batch_size` and
+    `threads` default to those of the folder's latest run, because other values change the last bits of an image; in a
+    new folder to 8 and to all cores.
+
+    Raises `BenchError` for counts out of range.
     """
     check_counts(seeds, batch_size)
     if threads is not None and threads < 1:
         raise BenchError(f"{threads} threads; expected at least 1")
     own, before = settings_of(model), store.plan() if os.path.exists(store.plan_file) else None
-    before = None if before and before.imported else before  # it says nothing of batches and threads
+    before = None if before and before.imported else before  # an import has no batches and threads
     steps = own.steps if steps is None else steps
     guidance_scale = own.guidance_scale if guidance_scale is None else guidance_scale
-    Recipe("a picture", steps=steps, guidance_scale=guidance_scale)  # says what is wrong with them, before anything is written
+    Recipe("a picture", steps=steps, guidance_scale=guidance_scale)  # raises for invalid values before anything is written
     found = machine(threads or (before.machine.get("threads") if before else None))
     return Plan(
         suite=suite,
         seeds=seeds,
-        contenders=tuple(contenders),
+        contenders=tuple(variants),
         model=model,
         model_fingerprint=model_fingerprint(model),
         steps=steps,

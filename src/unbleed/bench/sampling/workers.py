@@ -1,7 +1,7 @@
-"""Whoever draws the pictures of a batch, and what becomes of a batch that cannot be drawn as it is.
+"""Workers: sample the images of a batch, with fallbacks for running out of memory and for NaN.
 
-A batch that fails is halved until the pictures that are to blame stand alone; where memory ran out, later batches are as small.
-A picture that holds values that are no numbers is drawn once more in float32.
+A batch that fails is halved until the failing images are alone. After running out of memory, later batches are as small.
+An image that contains NaN or inf is sampled once more in float32.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ logger = logging.getLogger(__name__)
 
 
 class Worker(Protocol):
-    def paint(self, jobs: Sequence[Job]) -> list[JobResult]:
-        """Return what came of jobs of one setup, in their order; whatever goes wrong is told and not raised."""
+    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
+        """Return the results of jobs of one setup, in their order. Errors are returned as results, not raised."""
         ...
 
 
 @dataclass
 class PipelineWorker:
-    """Draws with a pipeline, which is loaded when the first picture is asked for. `threads`: of torch, None as they are."""
+    """Samples with a pipeline, which is loaded for the first job. `threads` sets torch's threads unless it is None."""
 
     model: str
     dtype: str
@@ -45,62 +45,64 @@ class PipelineWorker:
     threads: int | None = None
     pipe: Any = None
 
-    def paint(self, jobs: Sequence[Job]) -> list[JobResult]:
+    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         if self.pipe is None:
             self.pipe = self._load()
         parts = [jobs[first : first + self.batch_size] for first in range(0, len(jobs), self.batch_size)]
-        return [painted for part in parts for painted in self._paint(part)]
+        return [result for part in parts for result in self._run(part)]
+
+    def sample(self, jobs: Sequence[Job]) -> list[JobResult]:
+        """Return the results of a batch; raise any error."""
+        pictures = draw(self.pipe, [job.recipe for job in jobs])
+        return [job_result(job, picture, len(jobs)) for job, picture in zip(jobs, pictures, strict=True)]
 
     def _load(self) -> Any:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        pipe = loaded(self.model, self.dtype, self.device)
+        pipe = load_pipeline(self.model, self.dtype, self.device)
         while True:
             try:
-                return warm(pipe, self.batch_size)
+                return warm_up(pipe, self.batch_size)
             except OUT_OF_MEMORY:
                 if self.batch_size == 1:
-                    return pipe  # every picture will say so for itself
+                    return pipe  # each job will report the error
             self._halve(self.batch_size)
 
-    def _paint(self, jobs: Sequence[Job]) -> list[JobResult]:
+    def _run(self, jobs: Sequence[Job]) -> list[JobResult]:
         try:
-            return self._draw(jobs)
-        except Exception as error:  # whatever one prompt meets, hours of others must not be lost to it
-            logger.debug("%d pictures of %s", len(jobs), jobs[0].setup.method, exc_info=True)
+            return self.sample(jobs)
+        except Exception as error:  # one failing prompt must not cost the other images of a long run
+            logger.debug("%d images of %s", len(jobs), jobs[0].setup.method, exc_info=True)
             if len(jobs) == 1:
                 if isinstance(error, PrecisionError) and jobs[0].setup.dtype != "float32":
                     return self._in_float32(jobs[0])
-                return [failed(jobs[0], error)]
+                return [failure(jobs[0], error)]
             out_of_memory = isinstance(error, OUT_OF_MEMORY)
         half = (len(jobs) + 1) // 2
         if out_of_memory:
             self._halve(len(jobs))
-        return [*self._paint(jobs[:half]), *self._paint(jobs[half:])]
+        return [*self._run(jobs[:half]), *self._run(jobs[half:])]
 
-    def _draw(self, jobs: Sequence[Job]) -> list[JobResult]:
-        return [painted(job, one, len(jobs)) for job, one in zip(jobs, draw(self.pipe, [j.recipe for j in jobs]), strict=True)]
-
-    def _halve(self, pictures: int) -> None:
-        self.batch_size = min(self.batch_size, (pictures + 1) // 2)
+    def _halve(self, size: int) -> None:
+        self.batch_size = min(self.batch_size, (size + 1) // 2)
         if self.device == "cuda":
             torch.cuda.empty_cache()
 
     def _in_float32(self, job: Job) -> list[JobResult]:
         try:
             self.pipe.to(torch.float32)
-            return self._draw([job])
+            return self.sample([job])
         except Exception as error:
-            return [failed(job, error)]
+            return [failure(job, error)]
         finally:
-            self.pipe = None  # T5 keeps some weights in float32 whatever is asked for: casting back would round them
+            self.pipe = None  # reload instead of casting back: T5 keeps some weights in float32, which a cast would round
             self.pipe = self._load()
 
 
 class NullWorker:
-    """Grey pictures: what a run costs without a model."""
+    """Writes grey images, to measure what a run costs without a model."""
 
-    def paint(self, jobs: Sequence[Job]) -> list[JobResult]:
+    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         begun = time.perf_counter()
         grey = Image.new("RGB", (64, 64), (128, 128, 128))
         pngs = [as_png(grey, job.recipe) for job in jobs]
@@ -109,27 +111,28 @@ class NullWorker:
 
 
 def worker_for(model: str, dtype: str, device: str, batch_size: int, threads: int | None = None) -> Worker:
-    """Return who draws the pictures of `model`."""
+    """Return a worker that samples with `model`."""
     return NullWorker() if model == NULL_MODEL else PipelineWorker(model, dtype, device, batch_size, threads)
 
 
-def painted(job: Job, picture: GeneratedImage, together: int) -> JobResult:
+def job_result(job: Job, picture: GeneratedImage, together: int) -> JobResult:
+    """Return the result of a job that succeeded, in a batch of `together` images."""
     return JobResult(job, as_png(picture.image, picture.recipe), picture.seconds, together, picture.recipe.dtype)
 
 
-def failed(job: Job, error: BaseException) -> JobResult:
-    """Return a job that failed: the error in a line, and the traceback beneath."""
+def failure(job: Job, error: BaseException) -> JobResult:
+    """Return the result of a job that failed: the message in one line, then the traceback."""
     line = str(error).strip() or type(error).__name__
     return JobResult(job, None, dtype=job.setup.dtype, error="\n".join([line, "", *traceback.format_exception(error)]))
 
 
-def loaded(model: str, dtype: str, device: str) -> Any:
+def load_pipeline(model: str, dtype: str, device: str) -> Any:
     pipe = load(model, dtype=getattr(torch, dtype), device=device)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
-def warm(pipe: Any, batch_size: int) -> Any:
-    """Return the pipeline, warm: its first forward pays for memory and kernels, and no contender is to be charged with it."""
+def warm_up(pipe: Any, batch_size: int) -> Any:
+    """Return the pipeline after one step, so that no method is charged for first-use allocations and kernel builds."""
     pipe("a picture", num_images_per_prompt=batch_size, num_inference_steps=1)
     return pipe

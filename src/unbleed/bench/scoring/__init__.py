@@ -1,1 +1,1 @@
-"""Scoring: metrics run over images, their cached output, and results per image."""
+"""Scoring: metrics run over images, their stored outputs, and results per image."""

@@ -1,4 +1,4 @@
-"""A metric's pass over the pictures of a plan: it looks at each once, and what it saw is kept, with what it was."""
+"""Running a metric over the images of a plan; its outputs are stored, so that each image is scored once."""
 
 from __future__ import annotations
 
@@ -11,58 +11,60 @@ from ..metrics.base import Metric
 from ..plan.cases import Case
 from ..plan.jobs import Job
 from ..plan.plan import Plan
-from ..storage.store import Store, case_digest, read_image, row_key
-from .metric_config import keep_definition
+from ..storage.images import read_image
+from ..storage.store import Store, case_digest, row_key
+from .metric_config import keep_config
 
-AT_ONCE = 32  # pictures that a metric is shown
+BATCH = 32  # images passed to a metric at once
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What a pass has come to."""
+class MetricRun:
+    """Counts of a metric's pass over a plan."""
 
     metric: str
-    judged: int  # by this pass
-    pictures: int  # that are there to be looked at
+    scored: int  # images of this pass
+    images: int  # all images of the plan that exist
 
 
-def judge(store: Store, plan: Plan, metric: Metric, *, report: Callable[[int, int], None] = lambda done, total: None) -> Judged:
-    """Let a metric look at every picture of the plan that it has not seen, and keep what it saw.
+def run_metric(
+    store: Store, plan: Plan, metric: Metric, *, on_progress: Callable[[int, int], None] = lambda done, total: None
+) -> MetricRun:
+    """Run a metric on every image of the plan without stored output, and store its outputs.
 
-    A pass that was stopped goes on where it was. Raises `BenchError` for a picture that is gone or damaged.
+    An interrupted pass resumes. Raises `BenchError` for a missing or damaged image.
     """
-    table, there = store.seen(metric.name, metric.fingerprint), store.drawn()[0]
+    table, done = store.outputs(metric.name, metric.fingerprint), store.state().done
     with store.writing():
         table.mend()
-        keep_definition(table.folder, metric)
+        keep_config(table.folder, metric)
         known, hashes = table.read().keys(), store.hashes()
-        pictures = [(job, case, asked) for job, case, asked in _pictures(plan) if job.key in there]
-        total = len(pictures)
-        work = [picture for picture in pictures if row_key(picture[0], picture[2]) not in known]
-        judged = 0
-        report(total - len(work), total)
+        images = [(job, case, digest) for job, case, digest in _images(plan) if job.key in done]
+        work = [(job, case, digest) for job, case, digest in images if row_key(job, digest) not in known]
+        scored = 0
+        on_progress(len(images) - len(work), len(images))
         rest = iter(work)
-        while part := list(islice(rest, AT_ONCE)):
-            images = [read_image(store.image(job.key), hashes[job.key]) for job, _, _ in part]
-            seen = metric.look(images, [case for _, case, _ in part])
+        while part := list(islice(rest, BATCH)):
+            opened = [read_image(store.image(job.key), hashes[job.key]) for job, _, _ in part]
+            outputs = metric.run(opened, [case for _, case, _ in part])
             table.append(
-                {"key": row_key(job, asked), "case": asked, "seen": json.dumps(one, ensure_ascii=False)}
-                for (job, _, asked), one in zip(part, seen, strict=True)
+                {"key": row_key(job, digest), "case": digest, "seen": json.dumps(output, ensure_ascii=False)}
+                for (job, _, digest), output in zip(part, outputs, strict=True)
             )
-            judged += len(part)
-            report(total - len(work) + judged, total)
+            scored += len(part)
+            on_progress(len(images) - len(work) + scored, len(images))
         table.compact()
-    return Judged(metric.name, judged, total)
+    return MetricRun(metric.name, scored, len(images))
 
 
-def _pictures(plan: Plan) -> Iterator[tuple[Job, Case, str]]:
-    """Yield every picture once for each question about it, with its case and that case's digest, prompt by prompt."""
+def _images(plan: Plan) -> Iterator[tuple[Job, Case, str]]:
+    """Yield (job, case, digest of the case), prompt by prompt; each pair of image and digest once."""
     known: set[str] = set()
     for case in plan.suite.cases:
-        asked = case_digest(case)
-        for contender in plan.contenders:
-            for draws in plan.jobs_of(case, contender):
+        digest = case_digest(case)
+        for variant in plan.contenders:
+            for draws in plan.jobs_of(case, variant):
                 for job in draws:
-                    if (key := row_key(job, asked)) not in known:
+                    if (key := row_key(job, digest)) not in known:
                         known.add(key)
-                        yield job, case, asked
+                        yield job, case, digest

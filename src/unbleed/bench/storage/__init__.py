@@ -1,1 +1,1 @@
-"""Storage: rows and images on disk, each written once and whole."""
+"""Storage: rows and images on disk, each file written whole or not at all."""

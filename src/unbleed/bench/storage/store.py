@@ -1,37 +1,36 @@
-"""The store: a folder that holds the pictures of any number of runs, each drawn or imported once, and what metrics saw in them.
+"""The store: a folder with the images of any number of runs, each sampled or imported once, and the outputs of metrics.
 
     run.json                         the plan of the latest run
-    setups.json                      {digest: all that the pictures of a setup depend on}
-    pictures/                        a table: one row per picture that was drawn, or could not be
+    setups.json                      {digest: everything that the images of a setup depend on}
+    pictures/                        table with one row per image that was sampled or failed
     images/<first 2 of key>/<key>.png
-    metrics/<name>-<fingerprint>/    a table: one row per picture that the metric looked at; metric.json says how it was made
+    metrics/<name>-<fingerprint>/    table with one row per image that the metric ran on; metric.json has its settings
 
-A picture is written under another name and renamed; its row, with the file's sha256, comes after it. So a process may be killed
-at any moment: what has a row is whole, and what has none is drawn again, to the same bits. A file that was cut short or
-replaced later differs from its row, and is drawn again too.
+An image is written under a temporary name and renamed; then its row is appended, with the sha256 of the file. The process may
+be killed at any moment: an image with a row is complete, and one without is sampled again, to the same bits. A file that was
+truncated or replaced later no longer matches its row and is sampled again too.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
-from PIL import Image
 
 from ...errors import BenchError
-from ...files import atomic_write, clear_unfinished, open_image, read_bytes, read_json, understanding, writing
+from ...files import atomic_write, clear_unfinished, read_json, understanding, writing
 from ..extras import extra
 from ..plan.cases import Case
-from ..plan.jobs import Job, JobResult, Setup, canonical_json
+from ..plan.jobs import Job, JobResult, canonical_json
 from ..plan.plan import Plan
+from .images import read_png
 from .table import MAKE_ROOM, Table
 
 PICTURES = {
@@ -40,22 +39,30 @@ PICTURES = {
     "method": "string",
     "prompt": "string",
     "seed": "int64",
-    "seconds": "double",  # none of a picture that was imported
-    "together": "int64",  # pictures of its batch as drawn: fewer than planned where memory ran out
-    "dtype": "string",  # as drawn: float32 where a lower precision gave no numbers
-    "drawn": "string",  # when, UTC
-    "error": "string",  # why it could not be drawn, with the traceback
-    "sha256": "string",  # of the picture's file
+    "seconds": "double",  # null for an imported image
+    "together": "int64",  # images in its batch: fewer than planned if memory ran out
+    "dtype": "string",  # precision used: float32 if a lower one gave NaN or inf
+    "drawn": "string",  # time in UTC
+    "error": "string",  # why it failed, with the traceback
+    "sha256": "string",  # of the image file
 }
 ADDED = ("sha256",)  # columns that rows of older versions lack
-PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-SEEN = {"key": "string", "case": "string", "seen": "string"}
+OUTPUTS = {"key": "string", "case": "string", "seen": "string"}  # seen: the metric's raw output as JSON
+
+
+class StoredImages(NamedTuple):
+    """Keys of the images that exist, {key: error} of those that failed, and keys with a row whose file is missing."""
+
+    done: set[str]
+    errors: dict[str, str]
+    missing: set[str]
 
 
 class Store:
-    """The folder. Reading asks for nothing; writing happens in `with store.writing():`, one process at a time.
+    """A folder of images and rows.
 
-    A study that keeps other plans than a benchmark names another file, so that both may lie in one folder.
+    Reading needs no lock; writing happens inside `with store.writing():`, in one process at a time. A study passes another
+    `plan_file`, so that it can share a folder with a benchmark.
     """
 
     def __init__(self, folder: Path, *, plan_file: str = "run.json") -> None:
@@ -64,13 +71,13 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the folder's lock; raise `BenchError` if another process does, or pyarrow is not installed."""
-        extra("pyarrow")  # now, rather than when all pictures are there and their rows are compacted
+        """Hold the folder's lock; raise `BenchError` if another process holds it or pyarrow is not installed."""
+        extra("pyarrow")  # fail now rather than after sampling, when rows are compacted
         lock = self.folder / ".lock"
         with writing(self.folder, MAKE_ROOM):
             self.folder.mkdir(parents=True, exist_ok=True)
             if lock.is_symlink():
-                raise BenchError(f"{lock} is a link, which is not written through; remove it and run again")
+                raise BenchError(f"{lock} is a symbolic link, which is not followed; remove it and run again")
             holding = FileLock(lock, timeout=0)
             try:
                 holding.acquire()
@@ -99,116 +106,88 @@ class Store:
             write_json(path, setups)
 
     def plan(self) -> Plan:
-        """Return the plan of the latest run; raise `BenchError` where there is none."""
+        """Return the plan of the latest run; raise `BenchError` if there is none."""
         try:
             return plan_in(self.plan_file)
         except FileNotFoundError:
             name = self.plan_file.name
             raise BenchError(
-                f"{self.folder} has no {name}; expected a folder that unbleed bench run wrote, or import"
+                f"{self.folder} has no {name}; expected a folder written by unbleed bench run or unbleed bench import"
             ) from None
 
-    # ------------------------------------------------------------------------------------------------- pictures
+    # --------------------------------------------------------------------------------------------------- images
 
     def image(self, key: str) -> Path:
         return self.folder / "images" / key[:2] / f"{key}.png"
 
-    def keep(self, setup: Setup, painted: Sequence[JobResult]) -> None:
-        """Write pictures, then their rows."""
+    def keep(self, results: Sequence[JobResult]) -> None:
+        """Write images, then their rows."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        for one in painted:
-            if one.png is not None:
-                atomic_write(self.image(one.job.key), one.png, MAKE_ROOM)
+        for result in results:
+            if result.png is not None:
+                atomic_write(self.image(result.job.key), result.png, MAKE_ROOM)
         self.pictures.append(
             {
-                "key": one.job.key,
-                "setup": setup.digest,
-                "method": setup.method,
-                "prompt": one.job.prompt,
-                "seed": one.job.seed,
-                "seconds": one.seconds,
-                "together": one.together,
-                "dtype": one.dtype,
+                "key": result.job.key,
+                "setup": result.job.setup.digest,
+                "method": result.job.setup.method,
+                "prompt": result.job.prompt,
+                "seed": result.job.seed,
+                "seconds": result.seconds,
+                "together": result.together,
+                "dtype": result.dtype,
                 "drawn": now,
-                "error": one.error,
-                "sha256": None if one.png is None else hashlib.sha256(one.png).hexdigest(),
+                "error": result.error,
+                "sha256": None if result.png is None else hashlib.sha256(result.png).hexdigest(),
             }
-            for one in painted
+            for result in results
         )
 
-    def drawn(self) -> tuple[set[str], dict[str, str], set[str]]:
-        """Return the keys of the pictures that are there, {key: error} of those that could not be drawn, and the keys of
-        those that have a row but no file any more."""
-        there = {name[:-4] for folder in _folders(self.folder / "images") for name in _names(folder)}
-        drawn, failed, gone = set[str](), dict[str, str](), set[str]()
+    def state(self) -> StoredImages:
+        """Return which images exist, failed or are missing."""
+        files = {name[:-4] for folder in _folders(self.folder / "images") for name in _names(folder)}
+        found = StoredImages(set(), {}, set())
         for key, (error,) in self.pictures.read("error").items():
             if error is not None:
-                failed[key] = error
+                found.errors[key] = error
             else:
-                (drawn if key in there else gone).add(key)
-        return drawn, failed, gone
+                (found.done if key in files else found.missing).add(key)
+        return found
 
     def hashes(self) -> dict[str, str | None]:
-        """Return {key: sha256 of the picture's file}; None in rows of older versions."""
+        """Return {key: sha256 of the image file}; None in rows of older versions."""
         return {key: sha256 for key, (sha256,) in self.pictures.read("sha256").items()}
 
     def damaged(self, keys: Collection[str]) -> set[str]:
-        """Return the keys of the pictures whose file is not what its row says: cut short, emptied, or another picture."""
+        """Return the keys of images whose file does not match its row: truncated, emptied or replaced."""
         hashes, found = self.hashes(), set[str]()
         for key in keys:
             try:
-                read_picture(self.image(key), hashes[key])
+                read_png(self.image(key), hashes[key])
             except BenchError:
                 found.add(key)
         return found
 
-    # ------------------------------------------------------------------------------------------------- what was seen
+    # -------------------------------------------------------------------------------------------------- metrics
 
-    def seen(self, name: str, fingerprint: str) -> Table:
-        """Return the table of a metric: what it saw in each picture, as JSON text."""
-        return Table(self.folder / "metrics" / f"{name}-{fingerprint[:16]}", SEEN)
+    def outputs(self, name: str, fingerprint: str) -> Table:
+        """Return the table of a metric's raw outputs, one row per image."""
+        return Table(self.folder / "metrics" / f"{name}-{fingerprint[:16]}", OUTPUTS)
 
 
-def row_key(job: Job, asked: str) -> str:
-    """Return the key of what a metric saw: of the picture, and of what it was asked about it (`case_digest`)."""
-    return f"{job.key}.{asked}"
+def row_key(job: Job, digest: str) -> str:
+    """Return the key of a metric's output for an image and a case (`case_digest`)."""
+    return f"{job.key}.{digest}"
 
 
 def case_digest(case: Case) -> str:
-    """Return what tells the question about a picture from others: all of the case but the groups that it is counted in."""
+    """Return a hash of what a metric is asked about an image: the entities and annotations of its case."""
     asked = {"entities": [[e.noun, list(e.modifiers)] for e in case.entities], "annotations": dict(case.annotations)}
     return hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:8]
 
 
-def read_picture(path: Path, sha256: str | None = None) -> bytes:
-    """Return the bytes of a picture of a run; raise `BenchError` when it is gone, or not what its row says.
-
-    Where the row has no hash, the file must begin and end as a PNG.
-    """
-    again = "run the benchmark (or the import) again: it is made anew"
-    try:
-        data = read_bytes(path, error=BenchError, remedy=again)
-    except FileNotFoundError:
-        raise BenchError(f"{path} is gone; {again}") from None
-    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-        raise BenchError(f"{path} is not the picture that its row means: its sha256 is another; {again}")
-    if not data.startswith(PNG_BEGIN) or PNG_END not in data:
-        raise BenchError(f"{path} is damaged: no whole PNG; {again}")
-    return data
-
-
-def read_image(path: Path, sha256: str | None = None) -> Image.Image:
-    """Return a picture of a run; raise `BenchError` as `read_picture` does, and when it cannot be decoded."""
-    data = read_picture(path, sha256)
-    try:
-        with open_image(io.BytesIO(data)) as image:
-            return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BenchError(f"{path} is damaged ({error}); remove it and run again: it is made anew") from error
-
-
 def plan_in(path: Path) -> Plan:
-    """Return the plan in a file; raise `BenchError` naming the field that cannot be."""
+    """Return the plan in a file; raise `BenchError` naming an invalid field."""
     remedy = "remove it and run again, or name another folder"
     plan = read_json(path, Plan, error=BenchError, remedy=remedy)
     with understanding(path, error=BenchError, remedy=remedy):
@@ -226,16 +205,16 @@ def _folders(images: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise _no_pictures(images, error) from error
+        raise _unreadable(images, error) from error
 
 
 def _names(folder: Path) -> list[str]:
     try:
         return os.listdir(folder)
     except OSError as error:
-        raise _no_pictures(folder, error) from error
+        raise _unreadable(folder, error) from error
 
 
-def _no_pictures(folder: Path, error: OSError) -> BenchError:
+def _unreadable(folder: Path, error: OSError) -> BenchError:
     reason = error.strerror or error
-    return BenchError(f"{folder} cannot be read ({reason}); expected a folder of pictures: move it away and run again")
+    return BenchError(f"{folder} cannot be read ({reason}); expected a folder of images: move it away and run again")

@@ -1,11 +1,11 @@
-"""BatchRows on disk that survive the death of their process: a journal of JSON lines, compacted into Parquet shards.
+"""Crash-safe rows on disk: a journal of JSON lines, compacted into Parquet shards.
 
-    000001.parquet, 000002.parquet ...    rows, sorted into files
-    journal.jsonl                         the rows since then, a line each
+    000001.parquet, 000002.parquet ...    shards of rows
+    journal.jsonl                         rows appended since, one per line
 
-One process writes. A row is there once its line ends in a line break; a last line without one was torn and is cut off. When
-the journal is long its rows are written to a shard under a temporary name, which is renamed, and the journal is emptied; who
-dies between the two leaves rows twice, which does no harm: of several rows of one key the last counts.
+One process writes. A row exists once its line ends with a line break; an unfinished last line is cut off. When the journal is
+long, its rows are written to a shard under a temporary name, the shard is renamed, and the journal is emptied. A process that
+dies between the last two steps leaves duplicate rows. They do no harm: the last row of a key counts.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from ...files import atomic_file, clear_unfinished, read_bytes, writing
 from ..extras import extra
 
 SHARD_ROWS = 10_000
-SECONDS_BETWEEN_SYNCS = 1.0  # a crash of the machine, not of the process, can lose so much
+SECONDS_BETWEEN_SYNCS = 1.0  # the most that a crash of the machine can lose; a crash of the process loses nothing
 MAKE_ROOM = "make room or choose another --out"
 _JSON_TYPES = {"string": str, "int64": int, "double": float}
 
-Row = Mapping[str, Any]
+TableRow = Mapping[str, Any]
 
 
 class Table:
-    """BatchRows of the `columns` {name: type}, types as Arrow calls them (string, int64, double); the first column is the key.
+    """Rows with `columns` {name: Arrow type: string, int64 or double}; the first column is the key.
 
-    Any other value may be null. BatchRows written before a column was `added` lack it, and are read as if it were null there.
-    Reading asks for nothing. Writing is for the process that holds the folder's lock.
+    All values but the key may be null. Rows written before a column was `added` lack it; it is read as null.
+    Reading needs no lock. Only the process that holds the folder's lock may write.
     """
 
     def __init__(self, folder: Path, columns: Mapping[str, str], *, added: Sequence[str] = ()) -> None:
@@ -46,17 +46,17 @@ class Table:
         kinds: dict[str, Any] = {name: _JSON_TYPES[kind] | None for name, kind in columns.items()}
         kinds[self.key] = _JSON_TYPES[columns[self.key]]
         self._row: Any = TypedDict("_row", kinds, total=False)  # type: ignore[misc]
-        self._in_journal: int | None = None  # rows, once the journal was mended
+        self._in_journal: int | None = None  # number of rows, once `mend` has run
         self._synced = 0.0
 
     # --------------------------------------------------------------------------------------------------- reading
 
     def read(self, *columns: str) -> dict[str, tuple[Any, ...]]:
-        """Return {key: values of the columns} of every row, the last of each key, in the order in which they came."""
+        """Return {key: values of the columns}, the last row of each key, in the order of their first rows."""
         names = [self.key, *columns]
         while True:
             found: dict[str, tuple[Any, ...]] = {}
-            journal, _ = self._read_journal()  # first: what a run moves into shards meanwhile is then in both
+            journal, _ = self._read_journal()  # before the shards: rows that a run compacts meanwhile are then in both
             shards = self._shards()
             try:
                 for shard in shards:
@@ -65,13 +65,13 @@ class Table:
             except BenchError:
                 if self._shards() == shards:
                     raise
-                continue  # a run has just put it into a larger one
+                continue  # a run has just merged a shard into a larger one
             for row in journal:
                 found[row[self.key]] = tuple(row.get(name) for name in columns)
             return found
 
     def _shards(self) -> list[Path]:
-        """Return the shards by number. Other files of the folder, such as a copy of a shard, are left alone."""
+        """Return the shards in order. Other files in the folder, such as a copy of a shard, are ignored."""
         return sorted(path for path in self.folder.glob("*.parquet") if re.fullmatch("[0-9]{6,}", path.stem))
 
     def _read_shard(self, shard: Path, names: Sequence[str]) -> list[list[Any]]:
@@ -86,17 +86,17 @@ class Table:
             table = file.read(columns=[name for name in names if name in types])
             values = [table[name].to_pylist() if name in types else [None] * len(table) for name in names]
             if None in values[names.index(self.key)]:
-                raise ValueError(f"column {self.key} has an empty place")
+                raise ValueError(f"column {self.key} has a null")
         return values
 
-    def _read_journal(self) -> tuple[list[Row], int]:
-        """Return the journal's whole rows, and their length in bytes."""
+    def _read_journal(self) -> tuple[list[TableRow], int]:
+        """Return the journal's complete rows, and their length in bytes."""
         try:
-            text = read_bytes(self.journal, error=BenchError, remedy="remove it, and what it held is done again")
+            text = read_bytes(self.journal, error=BenchError, remedy="remove it and run again; its rows are made anew")
         except FileNotFoundError:
             return [], 0
         length = text.rfind(b"\n") + 1
-        rows: list[Row] = []
+        rows: list[TableRow] = []
         for number, line in enumerate(text[:length].splitlines(), start=1):
             try:
                 row = schema.check(schema.parse(line), self._row)
@@ -110,31 +110,31 @@ class Table:
     # --------------------------------------------------------------------------------------------------- writing
 
     def mend(self) -> None:
-        """Make the folder ready for writing: clear away what a killed process left half done."""
+        """Prepare the folder for writing: remove what a killed process left unfinished."""
         with writing(self.folder, MAKE_ROOM):
             self.folder.mkdir(parents=True, exist_ok=True)
             clear_unfinished(self.folder)
             if self.journal.is_symlink():
-                raise BenchError(f"{self.journal} is a link, which is not written through; remove it and run again")
+                raise BenchError(f"{self.journal} is a symbolic link, which is not followed; remove it and run again")
             rows, length = self._read_journal()
             if self.journal.exists() and self.journal.stat().st_size > length:
                 os.truncate(self.journal, length)
                 warnings.warn(
-                    f"the last line of {self.journal} was torn and is cut off; what it stood for is done again",
+                    f"the last line of {self.journal} is incomplete and is cut off; its row is made anew",
                     UnbleedWarning,
                     stacklevel=3,
                 )
         self._in_journal = len(rows)
 
-    def append(self, rows: Iterable[Row]) -> None:
-        """Write rows at the end, all in one write. A write that fails, as on a full disk, leaves what was there before."""
+    def append(self, rows: Iterable[TableRow]) -> None:
+        """Append rows in one write. If it fails, as on a full disk, the table is as before."""
         if self._in_journal is None:
             self.mend()
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
         if not lines:
             return
         left = memoryview("".join(lines).encode())
-        # without a buffer: what it held would be written later
+        # unbuffered, so that nothing is written after an error
         with writing(self.journal, MAKE_ROOM), self.journal.open("ab", buffering=0) as file:
             before = file.tell()
             try:
@@ -151,7 +151,7 @@ class Table:
             self.compact()
 
     def compact(self) -> None:
-        """Move the journal's rows into a shard, together with those of a last shard that is not full."""
+        """Move the journal's rows into a shard, merged with the last shard if that is not full."""
         rows, _ = self._read_journal()
         if not rows:
             return
@@ -185,7 +185,7 @@ def _rows_of(shard: Path) -> int:
 
 @contextmanager
 def _shard(path: Path) -> Iterator[Any]:
-    """Open a shard; raise `BenchError` where it, or what the block reads of it, cannot be read."""
+    """Open a shard; raise `BenchError` if the block fails to read it."""
     parquet, arrow = extra("pyarrow.parquet"), extra("pyarrow")
     try:
         if path.exists() and not path.is_file():
@@ -194,4 +194,4 @@ def _shard(path: Path) -> Iterator[Any]:
             yield file
     except (OSError, ValueError, KeyError, arrow.ArrowException) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise BenchError(f"{path} cannot be read ({reason}); remove it, and what it held is done again") from error
+        raise BenchError(f"{path} cannot be read ({reason}); remove it and run again; its rows are made anew") from error

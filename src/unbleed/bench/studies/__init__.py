@@ -1,1 +1,1 @@
-"""Studies: what separates images that miss an entity from the others."""
+"""Studies: what distinguishes images that miss an entity from the others."""

@@ -1,9 +1,11 @@
-"""The pictures of a study of causes: drawn unguided with their maps, measured, judged, and each row kept as it comes."""
+"""Sampling for the study of missing entities: unguided images with their attention maps, reduced to one row per image."""
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
@@ -13,21 +15,22 @@ from PIL import Image
 from ...emoji.findings import Finding
 from ...errors import BenchError
 from ...files import check_writable, understanding
-from ...generation import draw as draw_pictures
+from ...generation import draw
 from ...schema import SchemaError, check, parse
 from ..plan.cases import Suite
-from ..plan.jobs import Job
+from ..plan.jobs import Job, JobResult
 from ..plan.plan import Plan
 from ..plan.variants import variants_from
-from ..sampling.runner import plan_for
-from ..sampling.workers import loaded, warm
+from ..sampling.executors import Executor, serial
+from ..sampling.runner import plan_for, without
+from ..sampling.workers import PipelineWorker
 from ..storage.store import Store
 from ..storage.table import Table
-from .missing_entities import QUANTITIES, measure
+from .missing_entities import QUANTITIES, quantities_of
 
 
 class Measured(TypedDict):
-    """A row of a study; of each quantity a value per step."""
+    """A row of a study: each quantity by step, and the things found in the image."""
 
     grid: tuple[int, int]
     intensity: list[float]
@@ -36,8 +39,8 @@ class Measured(TypedDict):
     finding: Finding
 
 
-class Judge(Protocol):
-    """Whoever says what is in a picture. Two judges of one fingerprint say the same."""
+class Detector(Protocol):
+    """Finds things in images, like the oracle. Detectors with equal fingerprints give equal findings."""
 
     @property
     def fingerprint(self) -> str: ...
@@ -45,98 +48,142 @@ class Judge(Protocol):
     def look(self, images: list[Image.Image]) -> list[Finding]: ...
 
 
-def store_of(out: Path) -> Store:
+@dataclass(frozen=True)
+class StudyResult(JobResult):
+    """Result of a job of a study: its row as JSON values. The image itself is not kept."""
+
+    measured: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class StudyWorker(PipelineWorker):
+    """Samples images with their maps, and measures both."""
+
+    detector: Detector = field(kw_only=True)
+
+    def sample(self, jobs: Sequence[Job]) -> list[JobResult]:
+        pictures = draw(self.pipe, [job.recipe for job in jobs], record_maps=True)
+        findings = self.detector.look([picture.image for picture in pictures])
+        results = list[JobResult]()
+        for job, picture, finding in zip(jobs, pictures, findings, strict=True):
+            assert picture.attention is not None
+            maps = torch.stack(picture.attention.maps)  # (step, token, height, width)
+            quantities = quantities_of(maps, picture.tokens)
+            if not all(values.isfinite().all() for values in quantities.values()):
+                raise BenchError(
+                    f'the maps of "{job.prompt}" contain NaN or inf: {self.model} does not work in {job.setup.dtype} here; '
+                    "use another model or machine"
+                )
+            row = {"grid": list(maps.shape[-2:])} | {q.name: quantities[q.name].tolist() for q in QUANTITIES}
+            results.append(StudyResult(job, None, measured=row | {"finding": finding.to_json()}))
+        return results
+
+
+def study_store(out: Path) -> Store:
     """Return the store of a study, whose plan is `study.json`."""
     return Store(out, plan_file="study.json")
 
 
-def rows_of(out: Path) -> Table:
-    """Return the rows of a study: what the judge saw in each picture and what was measured in its maps, as JSON text."""
+def study_rows(out: Path) -> Table:
+    """Return the table of a study: one row per image with its measurements as JSON text."""
     return Table(out / "study", {"key": "string", "prompt": "string", "seed": "int64", "measured": "string"})
 
 
-def draw(
+def plan_study(
     out: Path,
     suite: Suite,
     *,
     model: str,
     seeds: int,
-    judge: Judge,
     resolution: int | None = None,
     steps: int | None = None,
     guidance_scale: float | None = None,
-    report: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[Plan, list[list[dict[str, Any]]]]:
-    """Return the plan, and the row of every picture as (prompt, seed), drawing those that the folder `out` does not hold.
+    threads: int | None = None,
+) -> Plan:
+    """Return the plan of a study. `resolution` is the side of the maps' grid; None means the model's default layers.
 
-    A row belongs to a job of the plan, whose key is the hash of all that its picture and maps depend on, and to the judge's
-    fingerprint. The pictures themselves are not kept. `resolution` is the side of the grid whose layers are read, None for
-    those that are read on this kind of model.
+    Raises `BenchError` if a prompt has fewer than two entities, or the run has too few steps for thirds.
+    """
+    single = [case.prompt for case in suite.cases if len(case.entities) < 2]
+    if single:
+        raise BenchError(
+            f'{suite.name} has "{single[0]}" with fewer than two entities, so there is no overlap; expected two entities or '
+            "more, as in emoji-pairs"
+        )
+    variants = variants_from(["none" if resolution is None else f"none:resolution={resolution}"], model)
+    options = {"model": model, "seeds": seeds, "steps": steps, "guidance_scale": guidance_scale, "threads": threads}
+    plan = plan_for(study_store(out), suite, variants, **options)
+    if plan.steps < 3:
+        raise BenchError(f"a run of {plan.steps} steps has no thirds to compare; use 3 steps or more")
+    return plan
 
-    Raises `BenchError` when a prompt has fewer than two entities, or the run too few steps to have thirds.
+
+def run_study(
+    out: Path,
+    plan: Plan,
+    *,
+    detector: Detector,
+    executor: Executor = serial,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[list[dict[str, Any]]]:
+    """Return the rows of a study as (prompt, seed), sampling the images whose rows are not in the folder `out` yet.
+
+    A row's key is the key of its job and the detector's fingerprint. An interrupted study resumes. Raises `BenchError` for the
+    first image that fails.
     """
     check_writable(out)
-    alone = [case.prompt for case in suite.cases if len(case.entities) < 2]
-    if alone:
-        raise BenchError(
-            f'{suite.name} has "{alone[0]}", with one entity, whose map nothing can overlap; expected two entities or more, as '
-            "in emoji-pairs"
-        )
-    store, rows = store_of(out), rows_of(out)
-    (unguided,) = variants_from(["none" if resolution is None else f"none:resolution={resolution}"], model)
-    plan = plan_for(store, suite, [unguided], model=model, seeds=seeds, steps=steps, guidance_scale=guidance_scale)
-    if plan.steps < 3:
-        raise BenchError(f"a run of {plan.steps} steps has no thirds to compare; take 3 or more")
-    pipe: Any = None
+    store, table = study_store(out), study_rows(out)
+    device, threads = plan.machine["device"], plan.machine.get("threads")
+    make = functools.partial(StudyWorker, plan.model, plan.dtype, device, plan.batch_size, threads, detector=detector)
     with store.writing():
-        rows.mend()
+        table.mend()
         store.keep_plan(plan)
-        known = rows.read()
-        batches = [[job for job in batch if f"{job.key}.{judge.fingerprint}" not in known] for batch in plan.batches()]
+        known = table.read()
         total = sum(1 for _ in plan.jobs())
-        done = total - sum(map(len, batches))
-        report(done, total)
-        for batch in filter(None, batches):
-            # only now, so that a finished study can be read without it
-            pipe = pipe or warm(loaded(plan.model, plan.dtype, plan.machine["device"]), plan.batch_size)
-            pictures = draw_pictures(pipe, [job.recipe for job in batch], record_maps=True)
-            found = []
-            for job, picture in zip(batch, pictures, strict=True):
-                assert picture.attention is not None
-                maps = torch.stack(picture.attention.maps)  # (step, token, height, width)
-                of = measure(maps, picture.tokens)
-                if not all(values.isfinite().all() for values in of.values()):
-                    raise BenchError(
-                        f'the maps of "{job.prompt}" hold values that are no numbers: {model} does not work in {plan.dtype} '
-                        "here; take another model or machine"
-                    )
-                found.append({"grid": list(maps.shape[-2:])} | {q.name: of[q.name].tolist() for q in QUANTITIES})
-            findings = judge.look([picture.image for picture in pictures])
-            rows.append(
+        skipped = {job.key for job in plan.jobs() if row_key(job, detector) in known}
+        done = len(skipped)
+        on_progress(done, total)
+        for results in executor(make, without(plan.batches(), skipped)) if done < total else ():
+            for result in results:
+                if result.error is not None:
+                    raise BenchError(result.error.splitlines()[0])
+            table.append(
                 {
-                    "key": f"{job.key}.{judge.fingerprint}",
-                    "prompt": job.prompt,
-                    "seed": job.seed,
-                    "measured": json.dumps(one | {"finding": finding.to_json()}),
+                    "key": row_key(result.job, detector),
+                    "prompt": result.job.prompt,
+                    "seed": result.job.seed,
+                    "measured": json.dumps(result.measured),
                 }
-                for job, one, finding in zip(batch, found, findings, strict=True)
+                for result in results
+                if isinstance(result, StudyResult)
             )
-            done += len(batch)
-            report(done, total)
-        rows.compact()
-    measured = rows.read("measured")
-    of_cases = [[job for (job,) in plan.jobs_of(case, unguided)] for case in suite.cases]
+            done += len(results)
+            on_progress(done, total)
+        table.compact()
+    return _read(plan, table, detector)
+
+
+def row_key(job: Job, detector: Detector) -> str:
+    return f"{job.key}.{detector.fingerprint}"
+
+
+def _read(plan: Plan, table: Table, detector: Detector) -> list[list[dict[str, Any]]]:
+    """Return the rows as (prompt, seed); raise `BenchError` for an invalid one."""
+    measured = table.read("measured")
+    lengths: set[int] = set()
 
     def row_of(job: Job) -> dict[str, Any]:
-        key = f"{job.key}.{judge.fingerprint}"
-        place, remedy = f"{rows.folder}, row {key}, measured", "remove that folder and run again"
-        with understanding(place, error=BenchError, remedy=remedy):
+        key = row_key(job, detector)
+        name, remedy = f"{table.folder}, row {key}, measured", "remove that folder and run again"
+        with understanding(name, error=BenchError, remedy=remedy):
             row = parse(measured[key][0] or "null")
             check(row, Measured)
             lengths.update(len(row[quantity.name]) for quantity in QUANTITIES)
             if len(lengths) > 1:
-                raise SchemaError(f"has values of {max(lengths)} and of {min(lengths)} steps; expected as many in every row")
+                raise SchemaError(
+                    f"has values for {max(lengths)} and for {min(lengths)} steps; expected equal numbers in all rows"
+                )
         return row
 
-    lengths: set[int] = set()
-    return plan, [[row_of(job) for job in jobs] for jobs in of_cases]
+    (variant,) = plan.contenders
+    return [[row_of(job) for (job,) in plan.jobs_of(case, variant)] for case in plan.suite.cases]

@@ -1,8 +1,8 @@
 """Prompts after the benchmark of Attend-and-Excite: every pair of its 12 animals and 12 objects, in its patterns.
 
-Its groups, words and patterns, but not its list: the colours are drawn here, from a fixed seed, and two objects always get two
-colours (in the authors' list 7 of 66 pairs share one). The list itself is the suite `attend-and-excite-276`. As there, the
-article is "a" throughout ("a elephant", "a glasses").
+Groups, words and patterns are the paper's, the list is not: colours are chosen here from a fixed seed, and two objects always
+get different colours (in the authors' list 7 of 66 pairs share one). The authors' list is the suite `attend-and-excite-276`. As
+there, the article is always "a" ("a elephant", "a glasses").
 """
 
 from __future__ import annotations

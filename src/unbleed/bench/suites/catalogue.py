@@ -1,4 +1,4 @@
-"""All suites by name, wherever their prompts come from."""
+"""The catalogue of suites: generated, published, and from files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MADE: dict[str, Made] = {**emoji.SUITES, **attend_and_excite.SUITES, **dvmp.SUIT
 
 @dataclass(frozen=True)
 class Listed:
-    """What a list of suites says of one."""
+    """A suite's entry in the list of suites."""
 
     name: str
     about: str
@@ -28,19 +28,19 @@ class Listed:
     state: Literal["made here", "present", "absent"]
     licence: str
     citation: str
-    address: str | None = None  # of its file
+    address: str | None = None  # URL of its file
 
 
 def suite(name: str, folder: Path | None = None) -> Suite:
-    """Return the suite called `name`: one made by a rule, one published by others, or a file of your own.
+    """Return the suite called `name`: a generated one, a published one, or a file.
 
     >>> suite("attend-and-excite").cases[0].prompt
     'a cat and a dog'
 
-    A published one is read from `folder`, or where `files.suite_folder` says. A name that ends in .txt, .csv or .jsonl is the
+    A published suite is read from `folder`, by default `files.suite_folder()`. A name that ends in .txt, .csv or .jsonl is the
     path of a file (`own`).
 
-    Raises `BenchError` for a name that nobody has, and for a file that is missing, damaged or cannot be understood.
+    Raises `BenchError` for an unknown name, and for a file that is missing, damaged or invalid.
     """
     if name in MADE:
         made = MADE[name]
@@ -51,7 +51,7 @@ def suite(name: str, folder: Path | None = None) -> Suite:
     if Path(name).suffix.lower() in READERS:
         return own_suite(Path(name))
     known = ", ".join(suite_names())
-    raise BenchError(f'there is no suite "{name}"; known: {known}; or name a file of your own ({", ".join(READERS)})')
+    raise BenchError(f'there is no suite "{name}"; known: {known}; or name a file ({", ".join(READERS)})')
 
 
 def suite_names() -> list[str]:
@@ -59,7 +59,7 @@ def suite_names() -> list[str]:
 
 
 def listing(folder: Path | None = None) -> list[Listed]:
-    """Return a row for every suite that has a name. No file is opened: one that is there may still be the wrong one."""
+    """Return an entry per named suite. Files are not opened, so a file that is present may still be the wrong one."""
     made = [
         Listed(name, one.about, len(list(one.cases())), "made here", "Apache-2.0", one.citation) for name, one in MADE.items()
     ]

@@ -1,10 +1,10 @@
 """Prompts by the rule of DVMP, the "Diverse Multiple Modifiers Prompts" of SynGen.
 
 Rassin et al., "Linguistic Binding in Diffusion Models", NeurIPS 2023, arXiv 2306.08877. One to three phrases are joined by
-"and". A phrase is an animal, a fruit or an object, with up to two modifiers of its class (a fruit: one), and in one of three
-cases a colour before them; a phrase without any modifier is drawn again, and none comes twice in a prompt.
+"and". A phrase is an animal, a fruit or an object with up to two modifiers of its class (one for a fruit), and with probability
+1/3 a colour before them. A phrase without modifiers is chosen again; no phrase repeats within a prompt.
 
-The rule and its words are the paper's, the code and the seed ours: the prompts that the authors drew were not published.
+Rule and words are the paper's; code and seed are ours, because the authors' prompts were not published.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COLOURS = "red orange yellow green blue purple pink brown gray black white beige
 
 @dataclass(frozen=True)
 class Kind:
-    """A class of things: its nouns, and the modifiers that suit them, of which a phrase has `most` at most."""
+    """A class of things: its nouns and their possible modifiers, of which a phrase has at most `most`."""
 
     nouns: Sequence[str]
     modifiers: Sequence[str]
@@ -46,11 +46,11 @@ KINDS = (
 
 
 def dvmp(count: int = PROMPTS) -> list[Case]:
-    """Return the first `count` prompts of the rule, each with what its picture should show."""
+    """Return the first `count` cases of the rule."""
     rng = random.Random(SEED)
     cases: dict[str, Case] = {}
     while len(cases) < count:
-        phrases: dict[Expected, None] = {}  # in order, none twice
+        phrases: dict[Expected, None] = {}  # an ordered set
         size = rng.randint(1, MOST_PHRASES)
         while len(phrases) < size:
             phrases[_phrase(rng)] = None

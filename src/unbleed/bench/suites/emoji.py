@@ -1,4 +1,4 @@
-"""The suites of the embedded model: its 24 nouns in 11 colours, alone, in pairs and in triples."""
+"""Suites for the embedded model: its 24 nouns in 11 colours, alone, in pairs and in triples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _expected(noun: str, colour: str | None = None) -> Expected:
 
 
 def _case(*entities: Expected, groups: Sequence[str] = ()) -> Case:
-    """Return the prompt "a X and a Y" or "a X, a Y and a Z", marked when it joins nouns that training kept apart."""
+    """Return the case "a X and a Y" or "a X, a Y and a Z"; its group says whether training ever combined its nouns."""
     words = [f"a {entity}" for entity in entities]
     prompt = " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
     nouns = [entity.noun for entity in entities]
@@ -29,7 +29,7 @@ def _case(*entities: Expected, groups: Sequence[str] = ()) -> Case:
 
 
 def _pattern(first: str, second: str, rng: random.Random) -> Case:
-    """Return the pair in its pattern of the Attend-and-Excite benchmark: animals plain, objects coloured."""
+    """Return a pair in the pattern of the Attend-and-Excite benchmark: animals plain, objects coloured."""
     colours = iter(rng.sample(COLOURS, 2))
     kinds = ["animal" if noun in ANIMALS else "object" for noun in (first, second)]
     group = {"animal animal": "animals", "object object": "objects"}.get(" ".join(kinds), "animal and object")
@@ -50,23 +50,23 @@ def _pairs() -> Iterator[Case]:
 
 
 def _validation() -> Iterator[Case]:
-    """96 pairs in the same patterns, named in the other order, without look-alikes: no prompt of the other suites."""
+    """Yield 96 pairs in the same patterns and in reverse order, without look-alikes; none is a prompt of another suite."""
     rng = random.Random(2)
     for first, second in rng.sample([pair for pair in combinations(NOUNS, 2) if set(pair) not in map(set, LOOK_ALIKES)], 96):
         yield _pattern(second, first, rng)
 
 
 def _both_orders() -> Iterator[Case]:
-    """96 pairs in the same patterns, half of them with the later noun of the word lists first, none of them a test prompt.
+    """Yield 96 pairs in the same patterns, half of them in reverse order of the word lists; none is a test prompt.
 
-    Two plain animals in the order of the word lists would be a test prompt; they always stand in the other order.
+    Two plain animals are always in reverse order, because the other order is a test prompt.
     """
     rng = random.Random(5)
     tested = {case.prompt for cases in (_pairs(), _bind(), _similar()) for case in cases}
     pairs = rng.sample([pair for pair in combinations(NOUNS, 2) if set(pair) not in map(set, LOOK_ALIKES)], 96)
     for number, (first, second) in enumerate(pairs):
-        turned = number % 2 == 0 or (first in ANIMALS and second in ANIMALS)
-        order = (second, first) if turned else (first, second)
+        reverse = number % 2 == 0 or (first in ANIMALS and second in ANIMALS)
+        order = (second, first) if reverse else (first, second)
         yield next(case for _ in iter(int, 1) if (case := _pattern(*order, rng)).prompt not in tested)
 
 
@@ -80,7 +80,7 @@ def _triples() -> Iterator[Case]:
 
 
 def _bind() -> Iterator[Case]:
-    """Twins: the same two nouns and two colours, the colours exchanged in the second."""
+    """Yield twins: the same two nouns and two colours, with the colours swapped in the second."""
     rng = random.Random(4)
     for first, second in rng.sample(list(combinations(NOUNS, 2)), 48):
         one, two = rng.sample(COLOURS, 2)
@@ -89,7 +89,7 @@ def _bind() -> Iterator[Case]:
 
 
 def _similar() -> Iterator[Case]:
-    """Look-alikes side by side: plain, and in seven pairs of colours, in both orders."""
+    """Yield pairs of look-alikes: plain and in seven pairs of colours, each in both orders."""
     rng = random.Random(6)
     for nouns in LOOK_ALIKES:
         for colours in [(None, None), *rng.sample(list(permutations(COLOURS, 2)), 7)]:
@@ -101,7 +101,7 @@ SUITES = {
     "emoji-single": Made("24 nouns, natural and in 11 colours", _singles),
     "emoji-pairs": Made("all 276 pairs of nouns in the three patterns of the Attend-and-Excite benchmark", _pairs),
     "emoji-triples": Made("96 triples, objects coloured", _triples),
-    "emoji-bind": Made("48 pairs of coloured entities, each with its twin of exchanged colours", _bind),
+    "emoji-bind": Made("48 pairs of coloured entities, each followed by the same pair with swapped colours", _bind),
     "emoji-similar": Made("look-alikes: bear and monkey, rabbit and mouse, dog and cat", _similar),
     "emoji-validation": Made(
         "96 pairs in the other order, for choosing settings, with seeds of its own", _validation, first_seed=100_000

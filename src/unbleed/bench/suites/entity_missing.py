@@ -1,9 +1,9 @@
 """Prompts of two, three and four plain objects, after "Attention Overlap Is Responsible for the Entity Missing Problem".
 
-Marioriyad et al., TMLR 2025, arXiv 2410.20972. Theirs are made of the same 71 words: the names of COCO's 91 categories that are
-one word and no plural. 51 of them are for testing, the rest for choosing settings; all pairs of the 51 are asked for, and
-triples and quadruples by lot. Which 51, and which triples and quadruples, is decided here by seeds of our own, so these are not
-the authors' lists.
+Marioriyad et al., TMLR 2025, arXiv 2410.20972. The paper uses the same 71 words: the names of COCO's 91 categories that are a
+single word and not a plural. 51 of them are for testing, the rest for choosing settings. The prompts are all pairs of the 51,
+and random triples and quadruples. The choice of the 51, the triples and the quadruples depends on seeds of our own, so these
+are not the authors' lists.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _pairs() -> Iterator[Case]:
 
 
 def _drawn(size: int, count: int) -> Iterator[Case]:
-    """Yield `count` sets of `size` words, none twice, in the order of the lot; within a prompt by the alphabet."""
+    """Yield `count` different sets of `size` words, in the order in which they were drawn; words are in alphabetical order."""
     rng = random.Random(SEED + size)
     drawn: dict[tuple[str, ...], None] = {}
     while len(drawn) < count:

@@ -1,7 +1,7 @@
-"""Prompt sets that others have published: where their files are, and what they are.
+"""Published prompt sets: where their files come from, with hash, licence and citation.
 
-The files are no part of this project. They are read from a folder (`unbleed.bench.suites.files`), byte for byte as they lie in
-their repositories at a fixed commit.
+The files are not part of this project. They are read from a folder (`unbleed.bench.suites.files`) and must be identical to
+those in their repositories at a fixed commit.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class Published:
 
     name: str
     about: str
-    path: str  # below the folder of suites
+    path: str  # inside the folder of suites
     repository: str
     commit: str
     source: str  # path in the repository
     sha256: str
     prompts: int
-    licence: str  # of the repository, or what is known
+    licence: str  # of the repository, as far as known
     citation: str
     read: Callable[[str], Iterable[Case]]
 
@@ -80,7 +80,7 @@ _ROWS = (
         about="the prompts of Attend-and-Excite: pairs of animals and coloured objects",
         path="attend_and_excite/a.e_prompts.txt",
         repository=_STRUCTURE,
-        commit="bd46a35976cd839382e64484cc93f36b00b5fce9",  # of a pull request; the authors' own copy is an attachment
+        commit="bd46a35976cd839382e64484cc93f36b00b5fce9",  # of a pull request; the authors' copy is an issue attachment
         source="data/a.e_prompts.txt",
         sha256="ae439de4286c026977b9fc44c2158f77285adbe5ffa05e54fc67eb9b8bc6f86a",
         prompts=276,
@@ -90,7 +90,7 @@ _ROWS = (
     ),
     Published(
         name="abc-6k",
-        about="COCO captions with colours, each followed by itself with two of them exchanged",
+        about="COCO captions with colours, each followed by a copy with two colours swapped",
         path="abc6k/ABC-6K.txt",
         repository=_STRUCTURE,
         commit="773b2ba068c6cc60443d5d747a725413c8c9d46f",
@@ -103,7 +103,7 @@ _ROWS = (
     ),
     Published(
         name="cc-500",
-        about="concept conjunctions: two things, each in a colour",
+        about="concept conjunctions: two things with a colour each",
         path="cc500/CC-500.txt",
         repository=_STRUCTURE,
         commit="773b2ba068c6cc60443d5d747a725413c8c9d46f",
@@ -127,13 +127,13 @@ _ROWS = (
         "materials of things",
     ),
     _compositional(
-        "spatial", "spatial_val.txt", "8707a1d7e42ce3002d95363cf55f74bd043c843ae27108f5125aaaa7840ca988", "where things stand"
+        "spatial", "spatial_val.txt", "8707a1d7e42ce3002d95363cf55f74bd043c843ae27108f5125aaaa7840ca988", "spatial relations"
     ),
     _compositional(
         "3d-spatial",
         "3d_spatial_val.txt",
         "c9953597315f36a5fcb41291bb19bdc6ab5f64a0fa760d691b4854a73f5d1fe9",
-        "before and behind",
+        "in front of and behind",
     ),
     _compositional(
         "numeracy", "numeracy_val.txt", "dad8df141604b70ba7554bec724e3db0a80023680769b5c514854ea2d2527bbe", "how many"
@@ -152,7 +152,7 @@ _ROWS = (
     ),
     Published(
         name="geneval",
-        about="objects from COCO: one, two, counted, coloured, placed",
+        about="objects from COCO: one, two, with counts, colours and positions",
         path="geneval/evaluation_metadata.jsonl",
         repository="djghosh13/geneval",
         commit="af4902f24d3ca90ebbb446dd9891a59e0f82725f",
@@ -165,7 +165,7 @@ _ROWS = (
     ),
     Published(
         name="drawbench",
-        about="prompts of 11 kinds, from colours to misspellings",
+        about="prompts in 11 categories, from colours to misspellings",
         path="drawbench/drawbench.csv",
         repository="Attention-Refocusing/attention-refocusing",  # the authors' own copy is a spreadsheet
         commit="2c265cbcac2e498c5d36d817f290006e7862bf21",
@@ -180,7 +180,7 @@ _ROWS = (
     _similar(3, 22, "triples of similar subjects"),
     Published(
         name="genai-bench",
-        about="compositional prompts, as in GenAI-Bench's early version",
+        about="compositional prompts of the early version of GenAI-Bench",
         path="genai_bench/genai_image.json",
         repository="linzhiqiu/t2v_metrics",
         commit="60ce07b144b9bff24b8dac5317cb28586b1b2509",
@@ -193,14 +193,14 @@ _ROWS = (
     ),
     Published(
         name="dsg-1k",
-        about="prompts from ten sets, with 8,182 questions and what each depends on",
+        about="prompts from ten sets, with 8,182 questions and their dependencies",
         path="dsg1k/dsg-1k-anns.csv",
         repository="j-min/DSG",
         commit="7330119a39f76ff90e619a8bd3ff321e71aa986b",
         source="dsg/data/dsg-1k-anns.csv",
         sha256="b7ce06ea8a0478ccfd8fba105ecd26d7d301eb99d5c412987546c4cc8e08917a",
         prompts=1060,
-        licence="Apache-2.0 (the ten sets have terms of their own)",
+        licence="Apache-2.0 (the ten sets have their own terms)",
         citation="Cho et al., Davidsonian Scene Graph, ICLR 2024, arXiv 2310.18235",
         read=readers.dsg,
     ),

@@ -1,6 +1,6 @@
-"""From the text of a published prompt file to its cases: one pure function per form of file.
+"""Readers of published prompt files: one pure function from text to cases per file format.
 
-Entities are given only where the set itself says them. Prompts that a set has twice stay twice, as its figures count them.
+Entities are set only if the prompt set states them. Repeated prompts stay repeated, as in the set's published figures.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ CONJUNCTIONS = 446  # the first lines of CC-500 are the set, by its README
 
 
 def prompts(text: str) -> Iterator[Case]:
-    """A prompt a line, and nothing is known of it."""
+    """Read one prompt per line, without entities."""
     return (Case(line.strip()) for line in text.splitlines() if line.strip())
 
 
 def attend_and_excite(text: str) -> Iterator[Case]:
-    """The lists of Attend-and-Excite by group; their fixed patterns say the entities."""
+    """Read the lists of Attend-and-Excite by group; their fixed patterns give the entities."""
     groups = {"animals": "animals", "animals_objects": "animal and object", "objects": "objects"}
     for name, lines in json.loads(text).items():
         for prompt in lines:
@@ -33,23 +33,23 @@ def attend_and_excite(text: str) -> Iterator[Case]:
 
 
 def conjunctions(text: str) -> Iterator[Case]:
-    """CC-500's concept conjunctions, with the entities of those that read "a COLOUR THING and a COLOUR THING"."""
+    """Read CC-500's concept conjunctions, with entities for prompts of the form "a COLOUR THING and a COLOUR THING"."""
     for case in list(prompts(text))[:CONJUNCTIONS]:
         yield Case(case.prompt, pair_in(case.prompt))
 
 
 def contrasts(text: str) -> Iterator[Case]:
-    """ABC-6K: captions, each followed by itself with two colours exchanged."""
+    """Read ABC-6K: captions, each followed by a copy with two colours swapped."""
     for number, case in enumerate(prompts(text)):
         yield Case(case.prompt, groups=("caption" if number % 2 == 0 else "colours exchanged",))
 
 
 def geneval(text: str) -> Iterator[Case]:
-    """GenEval's metadata, a JSON object a line.
+    """Read GenEval's metadata, one JSON object per line.
 
-    Entities are the classes that must be there, in the file's order and as often as they are to be counted; a class may be
-    several words ("wine glass"). Annotations are `{"include": [...], "exclude": [...]}` as the file has them: objects with
-    "class", "count" and, where it matters, "color" and "position" (a relation, and the place in `include` of its other side).
+    Entities are the required classes in the file's order, repeated by their count; a class may have several words ("wine
+    glass"). Annotations are `{"include": [...], "exclude": [...]}` as in the file: objects with "class", "count" and
+    optionally "color" and "position" (a relation and the index in `include` of the other object).
     """
     for line in text.splitlines():
         row = json.loads(line)
@@ -61,27 +61,27 @@ def geneval(text: str) -> Iterator[Case]:
 
 
 def drawbench(text: str) -> Iterator[Case]:
-    """DrawBench's table of prompts and categories."""
+    """Read DrawBench's table of prompts and categories."""
     for row in _rows(text):
         yield Case(row["Prompts"].strip(), groups=(row["Category"].strip(),))
 
 
 def similar_subjects(text: str, name: str) -> Iterator[Case]:
-    """One of the lists in the file of Self-Cross: SSD-2 or SSD-3."""
+    """Read one of the lists in the file of Self-Cross: SSD-2 or SSD-3."""
     return (Case(prompt) for prompt in json.loads(text)[name])
 
 
 def genai(text: str) -> Iterator[Case]:
-    """GenAI-Bench's prompts; the ratings beside them are of other models' pictures."""
+    """Read GenAI-Bench's prompts, without the ratings of other models' images."""
     return (Case(row["prompt"]) for row in json.loads(text).values())
 
 
 def dsg(text: str) -> Iterator[Case]:
-    """DSG-1k: a row per question, several of them a prompt; groups are the sets that the prompts come from.
+    """Read DSG-1k: one row per question, several questions per prompt; the groups are the sets that the prompts come from.
 
     Annotations are `{"questions": [{"id": 3, "text": "Is the bench blue?", "kind": "attribute", "parents": [1]}, ...]}`. A
-    question is to be answered yes, and counts as no where one of its parents, questions of the same prompt, was answered no.
-    A parent that the file does not ask, or that is the question itself, is left out: it could not say more.
+    question should be answered yes, and counts as no if one of its parents (questions of the same prompt) was answered no.
+    Parents that do not exist in the file or are the question itself are dropped.
     """
     items: dict[str, list[dict[str, str]]] = {}
     for row in _rows(text):
@@ -101,7 +101,7 @@ def dsg(text: str) -> Iterator[Case]:
 
 
 def pair_in(prompt: str) -> tuple[Expected, ...]:
-    """Return the two entities of a prompt that says nothing else, each with a colour or none; nothing for any other prompt.
+    """Return the two entities of a prompt that consists of them, each with an optional colour; () for any other prompt.
 
     >>> [str(entity) for entity in pair_in("a cat with a red hat")]
     ['cat', 'red hat']
@@ -114,7 +114,7 @@ def pair_in(prompt: str) -> tuple[Expected, ...]:
 
 
 def _numbers(text: str) -> set[int]:
-    """Return the numbers of "1, 4", also where the file has words among them, as in "3, air"."""
+    """Return the numbers in a text such as "1, 4"; words among them, as in "3, air", are ignored."""
     return {int(number) for number in re.findall(r"\d+", text)}
 
 
