@@ -24,6 +24,8 @@ from torch import Tensor, nn
 from ...errors import TrainingError
 from ...files import atomic_write
 
+_SAVE_AFTER = 240.0  # seconds after which a state is saved between its usual steps
+
 Report = Callable[[str, int, int, float | None], None]  # stage, step, steps, loss if it has one
 
 
@@ -104,6 +106,7 @@ def optimise(
     optimisers = optimisers_of(named, rate)
     _take_moments(optimisers, named, state)
     rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in optimisers]
+    saved = time.monotonic()
     for step in range(state.step, steps):
         begun = time.perf_counter()
         warm = min(1.0, (step + 1) / warm_up)
@@ -124,8 +127,9 @@ def optimise(
         state.follow()
         state.loss = loss.item() if math.isnan(state.loss) else 0.98 * state.loss + 0.02 * loss.item()
         state.seconds += time.perf_counter() - begun
-        if state.step % save_every == 0 or state.step == steps:
+        if state.step % save_every == 0 or state.step == steps or time.monotonic() - saved > _SAVE_AFTER:
             state.save(_moments(optimisers, named))
+            saved = time.monotonic()
         report(stage, state.step, steps, state.loss)
 
 

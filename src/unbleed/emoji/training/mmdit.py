@@ -34,6 +34,7 @@ from .loop import Report, State, check_recipe, normal_noise, optimise
 from .muon import Muon
 
 _MIDDLE = mmdit_networks.BLOCKS // 2  # the block whose tokens are asked what covers them
+_LOSS_EVERY = 50  # steps from line to line of the course
 _LONG = 256  # tokens of T5 that the pipeline asks for when it is called without a length
 
 
@@ -102,7 +103,7 @@ def train_joint(
     """Train into the folder `out` and return it: a `StableDiffusion3Pipeline` that diffusers loads by itself.
 
     `out/work` holds the state of the run; a run found there goes on where it stopped. `out/work/course.jsonl` holds the
-    course: each `judge_every` steps the loss and what the oracle says of pictures of single things and of pairs that are
+    course: the loss, and each `judge_every` steps what the oracle says of pictures of single things and of pairs that are
     never shown, which are kept beside it.
 
     Raises `TrainingError` when the font is missing, the device cannot be used, or `out/work` belongs to another recipe.
@@ -283,24 +284,24 @@ class _Course:
         self.path.write_text("".join(f"{line}\n" for line in kept))
 
     def note(self, step: int) -> None:
-        if step % self.every:
+        if step % self.every and step % _LOSS_EVERY:
             return
+        line = {"step": step, "seconds": round(self.state.seconds), "loss": round(self.state.loss, 4)}
+        if step % self.every == 0:
+            line |= self._judged(step)
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _judged(self, step: int) -> dict[str, float]:
+        """Return the shares of pictures all-correct, and keep the pictures."""
         images = self._drawn()
         right = [
             not seen.blends and Counter((t.noun, t.colour) for t in seen.things) == Counter(things)
             for seen, things in zip(Oracle.load().look(images), self.asked, strict=True)
         ]
         half = len(right) // 2
-        line = {
-            "step": step,
-            "seconds": round(self.state.seconds),
-            "loss": round(self.state.loss, 4),
-            "singles": sum(right[:half]) / half,
-            "unseen_pairs": sum(right[half:]) / half,
-        }
-        with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
         _sheet(images, columns=12).save(self.path.with_name(f"course-{step:06}.png"))
+        return {"singles": sum(right[:half]) / half, "unseen_pairs": sum(right[half:]) / half}
 
     @torch.no_grad()
     def _drawn(self) -> list[Image.Image]:
