@@ -64,8 +64,8 @@ def load(raters: int, pairs: int) -> bool:
             client = Client(port)
             client.join()
             for number, _ in enumerate(client.trials()):
-                client.picture(number, "left")
-                client.picture(number, "right")
+                client.image(number, "left")
+                client.image(number, "right")
                 begun = time.perf_counter()
                 status, _ = client.answer(number, "left")
                 waited.append(time.perf_counter() - begun)

@@ -17,14 +17,14 @@ from PIL import Image
 
 from unbleed.rating.answers import open_log
 from unbleed.rating.server import RatingServer
-from unbleed.rating.study import Catch, Pair, Study, picture_name, picture_path, write_study
+from unbleed.rating.study import Catch, Pair, Study, image_name, image_path, write_study
 
-SCRAMBLED = 99  # stands in a picture where a method's number is in others
+SCRAMBLED = 99  # stands in an image where a method's number is in others
 SIDE = 48  # pixels
 
 
-def picture(method: int, prompt: int, seed: int) -> bytes:
-    """Return a picture that says what it is: the red, green and blue of all pixels but those of a frame."""
+def png_of(method: int, prompt: int, seed: int) -> bytes:
+    """Return an image that says what it is: the red, green and blue of all pixels but those of a frame."""
     image = Image.new("RGB", (SIDE, SIDE), (255, 255, 255))
     image.paste((40 + 2 * method, prompt % 256, seed % 256), (4, 4, SIDE - 4, SIDE - 4))
     stream = io.BytesIO()
@@ -33,7 +33,7 @@ def picture(method: int, prompt: int, seed: int) -> bytes:
 
 
 def method_shown(png: bytes) -> int:
-    """Return the method that a picture of `picture` says."""
+    """Return the method that an image of `png_of` says."""
     with Image.open(io.BytesIO(png)) as image:
         red = image.convert("RGB").getpixel((SIDE // 2, SIDE // 2))[0]  # type: ignore[index]
     return (red - 40) // 2
@@ -42,14 +42,14 @@ def method_shown(png: bytes) -> int:
 def write_a_study(
     folder: Path, *, prompts: int = 20, seeds: int = 1, methods: int = 2, catches: int = 2, **changes: Any
 ) -> Study:
-    """Write a study of made-up pictures; `changes` are fields of `Study`."""
+    """Write a study of made-up images; `changes` are fields of `Study`."""
 
     def kept(*what: int) -> str:
-        png = picture(*what)
-        path = picture_path(folder, picture_name(png))
+        png = png_of(*what)
+        path = image_path(folder, image_name(png))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png)
-        return picture_name(png)
+        return image_name(png)
 
     names = {(m, p, s): kept(m, p, s) for m in range(methods) for p in range(prompts) for s in range(seeds)}
     study = Study(
@@ -116,8 +116,8 @@ class Client:
     def trials(self) -> list[dict[str, Any]]:
         return self.json("GET", f"{self.link}/trials")["trials"]
 
-    def picture(self, trial: int, side: str) -> bytes:
-        status, png = self.send("GET", f"{self.link}/pictures/{trial}/{side}")
+    def image(self, trial: int, side: str) -> bytes:
+        status, png = self.send("GET", f"{self.link}/images/{trial}/{side}")
         assert status == 200
         return png
 
@@ -136,8 +136,8 @@ def rate_all(port: int, say: Callable[[int], str], link: str = "") -> str:
         client.join()
     for number, trial in enumerate(client.trials()):
         if trial["answer"] is None:
-            client.picture(number, "left")
-            client.picture(number, "right")
+            client.image(number, "left")
+            client.image(number, "right")
             status, data = client.answer(number, say(number))
             assert status == 200, data
     client.close()

@@ -18,7 +18,7 @@ NAMES = ("none", "syngen", "a-star", "initno")
 
 @dataclass(frozen=True)
 class People:
-    """Preferences: the first method is as good as 0, and a picture is preferred by how much better it seems.
+    """Preferences: the first method is as good as 0, and an image is preferred by how much better it seems.
 
     How much that is varies with the prompt, the rater and the answer, each normally; less than `margin` is a tie.
     """
@@ -39,7 +39,7 @@ class People:
 
 
 def made_up_study(prompts: int, seeds: int = 1, methods: int = 2, pairs_per_rater: int | None = None, seed: int = 0) -> Study:
-    """Return a study without pictures."""
+    """Return a study without images."""
     pairs = tuple(
         Pair(prompt, f"prompt {prompt}", image, both, ("0" * 32, "1" * 32))
         for prompt in range(prompts)

@@ -91,16 +91,13 @@ def test_20_pairs_by_keyboard_with_a_reload_in_the_middle(tmp_path: Path) -> Non
         for number in range(2, 11):
             choose(number)
         page.at(11)
-        assert (
-            page("performance.getEntriesByType('resource').filter(e => /pictures.12.(left|right)$/.test(e.name)).length") == 2
-        )
+        assert page("performance.getEntriesByType('resource').filter(e => /images.12.(left|right)$/.test(e.name)).length") == 2
         browser.refresh()
         page.at(11)
         assert (page.text("count"), page("document.getElementById('progress').value")) == ("12 of 24", 11)
         page.press("1")
         assert (
-            page("document.getElementById('large').open && document.getElementById('enlarged').src")
-            == f"{link}/pictures/11/left"
+            page("document.getElementById('large').open && document.getElementById('enlarged').src") == f"{link}/images/11/left"
         )
         page.press(Keys.ARROW_LEFT)  # closes it, and answers nothing
         assert page("document.getElementById('large').open || trials[11].answer") is None

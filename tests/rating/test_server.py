@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from helpers.rating import SCRAMBLED, Client, method_shown, rate_all, served, write_a_study
-from unbleed.rating.answers import journal_of, read_raters
+from unbleed.errors import RatingError
+from unbleed.rating.answers import journal_of, open_log, read_raters
 from unbleed.rating.server import MAX_BODY, RatingServer
 
 
@@ -29,14 +30,14 @@ def test_a_rater_sees_every_pair_with_names_that_tell_nothing_and_goes_on_where_
         assert {*trials[0]} == {"prompt", "answer", "version"}
         for number in range(10):
             assert client.answer(number, "left")[0] == 200
-        shown = [(method_shown(client.picture(n, "left")), method_shown(client.picture(n, "right"))) for n in range(24)]
+        shown = [(method_shown(client.image(n, "left")), method_shown(client.image(n, "right"))) for n in range(24)]
         assert Counter(frozenset(pair) for pair in shown) == {frozenset((0, 1)): 22, frozenset((0, SCRAMBLED)): 2}
         assert b"syngen" not in server.page.html + json.dumps(trials).encode()
         client.close()
     with served(tmp_path, study) as server:
         client = Client(server.server_port, client.link)
         assert [trial["answer"] for trial in client.trials()] == ["left"] * 10 + [None] * 14
-        assert [(method_shown(client.picture(n, "left")), method_shown(client.picture(n, "right"))) for n in range(24)] == shown
+        assert [(method_shown(client.image(n, "left")), method_shown(client.image(n, "right"))) for n in range(24)] == shown
         client.close()
 
 
@@ -108,11 +109,11 @@ ANSWER = {"trial": 0, "version": 1, "answer": "left", "seconds": 1.0}
     ("method", "path", "body", "headers", "status", "said"),
     [
         ("GET", "/../../../../etc/passwd", None, {}, 404, "there is nothing at this address"),
-        ("GET", "LINK/pictures/%2e%2e%2f%2e%2e%2fstudy.json/left", None, {}, 404, "there is nothing at this address"),
-        ("GET", "LINK/pictures/0/../../../study.json", None, {}, 404, "there is nothing at this address"),
+        ("GET", "LINK/images/%2e%2e%2f%2e%2e%2fstudy.json/left", None, {}, 404, "there is nothing at this address"),
+        ("GET", "LINK/images/0/../../../study.json", None, {}, 404, "there is nothing at this address"),
         ("GET", "/study.json", None, {}, 404, "there is nothing at this address"),
         ("GET", "/answers.jsonl", None, {}, 404, "there is nothing at this address"),
-        ("GET", "LINK/pictures/99999/left", None, {}, 404, "there is no pair 99999"),
+        ("GET", "LINK/images/99999/left", None, {}, 404, "there is no pair 99999"),
         ("GET", f"/r/{'0' * 32}", None, {}, 404, "there is no rater of this link"),
         ("GET", "LINK/answers", None, {}, 404, "there is nothing at this address"),
         ("POST", "LINK/answers", ANSWER | {"trial": 10**30}, {}, 400, "trial is 1000000000000000000000000000000; expected"),
@@ -200,14 +201,27 @@ def test_only_this_machine_reaches_the_server_unless_it_is_told_otherwise(tmp_pa
         client.close()
 
 
+@pytest.mark.parametrize(("host", "loopback"), [("127.0.0.2", True), ("::1", True), ("0.0.0.0", False)])
+def test_an_address_that_others_reach_is_taken_when_it_is_named(tmp_path: Path, host: str, loopback: bool) -> None:
+    study = write_a_study(tmp_path)
+    with open_log(tmp_path, study) as log:
+        try:
+            server = RatingServer(tmp_path, log, host=host)
+        except RatingError:
+            pytest.skip(f"this machine has no {host}")
+        with server:
+            named = {"127.0.0.2": "127.0.0.2", "::1": "[::1]", "0.0.0.0": socket.gethostname()}[host]
+            assert (server.loopback, server.url) == (loopback, f"http://{named}:{server.server_address[1]}/")
+
+
 def test_a_picture_that_was_changed_is_not_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     study = write_a_study(tmp_path, prompts=1, catches=0, repeats=0)
-    for path in (tmp_path / "pictures").iterdir():
+    for path in (tmp_path / "images").iterdir():
         path.write_bytes(b"x")
     with served(tmp_path, study) as server:
         client = Client(server.server_port)
         client.join()
-        status, said = client.send("GET", f"{client.link}/pictures/0/left")
+        status, said = client.send("GET", f"{client.link}/images/0/left")
         client.close()
     assert (status, "cannot do this now" in said.decode(), str(tmp_path) in said.decode()) == (500, True, False)
     assert "was changed after the study began" in caplog.text
@@ -222,8 +236,6 @@ def test_a_browser_runs_the_pages_own_script_alone(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
-    from unbleed.errors import RatingError
-
     study = write_a_study(tmp_path)
     with served(tmp_path, study) as server, pytest.raises(RatingError, match=r"cannot be served .*; choose another --port"):
         RatingServer(tmp_path, server.log, port=server.server_port)

@@ -17,7 +17,7 @@ from PIL import Image
 from helpers.rating import Client, served, write_a_study
 from unbleed.errors import OutputError, RatingError
 from unbleed.rating.answers import Answer, AnswerLog, journal_of, open_log, read_raters
-from unbleed.rating.study import question_of, read_picture, read_study
+from unbleed.rating.study import question_of, read_png, read_study
 from unbleed.rating.trials import REPEAT_AFTER, Trial, trials_of
 
 # ---------------------------------------------------------------------------------------------------- trials
@@ -65,8 +65,8 @@ def test_the_smallest_study_has_trials_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda s: s["pairs"][0].update(pictures=["../../etc/passwd", "a" * 32]), "pairs[0].pictures is not a name of 32"),
-        (lambda s: s["catches"][0].update(pictures=["a" * 32, "/etc/passwd"]), "catches[0].pictures is not a name of 32"),
+        (lambda s: s["pairs"][0].update(images=["../../etc/passwd", "a" * 32]), "pairs[0].images is not a name of 32"),
+        (lambda s: s["catches"][0].update(images=["a" * 32, "/etc/passwd"]), "catches[0].images is not a name of 32"),
         (lambda s: s["pairs"][1].update(methods=[0, 7]), "pairs[1].methods is [0, 7]; expected two of 2 methods"),
         (lambda s: s["pairs"][1].update(prompt="x" * 20_001), "pairs[1].prompt has 20001 characters; expected at most 20000"),
         (lambda s: s.update(pairs=[]), "the number of pairs"),
@@ -99,9 +99,9 @@ def test_a_folder_without_a_study_says_how_one_begins(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["study.json", "../study.json"])
 def test_a_picture_is_read_by_the_hash_of_its_file_alone(tmp_path: Path, name: str) -> None:
     study = write_a_study(tmp_path)
-    assert read_picture(tmp_path, study.pairs[0].pictures[0])[:4] == b"\x89PNG"
+    assert read_png(tmp_path, study.pairs[0].images[0])[:4] == b"\x89PNG"
     with pytest.raises(RatingError, match=r"is gone|was changed"):
-        read_picture(tmp_path, name)
+        read_png(tmp_path, name)
 
 
 def test_a_question_is_a_name_or_a_line_of_text() -> None:
@@ -265,12 +265,12 @@ def test_a_study_has_every_pair_of_the_run_without_a_word_of_the_method(run: Pat
     assert read_study(folder) == study
     assert (study.methods, len(study.pairs), study.identical) == (("none", "syngen"), 12, 0)
     assert told == [(number, 12) for number in range(1, 13)]
-    for path in (folder / "pictures").iterdir():
+    for path in (folder / "images").iterdir():
         with Image.open(path) as image:
             assert (image.mode, image.info) == ("RGB", {})
         assert b"syngen" not in path.read_bytes()
     for catch in study.catches:
-        whole, mixed = (np.asarray(Image.open(io.BytesIO(read_picture(folder, name)))) for name in catch.pictures)
+        whole, mixed = (np.asarray(Image.open(io.BytesIO(read_png(folder, name)))) for name in catch.images)
         assert (whole != mixed).any()
         assert sorted(map(tuple, whole.reshape(-1, 3))) == sorted(map(tuple, mixed.reshape(-1, 3)))  # the same pixels elsewhere
     with pytest.raises(RatingError, match="holds a study already; leave out --methods"):

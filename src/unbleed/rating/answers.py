@@ -43,7 +43,7 @@ class Answer:
     trial: int
     version: int
     answer: Choice
-    seconds: float  # from when both pictures were to be seen
+    seconds: float  # from when both images were to be seen
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Beginning a study: the pairs of a run's pictures, copied without anything that tells which method made them."""
+"""Beginning a study: the pairs of a run's images, copied without anything that tells which method made them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..bench.storage.images import read_image
 from ..bench.storage.store import Store
 from ..errors import RatingError
 from ..files import atomic_write, check_writable
-from .study import MAX_TRIALS, REMEDY, Catch, Pair, Study, is_study, picture_name, picture_path, question_of, write_study
+from .study import MAX_TRIALS, REMEDY, Catch, Pair, Study, image_name, image_path, is_study, question_of, write_study
 
 TILES = 6
 """A catch is cut into so many tiles by so many: too few pixels in each to show anything."""
@@ -38,7 +38,7 @@ def create(
     partial: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Study:
-    """Begin a study of a run's pictures in `folder`, and return it.
+    """Begin a study of a run's images in `folder`, and return it.
 
     Args:
         methods: labels of the run's methods, at least two; every two of them are compared.
@@ -71,11 +71,11 @@ def create(
     ]
     all_pairs: list[Pair] = []
     names: dict[Path, str] = {}
-    for number, (both, pictures) in enumerate(found, start=1):
-        first, second = (_copied(folder, row, names) for row in pictures)
-        all_pairs.append(Pair(pictures[0].case, pictures[0].prompt, pictures[0].seed, both, (first, second)))
+    for number, (both, images) in enumerate(found, start=1):
+        first, second = (_copied(folder, row, names) for row in images)
+        all_pairs.append(Pair(images[0].case, images[0].prompt, images[0].seed, both, (first, second)))
         report(number, len(found))
-    different = [pair for pair in all_pairs if pair.pictures[0] != pair.pictures[1]]
+    different = [pair for pair in all_pairs if pair.images[0] != pair.images[1]]
     if not different:
         raise RatingError(f"{run} has no two pictures that differ between {', '.join(labels)}; there is nothing to rate")
     share = min(len(different), MAX_TRIALS * 5 // 6) if pairs is None else pairs
@@ -119,7 +119,7 @@ def _between(name: str, value: int, low: int, high: int) -> None:
 
 
 def _copied(folder: Path, row: ImageRow, names: dict[Path, str]) -> str:
-    """Keep a picture's pixels alone in the study's folder, and return its name."""
+    """Keep an image's pixels alone in the study's folder, and return its name."""
     if row.image not in names:
         names[row.image] = _keep(folder, read_image(row.image, row.sha256))
     return names[row.image]
@@ -129,9 +129,9 @@ def _keep(folder: Path, image: Image.Image) -> str:
     stream = io.BytesIO()
     Image.frombytes("RGB", image.size, image.tobytes()).save(stream, "PNG")  # all by one encoder: pixels alone can tell
     png = stream.getvalue()
-    name = picture_name(png)
-    if not picture_path(folder, name).exists():
-        atomic_write(picture_path(folder, name), png, REMEDY)
+    name = image_name(png)
+    if not image_path(folder, name).exists():
+        atomic_write(image_path(folder, name), png, REMEDY)
     return name
 
 
@@ -140,9 +140,9 @@ def _catches(folder: Path, pairs: Sequence[Pair], count: int, rng: random.Random
     for pair in rng.sample(pairs, len(pairs)):
         if len(made) == count:
             break
-        whole = rng.choice(pair.pictures)
-        mixed = _keep(folder, shuffled(read_image(picture_path(folder, whole)), rng))
-        if mixed != whole:  # it is where a picture has one colour
+        whole = rng.choice(pair.images)
+        mixed = _keep(folder, shuffled(read_image(image_path(folder, whole)), rng))
+        if mixed != whole:  # it is where an image has one colour
             made.append(Catch(pair.prompt, (whole, mixed)))
     if len(made) < count:
         raise RatingError(f"{len(made)} pictures change when their tiles are shuffled; expected {count}; take fewer --catches")
@@ -150,7 +150,7 @@ def _catches(folder: Path, pairs: Sequence[Pair], count: int, rng: random.Random
 
 
 def shuffled(image: Image.Image, rng: random.Random) -> Image.Image:
-    """Return a picture whose tiles are in random order; a rest at its right and lower edge stays.
+    """Return an image whose tiles are in random order; a rest at its right and lower edge stays.
 
     >>> grey = Image.linear_gradient("L").convert("RGB")
     >>> mixed = shuffled(grey, random.Random(0))

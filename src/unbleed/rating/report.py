@@ -17,10 +17,10 @@ from ..bench.reporting.number_format import interval, p_value, percent, plural, 
 from ..bench.reporting.writer import csv_text
 from ..bench.storage.images import thumbnail
 from ..bench.storage.owned_files import OwnFiles, write_texts
-from .study import picture_path
+from .study import image_path
 from .summary import VALUES, Comparison, RaterRow, Strength, Summary
 
-SHOWN = 4  # pairs of pictures for each method that won
+SHOWN = 4  # pairs of images for each method that won
 THUMBNAIL = 192  # pixels
 
 ABOUT = (
@@ -36,7 +36,7 @@ ABOUT = (
 
 
 class ShownPair(NamedTuple):
-    """A pair of pictures that raters agreed on."""
+    """A pair of images that raters agreed on."""
 
     prompt: str
     seed: int
@@ -51,7 +51,7 @@ def write(summary: Summary, study: Path, folder: Path, *, own: OwnFiles | None =
     """Write the files of a report into `folder`, and return {name: path}.
 
     Args:
-        study: the folder of the study, for its pictures.
+        study: the folder of the study, for its images.
         own: says which files may be replaced, in a folder that is not the study's.
     """
     texts = {"report.html": html(summary, study), "report.md": markdown(summary), **tables(summary)}
@@ -231,15 +231,15 @@ def clearest(summary: Summary, study: Path) -> dict[str, list[ShownPair]]:
         method, other = (summary.study.methods[pair.methods[index]] for index in (winner, 1 - winner))
         if not net or len(found.setdefault(method, [])) == SHOWN:
             continue
-        images = (_address(study, pair.pictures[winner]), _address(study, pair.pictures[1 - winner]))
+        images = (_address(study, pair.images[winner]), _address(study, pair.images[1 - winner]))
         wins = of.count(float(winner))
         found[method].append(ShownPair(pair.prompt, pair.seed, method, other, images, wins, len(of)))
     return {method: pairs for method, pairs in found.items() if pairs}
 
 
 def _address(study: Path, name: str) -> str:
-    """Return a small picture inside an address."""
-    return "data:image/webp;base64," + base64.b64encode(thumbnail(picture_path(study, name), THUMBNAIL)).decode()
+    """Return a small image inside an address."""
+    return "data:image/webp;base64," + base64.b64encode(thumbnail(image_path(study, name), THUMBNAIL)).decode()
 
 
 def to_json(summary: Summary) -> dict[str, Any]:

@@ -5,9 +5,9 @@
     GET  /r/<token>                          the page of a rater
     GET  /r/<token>/trials                   the question, and every trial with its answer
     POST /r/<token>/answers                  an answer -> {"version": its version}
-    GET  /r/<token>/pictures/<trial>/<side>  a picture
+    GET  /r/<token>/images/<trial>/<side>  an image
 
-Nothing else is answered, and no part of an address becomes part of a path: a picture is found by the rater's trial and side, so
+Nothing else is answered, and no part of an address becomes part of a path: an image is found by the rater's trial and side, so
 its address says nothing of the method either. Requests are bounded in size and time. A request that names another host, or
 comes from a page of another origin, is refused: a page somewhere on the web cannot answer for a rater.
 """
@@ -30,7 +30,7 @@ from .. import schema
 from ..errors import OutputError, RatingError
 from .answers import AnswerLog, ConflictError, FullError, Rater, check_answer
 from .page import Page
-from .study import read_picture
+from .study import read_png
 from .trials import Trial, trials_of
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ _ROUTES = {
     ("GET", f"/r/{_TOKEN}"): "_page",
     ("GET", f"/r/{_TOKEN}/trials"): "_trials",
     ("POST", f"/r/{_TOKEN}/answers"): "_answer",
-    ("GET", f"/r/{_TOKEN}/pictures/(?P<trial>0|[1-9][0-9]{{0,5}})/(?P<side>left|right)"): "_picture",
+    ("GET", f"/r/{_TOKEN}/images/(?P<trial>0|[1-9][0-9]{{0,5}})/(?P<side>left|right)"): "_image",
 }
 
 
@@ -81,8 +81,10 @@ class RatingServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        host, port = self.server_address[:2]
-        return f"http://{f'[{host}]' if ':' in str(host) else host}:{port}/"
+        host, port = str(self.server_address[0]), self.server_address[1]
+        if ip_address(host).is_unspecified:  # all addresses of this machine
+            host = socket.gethostname()
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
     def server_bind(self) -> None:
         """Bind without looking up the host's name, which can take seconds."""
@@ -133,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise RefusedError(HTTPStatus.NOT_FOUND, "there is nothing at this address; open the link that you were given")
         except RefusedError as refused:
             self._refuse(refused.status, refused.why)
-        except (OutputError, RatingError) as error:  # a full disk, a picture that was changed: not for the rater to see
+        except (OutputError, RatingError) as error:  # a full disk, an image that was changed: not for the rater to see
             logger.error(str(error))
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "the server cannot do this now; tell whom you have the link from")
 
@@ -181,12 +183,12 @@ class _Handler(BaseHTTPRequestHandler):
             raise RefusedError(HTTPStatus.CONFLICT, "this pair was answered in another window; load the page again") from None
         self._send_json({"version": answer.version})
 
-    def _picture(self, token: str, trial: str, side: str) -> None:
+    def _image(self, token: str, trial: str, side: str) -> None:
         rater = self._rater(token)
         if int(trial) >= len(rater.trials):
             raise RefusedError(HTTPStatus.NOT_FOUND, f"there is no pair {trial}")
-        name = shown_picture(self.server, rater.trials[int(trial)], side)
-        png = read_picture(self.server.folder, name)
+        name = shown_image(self.server, rater.trials[int(trial)], side)
+        png = read_png(self.server.folder, name)
         self._send(png, "image/png", {"Cache-Control": "private, max-age=86400, immutable"})
 
     def _rater(self, token: str) -> Rater:
@@ -268,11 +270,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing of requests."""
 
 
-def shown_picture(server: RatingServer, trial: Trial, side: str) -> str:
-    """Return the name of the picture on a side of a trial."""
+def shown_image(server: RatingServer, trial: Trial, side: str) -> str:
+    """Return the name of the image on a side of a trial."""
     study = server.log.study
-    pictures = (study.catches if trial.kind == "catch" else study.pairs)[trial.index].pictures
-    return pictures[trial.left if side == "left" else 1 - trial.left]
+    images = (study.catches if trial.kind == "catch" else study.pairs)[trial.index].images
+    return images[trial.left if side == "left" else 1 - trial.left]
 
 
 def _name_of(host: str) -> str:

@@ -1,7 +1,7 @@
-"""The study: which pairs of pictures are rated, and the question. It is written once and never changed.
+"""The study: which pairs of images are rated, and the question. It is written once and never changed.
 
     study.json             the plan
-    pictures/<name>.png    copies of the run's pictures without metadata; the name is the hash of the file
+    images/<name>.png    copies of the run's images without metadata; the name is the hash of the file
     answers.jsonl          who joined and what they answered (see `answers`)
 
 The folder needs nothing else: it can be served where the run, and the models, are not.
@@ -31,27 +31,27 @@ REMEDY = "name another --study"
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pictures of one prompt and seed, by two methods.
+    """Two images of one prompt and seed, by two methods.
 
     Args:
         case: index of the prompt in its suite.
         methods: indices of the methods in `Study.methods`.
-        pictures: names of the two pictures, in the order of the methods.
+        images: names of the two images, in the order of the methods.
     """
 
     case: int
     prompt: str
     seed: int
     methods: tuple[int, int]
-    pictures: tuple[str, str]
+    images: tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Catch:
-    """A pair with a known answer: a picture, and the same picture cut into tiles that are shuffled."""
+    """A pair with a known answer: an image, and the same image cut into tiles that are shuffled."""
 
     prompt: str
-    pictures: tuple[str, str]  # the whole one first
+    images: tuple[str, str]  # the whole one first
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Study:
     break_every: int
     max_raters: int
     seed: int
-    identical: int  # pairs of equal pictures, which are not shown
+    identical: int  # pairs of equal images, which are not shown
     created: str  # UTC
 
     def check(self) -> None:
@@ -105,8 +105,8 @@ class Study:
                     raise SchemaError(f"has {len(shown.prompt)} characters; expected at most {MAX_PROMPT}").inside(
                         f".{kind}[{number}].prompt"
                     )
-                if not all(re.fullmatch("[0-9a-f]{32}", name) for name in shown.pictures):
-                    raise SchemaError("is not a name of 32 hexadecimal digits").inside(f".{kind}[{number}].pictures")
+                if not all(re.fullmatch("[0-9a-f]{32}", name) for name in shown.images):
+                    raise SchemaError("is not a name of 32 hexadecimal digits").inside(f".{kind}[{number}].images")
 
     @property
     def trials_per_rater(self) -> int:
@@ -150,23 +150,23 @@ def read_study(folder: Path) -> Study:
     return study
 
 
-def picture_path(folder: Path, name: str) -> Path:
-    return folder / "pictures" / f"{name}.png"
+def image_path(folder: Path, name: str) -> Path:
+    return folder / "images" / f"{name}.png"
 
 
-def picture_name(png: bytes) -> str:
+def image_name(png: bytes) -> str:
     return hashlib.sha256(png).hexdigest()[:32]
 
 
-def read_picture(folder: Path, name: str) -> bytes:
-    """Return a picture of the study as PNG; raise `RatingError` when it is gone or was changed."""
-    path = picture_path(folder, name)
+def read_png(folder: Path, name: str) -> bytes:
+    """Return an image of the study as PNG; raise `RatingError` when it is gone or was changed."""
+    path = image_path(folder, name)
     again = "begin the study again in another folder"
     try:
         png = read_bytes(path, error=RatingError, remedy=again)
     except FileNotFoundError:
         raise RatingError(f"{path} is gone; {again}") from None
-    if picture_name(png) != name:
+    if image_name(png) != name:
         raise RatingError(f"{path} was changed after the study began; {again}")
     return png
 

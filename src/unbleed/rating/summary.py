@@ -95,7 +95,7 @@ class Summary:
     strengths: tuple[Strength, ...]  # empty for two methods
     alpha: float | None  # Krippendorff's, of pairs that several people rated
     alpha_pairs: int
-    left: int  # decided answers in which the left picture won
+    left: int  # decided answers in which the left image won
     decided: int
     side_p: float
     repeats: int
@@ -147,7 +147,7 @@ def build(study: Study, raters: Sequence[Rater], *, max_missed: int | None = Non
 
 
 def _picked(trial: Trial, answer: Choice) -> int | None:
-    """Return which of a trial's two pictures was picked, 0 or 1; None for neither."""
+    """Return which of a trial's two images was picked, 0 or 1; None for neither."""
     return {"left": trial.left, "right": 1 - trial.left}.get(answer)
 
 
@@ -189,7 +189,7 @@ def _row(rater: Rater, max_missed: int | None) -> RaterRow:
 
 
 def _meant(trial: Trial, answer: Any) -> int | str:
-    """Return the picture that an answer picked, whichever side it was on, or the answer itself."""
+    """Return the image that an answer picked, whichever side it was on, or the answer itself."""
     picked = _picked(trial, answer.answer)
     return answer.answer if picked is None else picked
 
@@ -247,7 +247,7 @@ def _strengths(study: Study, answers: Sequence[CountedAnswer]) -> tuple[Strength
 
 
 def _agreement(answers: Sequence[CountedAnswer]) -> tuple[float | None, int]:
-    """Return Krippendorff's alpha of which picture won, if either, and how many pairs several people rated."""
+    """Return Krippendorff's alpha of which image won, if either, and how many pairs several people rated."""
     units: dict[int, list[str]] = {}
     for answer in answers:
         units.setdefault(answer.pair, []).append("tie" if answer.outcome == "bad" else answer.outcome)

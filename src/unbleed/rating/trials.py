@@ -20,7 +20,7 @@ class Trial:
     Args:
         kind: `pair` counts; `repeat` is a pair of this rater once more, with sides exchanged; `catch` has a known answer.
         index: in `Study.pairs`, or of a catch in `Study.catches`.
-        left: which of the two pictures is on the left, 0 or 1.
+        left: which of the two images is on the left, 0 or 1.
     """
 
     kind: Literal["pair", "repeat", "catch"]
