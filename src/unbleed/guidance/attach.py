@@ -149,7 +149,7 @@ class _Hooks:
 
     def hear(self, read: ReadPrompts, embeddings: Tensor) -> None:
         """Keep prompts that the pipeline encodes; FLUX and Qwen-Image encode negative ones in the same way."""
-        if self.owner.take_encoding():
+        if self.owner.claim_encoding():
             self.heard = []  # those of a call that failed before it ran the denoiser
         self.hold_scheduler(self.owner.pipe)
         self._begin()
@@ -168,7 +168,7 @@ class _Hooks:
         """Begin a run on the user's own `prompts` if the guided pipeline's call has not called `encode_prompt`."""
         begun = pipeline_call() is self.owner.caller and self.session.groups is not None
         if self.reader.prompts is not None and not self.heard and not begun:
-            self.unencoded = self.owner.take_unencoded() or self.unencoded
+            self.unencoded = self.owner.claim_unencoded() or self.unencoded
 
     # ---------------------------------------------------------------------------------------------- scheduler
 
@@ -235,7 +235,7 @@ class _Hooks:
         self._begin_unencoded()
         self.owner.check_own(begun=not self.heard)
         if self.heard:
-            self.owner.take_first_call(self.scheduler)
+            self.owner.claim_first_call(self.scheduler)
         if getattr(self.owner.pipe, "do_perturbed_attention_guidance", False):
             raise ModelError("perturbed attention splits each batch in three, which guidance cannot follow; set pag_scale=0")
         call = self._call(args, kwargs)

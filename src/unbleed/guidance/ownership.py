@@ -18,23 +18,24 @@ from .callers import pipeline_call, pipeline_of, running
 
 
 class Ownership:
-    """Whose run the guidance of pipeline `guided` is in. Raises `ModelError` for calls that are not of this run.
+    """Tracks the pipeline call and the thread of the present run, and refuses calls that do not belong to it.
 
-    `called` is the denoiser as the pipeline calls it; `thread` the one whose calls are guided, None for any.
+    `guided` is the pipeline that guidance is attached to, `called` its denoiser as it calls it, and `thread` the thread whose
+    calls are guided, None for any.
     """
 
     def __init__(self, guided: Any, called: nn.Module, thread: int | None) -> None:
         self.guided, self.called = guided, called
-        self.own_thread, self.thread = thread, thread  # the second is that of the run
-        self.pipe = guided  # whose call is running
-        self.caller: FrameType | None = None  # that call; it is held, with its locals, until the next one or the end
+        self.own_thread, self.thread = thread, thread  # `thread` is that of the run
+        self.pipe = guided  # the pipeline of the run
+        self.caller: FrameType | None = None  # its call; the frame is kept, with its locals, until the next call or the end
         self.compiled: Any = None  # what `called.compile()` made of its forward
 
     def close(self) -> None:
         self.caller = None
 
-    def take_encoding(self) -> bool:
-        """Let the run belong to the call that encodes prompts now; return whether that is another call than before."""
+    def claim_encoding(self) -> bool:
+        """Assign the run to the pipeline call that encodes prompts now; return whether that is another call than before."""
         self.thread = threading.get_ident()
         caller = pipeline_call()
         another = caller is not self.caller
@@ -43,8 +44,8 @@ class Ownership:
         self.check_denoiser()
         return another
 
-    def take_unencoded(self) -> bool:
-        """Let the run belong to the guided pipeline's call that runs now, if there is one; return whether it does.
+    def claim_unencoded(self) -> bool:
+        """Assign the run to the present call of the guided pipeline, if there is one; return whether it was assigned.
 
         For pipelines that encode without `encode_prompt`.
         """
@@ -54,8 +55,8 @@ class Ownership:
         self.caller, self.pipe, self.thread = call, self.guided, threading.get_ident()
         return True
 
-    def take_first_call(self, scheduler: Any) -> None:
-        """Let the run belong to the pipeline that runs the denoiser first, which may be one inside the one that encoded."""
+    def claim_first_call(self, scheduler: Any) -> None:
+        """Assign the run to the pipeline that runs the denoiser first, which may be called by the one that encoded."""
         call = pipeline_call()
         self.caller, self.pipe = call, self.guided if call is None else pipeline_of(call)
         if getattr(self.pipe, "scheduler", None) is not scheduler:
