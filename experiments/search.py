@@ -27,7 +27,7 @@ from unbleed.bench.api import run_suite
 from unbleed.bench.plan.cases import Suite
 from unbleed.bench.sampling.executors import ray
 from unbleed.bench.suites import suite
-from unbleed.guidance import PaperMethod
+from unbleed.methods import PaperMethod
 from unbleed.model_settings import folder_of, settings_of
 from unbleed.sizes import text_length
 

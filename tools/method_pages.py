@@ -22,10 +22,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from unbleed import generation, guide, load, sheets
-from unbleed.guidance import PaperMethod, noise
+from unbleed.guidance import noise
 from unbleed.losses import Loss
 from unbleed.losses.base import SumLoss
-from unbleed.methods import METHODS
+from unbleed.methods import METHODS, PaperMethod
 from unbleed.model_settings import method_of, settings_of
 from unbleed.recipes import Recipe
 from unbleed.sheets import unguided

@@ -14,7 +14,7 @@ from .errors import (
     UnbleedWarning,
 )
 from .estimation import Estimate, estimate
-from .guidance import BaseMethod, Descent, Method, PaperMethod, Refinement, Run, Schedule
+from .guidance import BaseMethod, Descent, Method, Refinement, Run, Schedule
 from .guidance.edit import Edit
 from .guidance.noise import NoiseSearch
 from .guidance.run import FirstNoise, RegionStep, Step, StepMaps
@@ -57,6 +57,7 @@ from .methods import (
     OverlapCoM,
     OverlapIoU,
     OverlapKL,
+    PaperMethod,
     Predicated,
     Regions,
     SelfCross,
@@ -68,6 +69,7 @@ from .methods import (
 )
 from .prompt import Entity, Parsed, parse
 from .regions import Region
+from .settings import setting
 
 __version__: str
 
@@ -150,4 +152,5 @@ __all__ = [
     "method",
     "parse",
     "register",
+    "setting",
 ]

@@ -18,8 +18,9 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, Field, field, fields
 from types import NoneType, UnionType
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -76,25 +77,74 @@ class FrozenMapping(Mapping[K, V], Generic[K, V]):
         return repr(self._values)
 
 
-def check_settings(owner: Any, name: str = "") -> None:
-    """Raise `MethodError` for a field of the dataclass `owner` that is not what its annotation says.
+def setting(default: Any, source: str = "", *, help: str = "") -> Any:
+    """Declare a field of a frozen dataclass: its default, where the default comes from, and what the field does.
 
-    Mappings become frozen ones, and their keys numbers where numbers are expected: JSON knows only text as keys. A field
-    whose annotation cannot be resolved, or is of a kind that is not known here, is taken as it is.
+    >>> from dataclasses import dataclass, fields
+    >>> @dataclass(frozen=True)
+    ... class Blur:
+    ...     sigma: NotNegative = setting(0.5, "the paper, section 3", help="standard deviation of the kernel, in pixels")
+    >>> fields(Blur)[0].metadata["source"]
+    'the paper, section 3'
+
+    Args:
+        default: The default value. A mapping is copied for each object.
+        source: Where the default comes from: paper, code, or "ours". `unbleed methods NAME` prints it.
+        help: What the setting does, its unit or its range. It is printed too, and goes into the docstring of the class.
+    """
+    metadata = {"source": source, "help": help}
+    if isinstance(default, Mapping):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+class Documented:
+    """Base of dataclasses whose docstring ends with a list of their settings, made from `setting(..., help=...)`."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        lines = _arguments(cls)
+        if cls.__doc__ and lines and "\nArgs:" not in inspect.cleandoc(cls.__doc__):
+            cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__), "", "Args:", *lines, ""])
+
+
+def _arguments(kind: type) -> list[str]:
+    """Return the lines for each setting of a class that says what it does. The decorator `dataclass` has yet to see `kind`."""
+    known: dict[str, Field[Any]] = {}
+    for base in reversed(kind.__mro__):
+        known |= vars(base).get("__dataclass_fields__", {})
+    known |= {name: value for name, value in vars(kind).items() if isinstance(value, Field)}
+    lines = []
+    for name, one in known.items():
+        if what := one.metadata.get("help"):
+            default = getattr(kind, name, one)
+            if isinstance(default, Field):
+                default = one.default if one.default is not MISSING else one.default_factory()  # type: ignore[misc]
+            source = one.metadata["source"]
+            text = f"{name}: {what[0].upper() + what[1:]}. Default: {default!r}{f' ({source})' if source else ''}."
+            lines += textwrap.wrap(text, 120, initial_indent=" " * 4, subsequent_indent=" " * 8)
+    return lines
+
+
+def check_settings(owner: Any, name: str = "") -> None:
+    """Raise `MethodError` for a field of the dataclass `owner` whose value does not fit its annotation.
+
+    Mappings are frozen, and their keys become numbers where numbers are expected, since JSON has text keys only. A field
+    whose annotation cannot be resolved, or is of a kind not known here, is not checked.
     """
     hints = _hints(type(owner))
-    for field in fields(owner):
-        if field.name not in hints:
+    for one in fields(owner):
+        if one.name not in hints:
             continue
-        value, hint = getattr(owner, field.name), hints[field.name]
+        value, hint = getattr(owner, one.name), hints[one.name]
         if hasattr(hint, "__set__"):  # a descriptor checks what it is given
             continue
         if get_origin(hint) is Mapping and isinstance(value, Mapping):
             value = FrozenMapping(_with_numbers(value) if get_args(hint)[0] is float else value)
-            object.__setattr__(owner, field.name, value)
+            object.__setattr__(owner, one.name, value)
         if expected := _missed(value, hint):
             shown = f'"{value}"' if isinstance(value, str) else repr(value)
-            raise MethodError(f"{field.name} of {name or type(owner).__name__} is {shown}; expected {expected}")
+            raise MethodError(f"{one.name} of {name or type(owner).__name__} is {shown}; expected {expected}")
 
 
 def is_number(value: Any) -> bool:

@@ -20,13 +20,23 @@ import unbleed
 from unbleed.edits import ComposeEdit, PhraseEdit, RegulateEdit
 from unbleed.emoji import WEIGHTS
 from unbleed.errors import MethodError, ModelError, UnbleedWarning
-from unbleed.guidance import Descent, Method, NoiseSearch, PaperMethod, Refinement, Schedule
+from unbleed.guidance import Descent, Method, NoiseSearch, Refinement, Schedule
 from unbleed.losses import AttentionMaps, BindingLoss, DivisionLoss, ExciteLoss, Loss, OverlapLoss, TokenGroups
 from unbleed.losses.base import FunctionLoss
 from unbleed.losses.binding import binding, distances
 from unbleed.losses.division import attribute_binding
 from unbleed.losses.entropy import entropy_terms
-from unbleed.methods import EBAMA, AttendAndExcite, Conform, OverlapIoU, Suppress, SynGen, SynGenEntropy, method_from
+from unbleed.methods import (
+    EBAMA,
+    AttendAndExcite,
+    Conform,
+    OverlapIoU,
+    PaperMethod,
+    Suppress,
+    SynGen,
+    SynGenEntropy,
+    method_from,
+)
 from unbleed.methods.registry import Registry
 from unbleed.settings import NotNegative
 
@@ -504,7 +514,7 @@ def test_F4_the_weight_of_intensity_is_a_setting_of_suppress() -> None:
         ("losses.self_attention", "They add 1e-4 to the sums"),
         ("losses.predicates", "The code adds 1e-4 to 1 - a_i in existence"),
         ("losses.localization", "a modifier has no region and no term"),
-        ("methods.structure_diffusion", "the phrases are laid over it in place before it is used"),
+        ("methods.structure_diffusion", "the phrases are laid over the embedding in place before it is used"),
         ("methods.suppress", "all settings but the step size"),
     ],
 )

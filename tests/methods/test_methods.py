@@ -16,9 +16,19 @@ from torch import nn
 import unbleed
 from unbleed.emoji import WEIGHTS
 from unbleed.errors import MethodError
-from unbleed.guidance import BaseMethod, Method, PaperMethod, Refinement, Schedule
+from unbleed.guidance import BaseMethod, Method, Refinement, Schedule
 from unbleed.losses import BindingLoss, ExciteLoss, OverlapLoss, SelfCrossLoss, StrayLoss
-from unbleed.methods import METHODS, AttendAndExcite, NoGuidance, OverlapIoU, StructureDiffusion, SynGen, method_from, names_in
+from unbleed.methods import (
+    METHODS,
+    AttendAndExcite,
+    NoGuidance,
+    OverlapIoU,
+    PaperMethod,
+    StructureDiffusion,
+    SynGen,
+    method_from,
+    names_in,
+)
 from unbleed.model_settings import method_for
 
 every_method = pytest.mark.parametrize("name", METHODS)
@@ -249,7 +259,7 @@ def test_self_cross_looks_for_the_noise_by_its_own_loss() -> None:
     ("text", "message"),
     [
         ("syngen + 0.5*overlap", "did you mean overlap-"),
-        ("syngen + x*overlap-iou", '"x" is no weight'),
+        ("syngen + x*overlap-iou", '"x" is not a weight'),
         ("syngen + ", "there is no method"),
         ("syngen + syngen", "names a method twice"),
         ("0.5*structure-diffusion", "has no loss that the weight 0.5 could weigh"),
@@ -262,5 +272,5 @@ def test_impossible_sums_are_refused(text: str, message: str) -> None:
 
 
 def test_a_setting_of_another_method_is_refused() -> None:
-    with pytest.raises(MethodError, match="is no setting of syngen"):
+    with pytest.raises(MethodError, match="is not a setting of syngen"):
         method_from("syngen + overlap-iou", {"ela.tau": 0.3})

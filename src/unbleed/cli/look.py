@@ -28,9 +28,9 @@ def methods(
         if json:
             print_json({"name": method_from(name).name, "settings": [row._asdict() for row in parameters]})
             return
-        table = Table("setting", "default", "where it comes from", box=None, pad_edge=False)
+        table = Table("setting", "default", "what it does", "where the default comes from", box=None, pad_edge=False)
         for row in parameters:
-            table.add_row(row.name, _written(row.default), Text(row.source))
+            table.add_row(row.name, _written(row.default), Text(row.help), Text(row.source))
         console.print(table)
         return
     rows = []

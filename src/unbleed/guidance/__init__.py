@@ -1,8 +1,8 @@
-"""The act of guidance: when, how far, and how it attaches to a pipeline."""
+"""Guidance of a run: methods, schedules, updates, and the attachment to a pipeline."""
 
 from .attach import Attachment
 from .edit import Edit
-from .method import BaseMethod, Composition, Method, PaperMethod
+from .method import BaseMethod, Composition, Method
 from .noise import NoiseSearch
 from .run import FirstNoise, Run, Step, StepMaps
 from .schedule import Refinement, Schedule
@@ -19,7 +19,6 @@ __all__ = [
     "Method",
     "NoiseSearch",
     "Outcome",
-    "PaperMethod",
     "Refinement",
     "Run",
     "Schedule",

@@ -1,7 +1,6 @@
-"""What a method is to the guidance: what is lowered, when, how the latents follow, and what else is changed.
+"""Method definitions: loss, schedule, update rule, noise search, edits.
 
-A `Method` has these parts, and anyone can put one together. A `PaperMethod` is the settings of a paper, from which it makes
-its parts; a `Composition` is a weighted sum of others.
+A `Method` holds these parts. A `Composition` is a weighted sum of methods. Methods of papers are in `unbleed.methods`.
 """
 
 from __future__ import annotations
@@ -10,29 +9,30 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..attention.families import Part
 from ..errors import MethodError
 from ..losses import Loss
 from ..losses.base import LossFunction, as_loss, called
-from ..settings import AtLeastOne, Positive, check_settings
+from ..settings import AtLeastOne, check_settings
 from .edit import Edit
 from .noise import NoiseSearch
 from .noise_choice import NoiseChoice
 from .schedule import Schedule
-from .update import Descent, Direction
+from .update import Descent
 
 Parity = Literal["ours", "paper"]
 
 
 class Parameter(NamedTuple):
-    """A setting as `describe` tells it."""
+    """One setting of a method, as `describe` returns it."""
 
     name: str
     value: Any
     default: Any
     source: str  # where the default comes from
+    help: str  # what the setting does
 
 
 class BaseMethod(ABC):
@@ -56,12 +56,11 @@ class BaseMethod(ABC):
     def needs(self) -> tuple[str, ...]:
         """What it asks of a model and a prompt, of gradient, parser and self-attention."""
         parts = self.parts()
-        losses = parts.losses
         descending = parts.loss or isinstance(parts.noise, NoiseSearch)
         return (
             *(["gradient"] if descending else []),
-            *(["parser"] if losses or parts.edits else []),
-            *(["self-attention"] if any(loss.reads_self_attention for loss in losses) else []),
+            *(["parser"] if parts.losses or parts.edits else []),
+            *(["self-attention"] if any(loss.reads_self_attention for loss in parts.losses) else []),
         )
 
     def __add__(self, other: BaseMethod | Loss | LossFunction) -> Composition:
@@ -151,60 +150,10 @@ class Method(BaseMethod):
         return tuple(loss for loss in (self.loss, self.refinement, self.noise and self.noise.loss) if loss)
 
     def settings(self) -> dict[str, Any]:
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name != "name"}
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name != "name"}
 
     def describe(self) -> list[Parameter]:
-        return [_parameter(self, f, "given") for f in fields(self) if f.name != "name"]
-
-
-def setting(default: Any, source: str) -> Any:
-    """Declare a setting of a paper's method: its default, and where that comes from."""
-    metadata = {"source": source}
-    if isinstance(default, Mapping):
-        return field(default_factory=lambda: dict(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PaperMethod(BaseMethod):
-    """Base of the methods of `unbleed.methods`: a frozen dataclass whose fields are the paper's settings."""
-
-    name: ClassVar[str] = ""  # pyright: ignore[reportIncompatibleVariableOverride]
-    paper: ClassVar[str] = ""
-    year: ClassVar[int] = 0
-    reconstruction: ClassVar[bool] = False
-
-    parity: Parity = setting("ours", "see Method")
-    resolution: AtLeastOne | None = setting(None, "the layers that the papers read on this kind of model")
-    layers: Part = setting("all", "all layers of that resolution, as the papers do")
-    direction: Direction = setting("plain", "the gradient as it is, as the papers do")
-    limit: Positive | None = setting(None, "no limit, as the papers do")
-    enough: float | None = setting(None, "guided to the end whatever the loss, as the papers do")
-
-    def __post_init__(self) -> None:
-        """Refuse settings of the wrong kind when they are given, not in the middle of a run."""
-        check_settings(self, self.name)
-        _ = self.parts()  # checks its own figures
-
-    @abstractmethod
-    def _parts(self) -> Method:
-        """Return what the settings make, but for those that all methods share."""
-
-    def parts(self) -> Method:
-        return replace(
-            self._parts(),
-            descent=Descent(self.direction, self.limit, self.enough),
-            parity=self.parity,
-            resolution=self.resolution,
-            layers=self.layers,
-            name=self.name,
-        )
-
-    def settings(self) -> dict[str, Any]:
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
-
-    def describe(self) -> list[Parameter]:
-        return [_parameter(self, f, "") for f in fields(self)]
+        return [parameter(self, f, "given") for f in fields(self) if f.name != "name"]
 
 
 @dataclass(frozen=True)
@@ -284,13 +233,15 @@ def _sum(weighted: list[tuple[float, Loss]]) -> Loss | None:
     return total
 
 
-def _plain(value: Any) -> Any:
-    """Return a setting as JSON can hold it; an object as it would be written."""
+def plain(value: Any) -> Any:
+    """Return a setting as JSON can hold it; an object becomes its `repr`."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
 
 
-def _parameter(method: Any, of: Field[Any], source: str) -> Parameter:
+def parameter(method: Any, of: Field[Any], source: str = "") -> Parameter:
+    """Return the field `of` of a method as `describe` lists it; `source` is that of a field that names none."""
     default = of.default if of.default is not MISSING else of.default_factory()  # type: ignore[misc]
-    return Parameter(of.name, _plain(getattr(method, of.name)), _plain(default), of.metadata.get("source", source))
+    source, what = of.metadata.get("source", source), of.metadata.get("help", "")
+    return Parameter(of.name, plain(getattr(method, of.name)), plain(default), source, what)

@@ -13,35 +13,50 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..guidance.method import Method, PaperMethod, setting
+from ..guidance.method import Method
 from ..guidance.schedule import Schedule
 from ..losses.overlap import Overlap, OverlapLoss
-from ..settings import NotNegative
+from ..settings import NotNegative, setting
+from .base import PaperMethod
 
 
 @dataclass(frozen=True, kw_only=True)
 class OverlapMethod(PaperMethod):
-    """What the four have in common."""
+    """Base of the four: the loss `kind` with the schedule of the authors' code."""
 
     paper: ClassVar[str] = "Marioriyad et al., TMLR 2025, arXiv 2410.20972"
     year: ClassVar[int] = 2025
     kind: ClassVar[Overlap]
 
-    step_size: float = setting(20.0, "authors' code; at step i times sqrt(linspace(1, final_scale)[i])")
-    final_scale: float = setting(0.5, "authors' code")
-    stop: float = setting(0.6, "authors' code: steps 0 to 29 of 50")
-    floor: NotNegative = setting(1e-8, "ours: keeps ratio and logarithm finite")
+    step_size: float = setting(
+        20.0,
+        "authors' code; at step i times sqrt(linspace(1, final_scale)[i])",
+        help="step size of the update of the latents",
+    )
+    final_scale: float = setting(
+        0.5, "authors' code", help="the step size falls to sqrt(final_scale) times it at the end of the run"
+    )
+    stop: float = setting(0.6, "authors' code: steps 0 to 29 of 50", help="fraction of the run that is guided")
+    floor: NotNegative = setting(
+        OverlapLoss.floor,
+        "ours: keeps ratio and logarithm finite",
+        help="added to each map before it is made a distribution",
+    )
 
     def _parts(self) -> Method:
-        return Method(
-            loss=OverlapLoss(self.kind, floor=self.floor),
-            schedule=Schedule(stop=self.stop, step_size=self.step_size, final_scale=self.final_scale),
-        )
+        return Method(self.make(OverlapLoss, kind=self.kind), self.make(Schedule))
 
 
 @dataclass(frozen=True, kw_only=True)
 class OverlapIoU(OverlapMethod):
-    """Lower the ratio of what entities share."""
+    """Lower the overlap of the entities' maps: the ratio of their product to their sum.
+
+    Marioriyad et al., TMLR 2025, arXiv 2410.20972.
+
+    >>> from unbleed.methods import OverlapIoU
+    >>> OverlapIoU().parts().loss
+    OverlapLoss(kind='iou', floor=1e-08)
+    """
 
     name: ClassVar[str] = "overlap-iou"
     kind: ClassVar[Overlap] = "iou"
@@ -49,7 +64,14 @@ class OverlapIoU(OverlapMethod):
 
 @dataclass(frozen=True, kw_only=True)
 class OverlapCoM(OverlapMethod):
-    """Draw the entities' centres of mass apart."""
+    """Move the centres of mass of the entities' maps apart.
+
+    Marioriyad et al., TMLR 2025, arXiv 2410.20972.
+
+    >>> from unbleed.methods import OverlapCoM
+    >>> OverlapCoM(enough=-0.8).parts().descent.enough  # a distance of 8 pixels
+    -0.8
+    """
 
     name: ClassVar[str] = "overlap-com"
     kind: ClassVar[Overlap] = "com"
@@ -57,7 +79,14 @@ class OverlapCoM(OverlapMethod):
 
 @dataclass(frozen=True, kw_only=True)
 class OverlapKL(OverlapMethod):
-    """Raise the divergence between entities."""
+    """Raise the Kullback-Leibler divergence between the entities' maps.
+
+    Marioriyad et al., TMLR 2025, arXiv 2410.20972.
+
+    >>> from unbleed.methods import OverlapKL
+    >>> OverlapKL(floor=1e-6).parts().loss
+    OverlapLoss(kind='kl', floor=1e-06)
+    """
 
     name: ClassVar[str] = "overlap-kl"
     kind: ClassVar[Overlap] = "kl"
@@ -65,7 +94,14 @@ class OverlapKL(OverlapMethod):
 
 @dataclass(frozen=True, kw_only=True)
 class OverlapCC(OverlapMethod):
-    """Let the entities, together, cover many places strongly."""
+    """Let the entities together cover many pixels strongly.
+
+    Marioriyad et al., TMLR 2025, arXiv 2410.20972.
+
+    >>> from unbleed.methods import OverlapCC
+    >>> OverlapCC(stop=0.4).parts().schedule.stop
+    0.4
+    """
 
     name: ClassVar[str] = "overlap-cc"
     kind: ClassVar[Overlap] = "cc"

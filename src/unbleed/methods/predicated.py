@@ -1,11 +1,11 @@
 """Predicated Diffusion: Predicate Logic-Based Attention Guidance for Text-to-Image Diffusion Models.
 
-Sueyoshi, Matsubara, CVPR 2024, arXiv 2311.16117. Statements of the prompt in fuzzy logic, which the maps make true: every
-entity exists, its modifiers are where it is and not where the others are (`unbleed.losses.predicates`, with what is the
-paper's, the code's, as known from a third party's fork, and ours).
+Sueyoshi, Matsubara, CVPR 2024, arXiv 2311.16117. The prompt becomes statements in fuzzy logic about the maps: every entity
+exists, its modifiers are where it is and not where the others are (`unbleed.losses.predicates`, with what is the paper's, the
+code's, as known from a third party's fork, and ours).
 
 Possession ("a cat with a hat": the hat only where the cat is) is a loss there and not a part of this method, because the
-entities of a prompt do not tell who owns whom.
+entities of a prompt do not say who owns what.
 """
 
 from __future__ import annotations
@@ -14,46 +14,70 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ..guidance.method import Method, PaperMethod, setting
+from ..guidance.method import Method
 from ..guidance.schedule import Refinement, Schedule
 from ..losses.maps import Kept
 from ..losses.predicates import PredicateLoss
-from ..settings import Positive
+from ..settings import Positive, setting
+from .base import PaperMethod
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predicated(PaperMethod):
-    """Make what the prompt says true in fuzzy logic."""
+    """Fuzzy-logic losses for existence, binding and leakage.
+
+    Sueyoshi, Matsubara, CVPR 2024, arXiv 2311.16117.
+
+    >>> from unbleed.methods import Predicated
+    >>> Predicated(form="paper").parts().loss.form
+    'paper'
+    """
 
     name: ClassVar[str] = "predicated"
     paper: ClassVar[str] = "Sueyoshi, Matsubara, CVPR 2024, arXiv 2311.16117"
     year: ClassVar[int] = 2024
 
-    step_size: float = setting(20.0, "authors' code; at step i times sqrt(linspace(1, final_scale)[i])")
-    final_scale: float = setting(0.5, "authors' code")
-    stop: float = setting(0.5, "authors' code: steps 0 to 24 of 50")
-    refinements: Mapping[float, float] = setting({0.0: 5}, "authors' code: five more updates at step 0, whatever the loss")
-    weight_existence: float = setting(0.1, "authors' code")
-    weight_correspondence: float = setting(1.0, "authors' code")
-    weight_leakage: float = setting(0.3, "paper and authors' code")
-    form: Literal["code", "paper"] = setting("code", "authors' code: the geometric mean, where the paper has a product")
-    temperature: Positive = setting(100.0, "authors' code: of the softmax over tokens that existence reads")
-    kept: Kept = setting("auto", "authors' code, as Attend-and-Excite's")
+    step_size: float = setting(
+        20.0,
+        "authors' code; at step i times sqrt(linspace(1, final_scale)[i])",
+        help="step size of the update of the latents",
+    )
+    final_scale: float = setting(
+        0.5, "authors' code", help="the step size falls to sqrt(final_scale) times it at the end of the run"
+    )
+    stop: float = setting(0.5, "authors' code: steps 0 to 24 of 50", help="fraction of the run that is guided")
+    refinements: Mapping[float, float] = setting(
+        {0.0: 5},
+        "authors' code, at step 0",
+        help="at a fraction of the run: number of additional updates, whatever the loss",
+    )
+    weight_existence: float = setting(
+        PredicateLoss.weight_existence, "authors' code", help="weight of the statement that every entity is somewhere"
+    )
+    weight_correspondence: float = setting(
+        PredicateLoss.weight_correspondence,
+        "authors' code",
+        help="weight of the statement that a modifier is where its noun is, and the noun where its modifier is",
+    )
+    weight_leakage: float = setting(
+        PredicateLoss.weight_leakage,
+        "paper and authors' code",
+        help="weight of the statement that a modifier is not where another entity is",
+    )
+    form: Literal["code", "paper"] = setting(
+        PredicateLoss.form,
+        "authors' code",
+        help='existence from the geometric mean over pixels ("code") or from the product ("paper")',
+    )
+    temperature: Positive = setting(
+        PredicateLoss.temperature, "authors' code", help="factor of the maps in the softmax over tokens, for existence"
+    )
+    kept: Kept = setting(
+        PredicateLoss.kept,
+        "authors' code, as Attend-and-Excite's",
+        help='tokens in that softmax: "padding" all but first and last, "words" the prompt\'s own, "auto" by the tokenizer',
+    )
 
     def _parts(self) -> Method:
-        return Method(
-            loss=PredicateLoss(
-                weight_existence=self.weight_existence,
-                weight_correspondence=self.weight_correspondence,
-                weight_leakage=self.weight_leakage,
-                form=self.form,
-                kept=self.kept,
-                temperature=self.temperature,
-            ),
-            schedule=Schedule(
-                stop=self.stop,
-                step_size=self.step_size,
-                final_scale=self.final_scale,
-                refine={share: Refinement(most=round(count)) for share, count in self.refinements.items()},
-            ),
-        )
+        refine = {at: Refinement(most=round(count)) for at, count in self.refinements.items()}
+        return Method(self.make(PredicateLoss), self.make(Schedule, refine=refine))

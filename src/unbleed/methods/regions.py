@@ -33,12 +33,14 @@ from typing import ClassVar
 
 from ..edits.apart import ApartEdit
 from ..edits.regions import RegionEdit
-from ..guidance.method import Method, PaperMethod, setting
+from ..guidance.method import Method
 from ..guidance.noise_choice import NoiseChoice
 from ..guidance.schedule import Schedule
 from ..losses.binding import BindingLoss
 from ..losses.regions import RegionLoss
 from ..regions.score import LayoutLoss
+from ..settings import setting
+from .base import PaperMethod
 
 
 @dataclass(frozen=True, kw_only=True)
