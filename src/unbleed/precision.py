@@ -9,21 +9,34 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-PEAK = 10.0  # exponent of 2; float16 reaches from 2**-24 to 2**16, and a map is the mean of many heads
+HALF = (torch.float16, torch.bfloat16)
+PEAK = 10.0  # as a power of two; float16 reaches from 2**-24 to 2**16, and one head contributes little to a map
 
 
 def at_least_single(values: Tensor) -> Tensor:
-    """Return `values` in float32 if they are in half precision, else unchanged."""
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+    """Return `values` in float32 if they were in float16 or bfloat16, unchanged otherwise."""
+    return values.float() if values.dtype in HALF else values
+
+
+def in_single(values: Tensor) -> Tensor:
+    """Return `values` as `at_least_single` does, with a gradient that stays in the range of their own precision.
+
+    The slope of a loss at a pixel that nothing attends to is 1 / floor, more than float16 can hold.
+    """
+    single = at_least_single(values)
+    if single is not values and single.requires_grad:
+        largest = torch.finfo(values.dtype).max
+        single.register_hook(lambda gradient: gradient.clamp(-largest, largest))
+    return single
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """Return a context without `torch.autocast`: maps, losses and edits choose their own precision."""
+    """Return a context in which `torch.autocast` changes no precision: maps, losses and edits choose their own."""
     return torch.autocast(device.type, enabled=False) if _has_autocast(device) else nullcontext()
 
 
 def computes_in_float16(model: nn.Module, device: torch.device) -> bool:
-    """Return whether a diffusers model computes in float16, by its weights or by the active `torch.autocast`."""
+    """Return whether a model of diffusers computes in float16, by itself or under an active `torch.autocast`."""
     cast = _has_autocast(device) and torch.is_autocast_enabled(device.type)
     return model.dtype == torch.float16 or (cast and torch.get_autocast_dtype(device.type) == torch.float16)
 
@@ -34,10 +47,10 @@ def _has_autocast(device: torch.device) -> bool:
 
 @contextmanager
 def casting_by_replacement(model: nn.Module) -> Iterator[None]:
-    """Let layerwise casting (`enable_layerwise_casting`) replace weights instead of changing them in place.
+    """Let layerwise casting (`enable_layerwise_casting`) replace weights by new tensors instead of changing them in place.
 
-    diffusers casts the weights of a layer before its forward and back after it. Changed in place, they would be in storage
-    precision when the backward pass needs them.
+    diffusers casts the weights of a layer for its forward and casts them back afterwards. Changed in place, they would be in
+    storage precision when the backward pass needs them.
     """
     hooks = (getattr(module, "_diffusers_hook", None) for module in model.modules())
     if not any(hook is not None and hook.get_hook("layerwise_casting") is not None for hook in hooks):
@@ -52,16 +65,20 @@ def casting_by_replacement(model: nn.Module) -> Iterator[None]:
 
 
 def gradient_through(maps: Sequence[Tensor], loss: Tensor, leaf: Tensor, *, half: bool) -> Tensor:
-    """Return the gradient of each image's loss (image,) at `leaf` (image, ...), on which `maps` and through them `loss` depend.
+    """Return the gradient of each image's loss at `leaf`, on which `maps` depend, and through them `loss`.
 
-    With `half`, float16 is used between `leaf` and the maps, in which small gradients lose digits or underflow. The gradients
-    of an image's maps are therefore scaled by a power of two to a peak of about 2**PEAK, which changes no digit, and the result
-    is scaled back.
+    Args:
+        maps: Tensors (batch, ...) between `leaf` and the loss.
+        loss: (batch,).
+        leaf: (batch, ...).
+        half: Whether the model between `leaf` and the maps computes in float16, where small gradients lose digits or vanish.
+            Then the gradient of an image with respect to its maps is scaled to a peak of about 2**PEAK by a power of two, which
+            changes no digit, and the result is scaled back.
     """
     if not half:
         return torch.autograd.grad(loss.sum(), leaf)[0]
     by_maps = torch.autograd.grad(loss.sum(), maps, materialize_grads=True)
-    peaks = torch.stack([part.abs().flatten(1).amax(dim=1) for part in by_maps]).amax(dim=0)  # (image,)
+    peaks = torch.stack([part.abs().flatten(1).amax(dim=1) for part in by_maps]).amax(dim=0)  # (batch,)
     scale = torch.exp2((PEAK - peaks.log2()).round()).nan_to_num(1.0, posinf=1.0).clamp(min=2.0**-100, max=2.0**100)
 
     def scaled(part: Tensor, by: Tensor) -> Tensor:

@@ -24,12 +24,11 @@ from helpers.engine import CURVE, PROMPTS, draw, guided, noise, traces
 from helpers.marks import quick
 from unbleed.attention.families import FAMILIES
 from unbleed.edits import RegulateEdit, regulation
-from unbleed.edits.regulation import regulated
+from unbleed.edits.regulation import patterns, regulated
+from unbleed.edits.regulation import regulation as objective
 from unbleed.guidance.edit import BatchRows, CallContext
 from unbleed.guidance.run import Run
 from unbleed.losses.groups import group_tokens
-from unbleed.losses.regulation import patterns
-from unbleed.losses.regulation import regulation as objective
 from unbleed.prompt import locate, parse
 
 GRIDS = [(16, 16), (24, 24), (32, 48)]

@@ -11,6 +11,7 @@ from torch import Tensor
 from helpers.loss_cases import LENGTH, SHAPES, maps_of, tokens_of
 from helpers.slow_maps import slow_smooth
 from unbleed.losses import TokenGroups
+from unbleed.losses.base import FunctionLoss
 from unbleed.losses.groups import group_tokens
 from unbleed.prompt import PromptTokens
 
@@ -19,8 +20,9 @@ Slow = Callable[[Tensor, PromptTokens], Tensor]  # of one image with maps (token
 
 
 def value_and_gradient(loss: Function, maps: Tensor, *tokens: PromptTokens) -> tuple[Tensor, Tensor]:
+    """The value and gradient of a loss called directly, as `Loss.__call__` does for maps of any precision."""
     maps = maps.clone().requires_grad_()
-    value = loss(maps, group_tokens(tokens))
+    value = FunctionLoss(loss)(maps, group_tokens(tokens))
     (gradient,) = torch.autograd.grad(value.sum(), maps)
     return value.detach(), gradient
 

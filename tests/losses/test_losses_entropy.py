@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from helpers.loss_cases import SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
+from unbleed.losses.base import FunctionLoss
 from unbleed.losses.entropy import entropy_terms
 from unbleed.losses.groups import group_tokens
 from unbleed.prompt import PromptTokens
@@ -25,7 +26,7 @@ bound_or_all = pytest.mark.parametrize("include_entities", [False, True], ids=["
 
 def value_and_gradient(term: int, maps: Tensor, *tokens: PromptTokens, **settings: Any) -> tuple[Tensor, Tensor]:
     maps = maps.clone().requires_grad_()
-    value = entropy_terms(maps, group_tokens(tokens), **settings)[term]
+    value = FunctionLoss(lambda m, g: entropy_terms(m, g, **settings)[term])(maps, group_tokens(tokens))
     (gradient,) = torch.autograd.grad(value.sum(), maps)
     return value.detach(), gradient
 

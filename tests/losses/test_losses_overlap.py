@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from helpers.loss_cases import SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
+from unbleed.losses.base import FunctionLoss
 from unbleed.losses.groups import group_tokens
 from unbleed.losses.overlap import centre_distance, compactness, divergence, intensity, iou, overlap_of, spread
 from unbleed.prompt import PromptTokens
@@ -27,7 +28,7 @@ every_function = pytest.mark.parametrize("loss", [*LOSSES, *MEASURES], ids=lambd
 
 def value_and_gradient(loss: Function, maps: Tensor, *tokens: PromptTokens, **settings: float) -> tuple[Tensor, Tensor]:
     maps = maps.clone().requires_grad_()
-    value = loss(maps, group_tokens(tokens), **settings)
+    value = FunctionLoss(lambda m, g: loss(m, g, **settings))(maps, group_tokens(tokens))
     (gradient,) = torch.autograd.grad(value.sum(), maps)
     return value.detach(), gradient
 

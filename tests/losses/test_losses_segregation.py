@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from helpers.loss_cases import SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
+from unbleed.losses import RetentionLoss, SegregationLoss
 from unbleed.losses.groups import TokenGroups, group_tokens
 from unbleed.losses.segregation import retention, segregation
 from unbleed.prompt import PromptTokens
@@ -21,7 +22,8 @@ every_loss = pytest.mark.parametrize("name", ["segregation", "retention"])
 
 
 def evaluate(name: str, maps: Tensor, groups: TokenGroups, before: Tensor, **settings: float) -> Tensor:
-    return segregation(maps, groups, **settings) if name == "segregation" else retention(maps, groups, before, **settings)
+    loss = SegregationLoss(**settings) if name == "segregation" else RetentionLoss(**settings)
+    return loss(maps, groups, previous_maps=before)
 
 
 def value_and_gradient(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from helpers.loss_cases import LENGTH, SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
 from helpers.slow_maps import peaked_maps, self_attention, slow_component, slow_peak, slow_response_maps, slow_smooth
 from unbleed.errors import CaptureError
+from unbleed.losses import ConflictLoss, SelfCrossLoss, StrayLoss
 from unbleed.losses.excite import excite
 from unbleed.losses.groups import TokenGroups, group_tokens
 from unbleed.losses.self_attention import conflict, otsu, self_cross, stray
@@ -24,10 +26,18 @@ TOGETHER = {
 every_loss = pytest.mark.parametrize("loss", TOGETHER.values(), ids=TOGETHER)
 
 
+def called(loss, maps: Tensor, self_maps: Tensor, groups: TokenGroups, **settings) -> Tensor:
+    """The loss called directly, as `Loss.__call__` does for maps of any precision."""
+    kind: Any = {conflict: ConflictLoss, self_cross: SelfCrossLoss}.get(loss, StrayLoss)
+    known = {field.name for field in fields(kind)}
+    own = kind(**{name: value for name, value in settings.items() if name in known})
+    return own(maps, groups, self_maps=self_maps)
+
+
 def value_and_gradients(loss, maps: Tensor, self_maps: Tensor, groups: TokenGroups, **settings) -> tuple[Tensor, ...]:
     """Return the value and its gradients for maps and self-attention, zeros where there are none."""
     maps, self_maps = maps.clone().requires_grad_(), self_maps.clone().requires_grad_()
-    value = loss(maps, self_maps, groups, **settings)
+    value = called(loss, maps, self_maps, groups, **settings)
     gradients = [torch.zeros_like(maps), torch.zeros_like(self_maps)]
     if value.requires_grad:
         own = torch.autograd.grad(value.sum(), (maps, self_maps), allow_unused=True)
@@ -353,8 +363,8 @@ def test_half_precision_is_computed_in_single(loss) -> None:
     prompts = [tokens_of(SHAPES["four"]), tokens_of(SHAPES["two"])]
     groups = group_tokens(prompts)
     maps, self_maps = peaked_maps(*prompts, grid=(9, 14)).half(), self_attention(2, (9, 14)).half()
-    half = loss(maps, self_maps, groups, gate=0.6)
-    single = loss(maps.float(), self_maps.float(), groups, gate=0.6)
+    half = called(loss, maps, self_maps, groups, gate=0.6)
+    single = called(loss, maps.float(), self_maps.float(), groups, gate=0.6)
     assert half.dtype == torch.float16
     assert (single > 0).all()
     assert torch.equal(half, single.half())

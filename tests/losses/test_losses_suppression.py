@@ -10,13 +10,14 @@ from torch import Tensor
 
 from helpers.loss_cases import LENGTH, SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
 from helpers.slow_maps import peaked_maps, slow_ahead, slow_response_maps
+from unbleed.losses.base import FunctionLoss
 from unbleed.losses.groups import group_tokens
 from unbleed.losses.suppression import focus, suppression
 from unbleed.prompt import PromptTokens
 
 
 def total(maps: Tensor, *tokens: PromptTokens, **settings) -> Tensor:
-    return sum(suppression(maps, group_tokens(tokens), **settings))
+    return FunctionLoss(lambda m, g: sum(suppression(m, g, **settings)))(maps, group_tokens(tokens))
 
 
 def value_and_gradient(maps: Tensor, *tokens: PromptTokens, **settings) -> tuple[Tensor, Tensor]:

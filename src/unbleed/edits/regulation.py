@@ -1,11 +1,22 @@
-"""Attention Regulation: what is added to the logits of the text attention is found anew in every layer and step.
+"""Attention Regulation: an addition to the logits of the text attention, found anew in every layer and step.
 
-Zhang et al., ECCV 2024, arXiv 2403.06381; the objective is `unbleed.losses.regulation`. From the authors' code: the weights
-of the Gaussians descend by the plain gradient, the best of all iterations is taken, mixed with that of the step before, and
-fades with the steps; start and end token keep the attention that they had, so that the attention of a place no longer sums to 1
-(`keep_ends=False`: it does). Ours: the best iteration is each head's own, where the authors take one for all heads and
-images; the weights begin at 0.5, the mean of the authors' random ones, so that pictures repeat; and in the first step, which
-has none before it, the best is not mixed (the authors mix it with where the weights began).
+Zhang et al., ECCV 2024, arXiv 2403.06381. For one layer and image, with P[h, xy, t] the attention of head h at pixel xy to a
+target t, one of n, and W the weights of the addition,
+
+    L = mean over h, t of (quantile_q of P[h, :, t] - q)^2
+        + 80 mean over h, t of (mean of P[h, :, t] - s)^2
+        + 0.09 mean of W^2
+
+q = 0.9, s = min(1, 0.2 n) / n, so 0.2 for up to five targets: every target has much attention somewhere, and all have the same
+mean. The addition to the logit of a target is a sum of Gaussians with the weights W, on a lattice of twice their width, which
+is a sixteenth of the grid's side.
+
+From the authors' code, which is under the MIT licence (the numbers are its, the code here is not): the weights of the Gaussians
+descend by the plain gradient, the best of all iterations is taken, mixed with that of the previous step, and fades with the
+steps; start and end token keep the attention that they had, so that the attention of a pixel no longer sums to 1
+(`keep_ends=False`: it does). Ours: the best iteration is each head's own, where the authors take one for all heads and images;
+the weights begin at 0.5, the mean of the authors' random ones, so that images repeat; and in the first step the best is not
+mixed (the authors mix it with where the weights began).
 """
 
 from __future__ import annotations
@@ -19,23 +30,53 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from ..guidance.edit import ActiveEdit, BatchRows, CallContext, Edit
-from ..losses.regulation import patterns, regulation
 from ..precision import at_least_single, without_autocast
-from ..settings import Positive, Share, WholeNumber
+from ..settings import Positive, Share, WholeNumber, setting
 from .attention_override import AttentionCall, overriding
+
+
+def patterns(height: int, width: int, **like: object) -> Tensor:
+    """Return the Gaussians, (pattern, height, width), each with a peak of 1, on a lattice over the grid."""
+    sigma = max(1, min(height, width) // 16)
+    rows, columns = torch.arange(height, **like), torch.arange(width, **like)  # type: ignore[arg-type]
+    centres = torch.cartesian_prod(
+        torch.arange(2 * sigma, max(height, 2 * sigma + 1), 2 * sigma, **like),  # type: ignore[arg-type]
+        torch.arange(2 * sigma, max(width, 2 * sigma + 1), 2 * sigma, **like),  # type: ignore[arg-type]
+    )
+    squared = (rows[None, :, None] - centres[:, 0, None, None]) ** 2 + (columns[None, None, :] - centres[:, 1, None, None]) ** 2
+    return torch.exp(-squared / (2 * sigma**2))
+
+
+def regulation(
+    attention: Tensor,
+    weights: Tensor,
+    *,
+    quantile: float = 0.9,
+    share: float = 0.2,
+    weight_share: float = 80.0,
+    weight_size: float = 0.09,
+) -> Tensor:
+    """Return L for each head, (head,), for `attention` (head, pixel, target) and `weights` (head, pattern, target).
+
+    The mean over heads is the L above; heads are independent, so each can descend on its own.
+    """
+    targets = attention.shape[-1]
+    high = ((torch.quantile(attention, quantile, dim=1) - quantile) ** 2).mean(dim=-1)
+    even = ((attention.mean(dim=1) - min(1.0, share * targets) / targets) ** 2).mean(dim=-1)
+    return high + weight_share * even + weight_size * (weights**2).mean(dim=(1, 2))
 
 
 def regulated(
     logits: Tensor, targets: list[int], grid: tuple[int, int], *, iterations: int, rate: float, share: float, quantile: float
 ) -> Tensor:
-    """Return what to add to `logits` (head, place, token) at `targets`, (head, place, target), after so many iterations."""
+    """Return the addition to `logits` (head, pixel, token) at `targets`, (head, pixel, target), after `iterations` steps."""
     heads = len(logits)
     with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))  # whatever the user wrapped the pipeline in
+        stack.enter_context(torch.inference_mode(False))  # the user may have wrapped the pipeline in it
         stack.enter_context(torch.enable_grad())
-        stack.enter_context(saved_tensors_hooks(_as_it_is, _as_it_is))  # gradient checkpointing has no part in this graph
+        stack.enter_context(saved_tensors_hooks(_as_it_is, _as_it_is))  # gradient checkpointing must not see this graph
         fixed = at_least_single(logits.detach()).clone()
-        pattern = patterns(*grid, dtype=fixed.dtype, device=fixed.device).flatten(1)  # (pattern, place)
+        pattern = patterns(*grid, dtype=fixed.dtype, device=fixed.device).flatten(1)  # (pattern, pixel)
         weights = fixed.new_full((heads, len(pattern), len(targets)), 0.5)
         least, best = fixed.new_full((heads,), torch.inf), fixed.new_zeros(heads, fixed.shape[1], len(targets))
         index = torch.tensor(targets, device=fixed.device)
@@ -58,16 +99,23 @@ def _as_it_is(tensor: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class RegulateEdit(Edit):
-    """See the module."""
+    """Add to the logits of the text attention until every noun is attended to enough.
 
-    stop: Share = 0.5
-    iterations: WholeNumber = 20
-    rate: Positive = 100.0
-    share: Share = 0.2
-    quantile: Share = 0.9
-    memory: Share = 0.25  # share of the step before in what is added
-    fading: Share = 0.99  # what is added is worth this to the power of the share of the run times 50
-    keep_ends: bool = True
+    Zhang et al., ECCV 2024, arXiv 2403.06381. For denoisers with text attention of its own.
+
+    >>> from unbleed.edits import RegulateEdit
+    >>> RegulateEdit(iterations=5).replaces_attention
+    True
+    """
+
+    stop: Share = setting(0.5, help="fraction of the run in which attention is changed")
+    iterations: WholeNumber = setting(20, help="gradient steps per layer and denoising step")
+    rate: Positive = setting(100.0, help="step size of these gradient steps")
+    share: Share = setting(0.2, help="mean attention, from 0 to 1, that a noun is to have")
+    quantile: Share = setting(0.9, help="quantile over pixels of a noun's attention, and the value that it is to have")
+    memory: Share = setting(0.25, help="fraction of the addition that comes from the previous step")
+    fading: Share = setting(0.99, help="the addition is multiplied by this to the power of 50 times the fraction of the run")
+    keep_ends: bool = setting(True, help="leave the attention to the start and end tokens as it is")
 
     @property
     def replaces_attention(self) -> bool:
@@ -86,7 +134,7 @@ class _Regulated(ActiveEdit):
         self.ends = [
             [*range(0, len(tokens.pieces), len(tokens.pieces) // tokens.chunks), *tokens.ends] for tokens in context.tokens
         ]
-        # by layer and image: share of the run at the last run of the denoiser, what was added then, and in the step before;
+        # by layer and image: progress at the last run of the denoiser, the addition there, and that of the previous step;
         # guidance runs the denoiser several times in a step
         self.added: dict[tuple[str, int], tuple[float, Tensor | None, Tensor | None]] = {}
 
@@ -113,11 +161,11 @@ class _Regulated(ActiveEdit):
             yield
 
     def attention(self, name: str, image: int, rows: BatchRows, logits: Tensor) -> Tensor:
-        """Return the attention of one layer and image, (head, place, token), for its `logits`.
+        """Return the attention of one layer and image, (head, pixel, token), for its `logits`.
 
-        What is added has no gradient; the logits that it is added to have theirs, for losses on the layers behind.
+        The addition has no gradient; the logits keep theirs, for losses on later layers.
         """
-        edit, targets, share = self.edit, self.targets[image], rows.progress
+        edit, targets, progress = self.edit, self.targets[image], rows.progress
         added = regulated(
             logits,
             targets,
@@ -127,12 +175,12 @@ class _Regulated(ActiveEdit):
             share=edit.share,
             quantile=edit.quantile,
         )
-        last, latest, before = self.added.get((name, image), (share, None, None))
-        before = before if last == share else latest
-        self.added[name, image] = (share, added, before)
+        last, latest, before = self.added.get((name, image), (progress, None, None))
+        before = before if last == progress else latest
+        self.added[name, image] = (progress, added, before)
         mixed = added if before is None else edit.memory * before + (1 - edit.memory) * added
         index = torch.tensor(targets, device=logits.device)
-        attention = logits.index_add(2, index, edit.fading ** (50 * share) * mixed).softmax(dim=-1)
+        attention = logits.index_add(2, index, edit.fading ** (50 * progress) * mixed).softmax(dim=-1)
         if edit.keep_ends:
             own = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
             own[self.ends[image]] = True

@@ -1,4 +1,4 @@
-"""What every loss has in common, how losses add up, and how a function becomes one."""
+"""The base class of losses, their weighted sums, and losses made from functions."""
 
 from __future__ import annotations
 
@@ -11,33 +11,47 @@ import torch
 from torch import Tensor
 
 from ..errors import MethodError
-from ..settings import NotNegative, Positive, check_settings, is_number
+from ..precision import in_single
+from ..settings import Documented, NotNegative, Positive, check_settings, is_number, setting
 from .groups import TokenGroups
-from .maps import Kept
+from .maps import Kept, SoftmaxSettings
 
 PreviousMaps = Literal["measured", "moved"]
-"""Maps of a step: as the loss was last measured on them, or behind the update, at the price of a part of a forward more."""
+"""Which maps of the previous step a loss needs: those of its last evaluation ("measured"), or those read again after the update
+("moved"), which takes one additional partial forward."""
 
 
 @dataclass(frozen=True)
 class AttentionMaps:
-    """What a loss sees of a batch at one evaluation. All but `maps` is there only for losses that ask for it."""
+    """Attention of a batch at one evaluation of a loss. All fields but `maps` are given only to losses that ask for them.
 
-    maps: Tensor  # averaged attention to the text, (batch, token, height, width), raw: each place sums to 1 over tokens
-    self_maps: Tensor | None = None  # averaged self-attention, (batch, place, place), of the same grid: each row sums to 1
-    previous_maps: Tensor | None = (
-        None  # `maps` of the previous step, detached, see `Loss.needs_previous_maps`; None at the first
-    )
-    progress: float = 0.0  # fraction of the run that is done, from 0 to 1
-    regions: Tensor | None = None  # bool (entity, height, width) in the order of `TokenGroups.noun`, where a method has regions
+    >>> import torch
+    >>> from unbleed.losses import AttentionMaps
+    >>> AttentionMaps(torch.full((1, 8, 16, 16), 1 / 8), progress=0.2).maps.shape
+    torch.Size([1, 8, 16, 16])
+
+    Args:
+        maps: Attention to the text averaged over layers and heads, (batch, token, height, width), raw: each pixel sums to 1
+            over the tokens. At least float32.
+        self_maps: Self-attention averaged over layers and heads, (batch, pixel, pixel), on the same grid: each row sums to 1.
+        previous_maps: `maps` of the previous step, detached, see `Loss.needs_previous_maps`; None in the first step.
+        progress: Fraction of the run that is done, from 0 to 1.
+        regions: Bool (entity, height, width), in the order of `TokenGroups.noun`, for methods with regions.
+    """
+
+    maps: Tensor
+    self_maps: Tensor | None = None
+    previous_maps: Tensor | None = None
+    progress: float = 0.0
+    regions: Tensor | None = None
 
 
 LossFunction = Callable[[Tensor, TokenGroups], Tensor]
 """`f(maps, groups)`: raw maps (batch, token, height, width) to one value per image, (batch,), lower is better."""
 
 
-class Loss(ABC):
-    """A loss with its settings, or `FunctionLoss` for one without. Losses and functions add up:
+class Loss(Documented, ABC):
+    """A loss on attention maps with its settings. Losses and functions add up:
 
     >>> from unbleed.losses import BindingLoss, ExciteLoss
     >>> def spread(maps, groups):
@@ -45,7 +59,7 @@ class Loss(ABC):
     >>> ExciteLoss() + 0.5 * BindingLoss() - spread  # doctest: +ELLIPSIS
     SumLoss(weighted=((1.0, ExciteLoss(...)), (0.5, BindingLoss(...)), (-1.0, spread)))
 
-    A sub-class has `terms`. It may be a frozen dataclass, whose fields are then checked against their annotations.
+    A subclass implements `terms`. It may be a frozen dataclass; its fields are then checked against their annotations.
     """
 
     def __post_init__(self) -> None:
@@ -54,29 +68,42 @@ class Loss(ABC):
 
     @property
     def reads_self_attention(self) -> bool:
+        """Whether the loss reads `AttentionMaps.self_maps`."""
         return False
 
     @property
     def reads_regions(self) -> bool:
-        """Whether the loss is about `AttentionMaps.regions`. No step is guided before they are there."""
+        """Whether the loss reads `AttentionMaps.regions`. No step is guided before there are regions."""
         return False
 
     @property
     def needs_previous_maps(self) -> PreviousMaps | None:
-        """Which maps of the step before are wanted in `AttentionMaps.previous_maps`, if any."""
+        """Which maps of the previous step the loss reads in `AttentionMaps.previous_maps`, if any."""
         return None
 
     @abstractmethod
-    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
-        """Return the loss in parts that add up to it, each of shape (batch,)."""
+    def terms(self, attention: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
+        """Return the loss as named terms that add up to it, each (batch,). Maps are at least float32."""
 
     def applies_to(self, groups: TokenGroups) -> Tensor:
-        """Return bool (batch,): the images that the loss applies to, by default all. The others are not guided by it."""
+        """Return the images that the loss applies to, bool (batch,), by default all. The others are not guided by it."""
         return torch.ones(groups.images, dtype=torch.bool, device=groups.prompt.device)
 
     def __call__(self, maps: Tensor, groups: TokenGroups, **more: Any) -> Tensor:
-        """Return the loss, (batch,), for maps (batch, token, height, width); `more` are further fields of `AttentionMaps`."""
-        return torch.stack(list(terms_of(self, AttentionMaps(maps, **more), groups).values())).sum(dim=0)
+        """Return the loss, (batch,), in the precision of `maps`; maps in half precision are computed in float32.
+
+        Args:
+            maps: Raw attention maps, (batch, token, height, width).
+            groups: The entities of the batch.
+            **more: Further fields of `AttentionMaps`.
+
+        Raises:
+            MethodError: If the loss does not return one float per image, computed from the maps.
+        """
+        # a floor, or one pixel among many, underflows in float16
+        single = {name: in_single(value) if isinstance(value, Tensor) else value for name, value in more.items()}
+        terms = terms_of(self, AttentionMaps(in_single(maps), **single), groups)
+        return torch.stack(list(terms.values())).sum(dim=0).to(maps.dtype)
 
     def __add__(self, other: Loss | LossFunction) -> Loss:
         if not (isinstance(other, Loss) or callable(other)):
@@ -109,19 +136,19 @@ class Loss(ABC):
 
 @dataclass(frozen=True, repr=False)
 class FunctionLoss(Loss):
-    """A loss without settings, from `f(maps, groups) -> (batch,)`, see `LossFunction`."""
+    """A loss from a function `f(maps, groups) -> (batch,)`, see `LossFunction`."""
 
     function: LossFunction
 
     def __repr__(self) -> str:
         return called(self)
 
-    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
-        return {called(self): self.function(seen.maps, groups)}
+    def terms(self, attention: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
+        return {called(self): self.function(attention.maps, groups)}
 
 
 def as_loss(given: Any, name: str = "loss") -> Loss:
-    """Return a loss for a loss, the class of one, or a function; raise `MethodError`, with `name`, for anything else."""
+    """Return the loss for a loss, its class, or a function; raise `MethodError`, with `name`, for anything else."""
     if isinstance(given, type) and issubclass(given, Loss):
         given = given()
     if isinstance(given, Loss):
@@ -132,18 +159,18 @@ def as_loss(given: Any, name: str = "loss") -> Loss:
 
 
 def called(loss: Loss) -> str:
-    """Return the name of a loss in messages: that of its function, or of its class."""
+    """Return the name of a loss for messages: that of its function or its class."""
     if isinstance(loss, FunctionLoss):
         return getattr(loss.function, "__name__", type(loss.function).__name__)
     return type(loss).__name__
 
 
-def terms_of(loss: Loss, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
-    """Return `loss.terms(...)`; raise `MethodError` for anything but named tensors of one value per image, with a gradient.
+def terms_of(loss: Loss, attention: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
+    """Return `loss.terms(...)`; raise `MethodError` unless they are named tensors of one value per image, with a gradient.
 
-    A part that is 0 may be without one.
+    A term that is 0 may be without a gradient.
     """
-    terms = loss.terms(seen, groups)
+    terms = loss.terms(attention, groups)
     expected = f"one value per image, a float tensor of shape ({groups.images},)"
     if not isinstance(terms, dict) or not terms:
         raise MethodError(f"terms of {called(loss)} returned {_shown(terms)}; expected names with {expected}")
@@ -151,7 +178,7 @@ def terms_of(loss: Loss, seen: AttentionMaps, groups: TokenGroups) -> dict[str, 
         part = "" if isinstance(loss, FunctionLoss) else f' for "{name}"'
         if not (isinstance(value, Tensor) and value.shape == (groups.images,) and value.is_floating_point()):
             raise MethodError(f"{called(loss)} returned {_shown(value)}{part}; expected {expected}")
-        if seen.maps.requires_grad and torch.is_grad_enabled() and not value.requires_grad and value.any():
+        if attention.maps.requires_grad and torch.is_grad_enabled() and not value.requires_grad and value.any():
             raise MethodError(
                 f"{called(loss)} returned values without a gradient{part}; expected them to be computed from the maps by torch "
                 "alone, without detach(), item(), numpy or no_grad()"
@@ -161,13 +188,13 @@ def terms_of(loss: Loss, seen: AttentionMaps, groups: TokenGroups) -> dict[str, 
 
 def applies_to_images(loss: Loss, groups: TokenGroups) -> Tensor:
     """Return `loss.applies_to(groups)`; raise `MethodError` for anything but bool (batch,)."""
-    concerned = loss.applies_to(groups)
-    if not (isinstance(concerned, Tensor) and concerned.dtype == torch.bool and concerned.shape == (groups.images,)):
+    applies = loss.applies_to(groups)
+    if not (isinstance(applies, Tensor) and applies.dtype == torch.bool and applies.shape == (groups.images,)):
         raise MethodError(
-            f"applies_to of {called(loss)} returned {_shown(concerned)}; expected a bool tensor of shape ({groups.images},), "
+            f"applies_to of {called(loss)} returned {_shown(applies)}; expected a bool tensor of shape ({groups.images},), "
             "True for the images that the loss applies to"
         )
-    return concerned
+    return applies
 
 
 def _shown(value: Any) -> str:
@@ -176,7 +203,7 @@ def _shown(value: Any) -> str:
 
 @dataclass(frozen=True)
 class SumLoss(Loss):
-    """A weighted sum of losses; its parts are named after the loss they come from."""
+    """A weighted sum of losses; its terms are those of all of them, by their names."""
 
     weighted: tuple[tuple[float, Loss], ...]
 
@@ -193,10 +220,10 @@ class SumLoss(Loss):
         wanted = {loss.needs_previous_maps for _, loss in self.weighted}
         return "moved" if "moved" in wanted else "measured" if "measured" in wanted else None
 
-    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
+    def terms(self, attention: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         parts: dict[str, Tensor] = {}
         for weight, loss in self.weighted:
-            for name, value in terms_of(loss, seen, groups).items():
+            for name, value in terms_of(loss, attention, groups).items():
                 while name in parts:
                     name += "'"
                 parts[name] = weight * value
@@ -208,14 +235,17 @@ class SumLoss(Loss):
 
 @dataclass(frozen=True)
 class RenormalisingLoss(Loss):
-    """Settings of the losses that read the maps as Attend-and-Excite makes them, see `unbleed.losses.maps`."""
+    """Base of the losses that read maps as Attend-and-Excite does, see `maps.excited_maps`."""
 
-    kept: Kept = "auto"
-    temperature: Positive = 100.0
-    sigma: NotNegative = 0.5
+    kept: Kept = setting(
+        "auto",
+        help='tokens in the softmax: "padding" all but first and last, "words" the prompt\'s own, "auto" by the tokenizer',
+    )
+    temperature: Positive = setting(100.0, help="factor of the maps in the softmax over tokens")
+    sigma: NotNegative = setting(0.5, help="width of the 3x3 smoothing of the maps, in pixels; 0 for none")
 
     @property
-    def reading(self) -> dict[str, Any]:
+    def softmax(self) -> SoftmaxSettings:
         return {"kept": self.kept, "temperature": self.temperature, "sigma": self.sigma}
 
 
@@ -224,12 +254,12 @@ def _weighted(loss: Loss) -> tuple[tuple[float, Loss], ...]:
 
 
 def has_entities(groups: TokenGroups, least: int = 1) -> Tensor:
-    """Return bool (batch,): where the prompt has at least so many entities."""
+    """Return bool (batch,): the images whose prompt has at least `least` entities."""
     return torch.bincount(groups.entity_image, minlength=groups.images) >= least
 
 
 def has_modifiers(groups: TokenGroups) -> Tensor:
-    """Return bool (batch,): where the prompt has an entity with a modifier."""
+    """Return bool (batch,): the images whose prompt has an entity with a modifier."""
     return any_per_image(groups, groups.entity_image[groups.modifier_entity])
 
 

@@ -1,5 +1,4 @@
-"""Which places belong together: connected parts of regions, and the entities of an image side by side. No gradients
-flow through `component`."""
+"""Connected parts of regions, without gradient, and the entities of an image along an axis of their own."""
 
 from __future__ import annotations
 
@@ -7,21 +6,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_STRIDE = 8  # growths between two looks at whether anything still changes, as each look waits for the device
+_STRIDE = 8  # dilations between two checks for a change, as each check waits for the device
 
 
 def component(region: Tensor, seed: Tensor, *, diagonal: bool = True) -> Tensor:
-    """Return bool (map, height, width): the connected part of `region` that holds `seed`; empty if `region` does not.
+    """Return bool (map, height, width): the connected part of `region` that contains `seed`; empty if `region` does not.
 
-    `region` bool (map, height, width); `seed` long (map,), the place counted row by row. `diagonal`: places that touch
-    at a corner only are connected too.
+    `region` bool (map, height, width); `seed` long (map,), a pixel counted row by row. `diagonal`: pixels that touch only at a
+    corner are connected too.
     """
     start = torch.zeros_like(region).flatten(1).scatter(1, seed[:, None], True).view_as(region)
     inside = region.to(torch.float32)
     reached = (start & region).to(torch.float32)
     if not reached.numel():
         return start
-    while True:  # ends: what is reached only ever grows
+    while True:  # ends, since `reached` only grows
         grown = reached
         for _ in range(_STRIDE):
             grown = _neighbourhood(grown, diagonal) * inside
@@ -39,10 +38,10 @@ def _neighbourhood(maps: Tensor, diagonal: bool) -> Tensor:
 
 
 def side_by_side(values: Tensor, image: Tensor, images: int) -> tuple[Tensor, Tensor]:
-    """Return (batch, slot, ...), the items of each image in its slots, and long (item,), the slot of each item.
+    """Return the items of each image in slots, (batch, slot, ...), and the slot of each item, long (item,).
 
-    `values` (item, ...); `image` long (item,). There are as many slots as the fullest image needs but at least two, and
-    the free ones hold 0.
+    `values` (item, ...); `image` long (item,). There are as many slots as the image with most items needs, at least two; free
+    slots hold 0.
     """
     slot = (image[:, None] == image[None, :]).tril(diagonal=-1).sum(dim=1)
     slots = max(2, int(slot.max()) + 1) if len(slot) else 2

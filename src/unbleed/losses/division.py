@@ -1,4 +1,4 @@
-"""Divide-and-Bind: every entity excites several separate places, and its modifiers the same ones.
+"""Divide-and-Bind: every entity excites several separate pixels, and its modifiers the same ones.
 
 Li et al. 2023, arXiv 2307.10864. With X = G * Z(A) the maps of `excite`, one per word,
 
@@ -10,13 +10,13 @@ Li et al. 2023, arXiv 2307.10864. With X = G * Z(A) the maps of `excite`, one pe
     L     = max_s (-TV_s + coefficient JSD_s)
 
 p and q do not sum to 1, so JSD_s is 0 for equal maps and small for others: both softmaxes are nearly even, since X is at
-most 1. The coefficient is 1 in the steps 0 to 9 of 50, 5 up to 19 and 10 thereafter.
+most 1. The coefficient is 1 in the steps 0 to 9 of 50, 5 up to 19 and 10 after that.
 
-In both of the authors' pipelines the vertical differences go to the last row in place of the next one:
-`paper_variation=True` repeats it, and their numbers rest on it.
+In both of the authors' pipelines the vertical differences are taken to the last row instead of the next one.
+`paper_variation=True` repeats this; the authors' numbers rest on it.
 
 Ours, where the formula leaves it open: an entity with several modifiers has the mean of their JSDs, one without has 0. A
-deviation: the authors average the modifiers' maps over the 64x64 and 32x32 layers, here they come from the same layers as
+deviation: the authors average the modifiers' maps over the 64x64 and 32x32 layers; here they come from the same layers as
 the nouns'.
 
 Written from these formulas alone, not from the authors' code, which is under the AGPL.
@@ -25,51 +25,50 @@ Written from these formulas alone, not from the authors' code, which is under th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from ..settings import setting
 from .base import AttentionMaps, RenormalisingLoss, has_entities, mean_per_image, worst_per_image
 from .groups import TokenGroups
-from .maps import Kept, renormalise, smooth, word_maps
+from .maps import SoftmaxSettings, excited_maps, noun_maps
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+SHIFT = 1e-5  # e
 
 
 def attendance(
-    maps: Tensor,
-    groups: TokenGroups,
-    *,
-    kept: Kept = "auto",
-    temperature: float = 100.0,
-    sigma: float = 0.5,
-    paper_variation: bool = False,
+    maps: Tensor, groups: TokenGroups, *, paper_variation: bool = False, **softmax: Unpack[SoftmaxSettings]
 ) -> Tensor:
-    """Return max_s (-TV_s), (batch,), for raw maps (batch, token, height, width).
+    """Return max_s (-TV_s), (batch,), from -2 to 0, for raw maps (batch, token, height, width).
 
-    Between -2 and 0; 0 for an image without entities, too. `paper_variation` repeats the authors' vertical differences.
+    0 for an image without entities. `paper_variation` repeats the authors' vertical differences; `softmax` are the settings of
+    `maps.excited_maps`.
     """
-    x = _excitation(maps, groups, groups.noun, groups.entity_image, kept, temperature, sigma)
-    return _largest_per_image(-_variation(x, paper_variation), groups).to(maps.dtype)
+    return _largest_per_image(-_variation(noun_maps(maps, groups, **softmax), paper_variation), groups)
 
 
 def attribute_binding(
     maps: Tensor,
     groups: TokenGroups,
     *,
-    kept: Kept = "auto",
-    temperature: float = 100.0,
-    sigma: float = 0.5,
     paper_variation: bool = False,
-    shift: float = 1e-5,
+    shift: float = SHIFT,
+    **softmax: Unpack[SoftmaxSettings],
 ) -> Tensor:
-    """Return max_s JSD_s, (batch,), for raw maps (batch, token, height, width); 0 for an image without modifiers.
+    """Return max_s JSD_s, (batch,), 0 or more, for raw maps (batch, token, height, width).
 
-    0 or more; 0 where noun and modifiers have the same map, or maps that differ by a factor alone. `shift` is e.
+    0 for an image without modifiers, and where noun and modifiers have the same map or maps that differ only by a factor.
+    `shift` is e; `softmax` are the settings of `maps.excited_maps`.
     """
-    x = _excitation(maps, groups, groups.noun, groups.entity_image, kept, temperature, sigma)
-    other = _excitation(maps, groups, groups.modifier, groups.entity_image[groups.modifier_entity], kept, temperature, sigma)
+    x, other = noun_maps(maps, groups, **softmax), _modifier_maps(maps, groups, **softmax)
     divergence = _divergence(x, other, _variation(x, paper_variation), groups, shift)
-    return worst_per_image(divergence, groups.entity_image, groups.images).to(maps.dtype)
+    return worst_per_image(divergence, groups.entity_image, groups.images)
 
 
 def divide_and_bind(
@@ -77,33 +76,27 @@ def divide_and_bind(
     groups: TokenGroups,
     *,
     coefficient: float,
-    kept: Kept = "auto",
-    temperature: float = 100.0,
-    sigma: float = 0.5,
     paper_variation: bool = False,
-    shift: float = 1e-5,
+    shift: float = SHIFT,
+    **softmax: Unpack[SoftmaxSettings],
 ) -> Tensor:
-    """Return L, (batch,), for raw maps (batch, token, height, width): the largest sum of both terms of one entity.
+    """Return L, (batch,), -2 or more, for raw maps (batch, token, height, width): the largest sum of both terms of one entity.
 
-    -2 or more; 0 for an image without entities. The settings are those of `attendance` and `attribute_binding`.
+    0 for an image without entities. The settings are those of `attendance` and `attribute_binding`.
     """
-    x = _excitation(maps, groups, groups.noun, groups.entity_image, kept, temperature, sigma)
-    other = _excitation(maps, groups, groups.modifier, groups.entity_image[groups.modifier_entity], kept, temperature, sigma)
+    x, other = noun_maps(maps, groups, **softmax), _modifier_maps(maps, groups, **softmax)
     variation = _variation(x, paper_variation)
     divergence = _divergence(x, other, variation, groups, shift)
-    return _largest_per_image(coefficient * divergence - variation, groups).to(maps.dtype)
+    return _largest_per_image(coefficient * divergence - variation, groups)
 
 
-def _excitation(
-    maps: Tensor, groups: TokenGroups, words: Tensor, image: Tensor, kept: Kept, temperature: float, sigma: float
-) -> Tensor:
-    """Return X of words, (word, height, width), in single precision at least."""
-    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
-    return smooth(word_maps(renormalise(maps, groups, kept, temperature), words, image), sigma)
+def _modifier_maps(maps: Tensor, groups: TokenGroups, **softmax: Unpack[SoftmaxSettings]) -> Tensor:
+    """Return X of the modifiers, (modifier, height, width)."""
+    return excited_maps(maps, groups, groups.modifier, groups.entity_image[groups.modifier_entity], **softmax)
 
 
 def _variation(maps: Tensor, paper_variation: bool) -> Tensor:
-    """Return TV, (word,), for maps (word, height, width); a direction of one cell has none."""
+    """Return TV, (word,), for maps (word, height, width); a direction of one pixel has none."""
     above = maps[:, -1:] if paper_variation else maps[:, :-1]
     down = (maps[:, 1:] - above).abs().flatten(1)
     across = (maps[:, :, 1:] - maps[:, :, :-1]).abs().flatten(1)
@@ -134,25 +127,30 @@ def _largest_per_image(values: Tensor, groups: TokenGroups) -> Tensor:
 
 @dataclass(frozen=True)
 class DivisionLoss(RenormalisingLoss):
-    """See `divide_and_bind`; `coefficients` are by the share of the run from which they hold.
+    """Divide-and-Bind's loss: every entity excites separate pixels, and its modifiers the same ones.
 
-    Its parts are `attendance`, and what the loss is more than that.
+    Li et al. 2023, arXiv 2307.10864. Components: `variation` (-TV of the worst entity) and `binding`, the rest of the loss.
+
+    >>> import torch
+    >>> from unbleed.losses import DivisionLoss, TokenGroups
+    >>> groups = TokenGroups.from_positions([[(2, [1]), (4, [3])]], length=6)  # "red cat blue bench"
+    >>> stripes = torch.full((1, 6, 4, 4), 0.1)
+    >>> stripes[:, 2, :, ::2] = stripes[:, 4, :, ::2] = 0.3
+    >>> DivisionLoss(sigma=0.0)(stripes, groups) < DivisionLoss(sigma=0.0)(torch.full((1, 6, 4, 4), 0.1), groups)
+    tensor([True])
     """
 
-    coefficients: Mapping[float, float] = field(default_factory=lambda: {0.0: 1.0, 0.2: 5.0, 0.4: 10.0})
-    paper_variation: bool = False
+    coefficients: Mapping[float, float] = setting(
+        {0.0: 1.0, 0.2: 5.0, 0.4: 10.0}, help="from a fraction of the run on: weight of the divergence"
+    )
+    paper_variation: bool = setting(False, help="repeat the vertical differences of the authors' code")
 
-    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
-        begun = [share for share in self.coefficients if share <= seen.progress + 1e-9]
+    def terms(self, attention: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
+        begun = [start for start in self.coefficients if start <= attention.progress + 1e-9]
         coefficient = self.coefficients[max(begun)] if begun else 0.0
-        value = divide_and_bind(
-            seen.maps,
-            groups,
-            coefficient=coefficient,
-            paper_variation=self.paper_variation,
-            **self.reading,
-        )
-        variation = attendance(seen.maps, groups, paper_variation=self.paper_variation, **self.reading)
+        maps, paper = attention.maps, self.paper_variation
+        value = divide_and_bind(maps, groups, coefficient=coefficient, paper_variation=paper, **self.softmax)
+        variation = attendance(maps, groups, paper_variation=paper, **self.softmax)
         return {"variation": variation, "binding": value - variation}
 
     def applies_to(self, groups: TokenGroups) -> Tensor:

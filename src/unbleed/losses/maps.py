@@ -1,9 +1,9 @@
-"""What the losses make of attention maps before they compare them. Pure functions; maps are (..., height, width)."""
+"""Operations on attention maps that the losses share. Pure functions; maps are (..., height, width)."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -11,33 +11,30 @@ from torch import Tensor
 
 from .groups import TokenGroups
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 Kept = Literal["auto", "padding", "words"]
+FLOOR = 1e-8  # added to maps before they are divided or their logarithm is taken
 
 
-def in_single(maps: Tensor) -> Tensor:
-    """Return maps in single precision if they were in half: a floor, or one of many places, is nothing in half precision.
+class SoftmaxSettings(TypedDict, total=False):
+    """How Attend-and-Excite reads maps; defaults are those of `noun_maps`."""
 
-    Their gradient stays in the range of half: its slope at a place that nothing attends to is 1 / floor, more than
-    float16 can hold.
-    """
-    if maps.dtype not in (torch.float16, torch.bfloat16):
-        return maps
-    single = maps.float()
-    if single.requires_grad:
-        largest = torch.finfo(maps.dtype).max
-        single.register_hook(lambda gradient: gradient.clamp(-largest, largest))
-    return single
+    kept: Kept  # tokens in the softmax, see `renormalise`
+    temperature: float  # factor of the maps in the softmax
+    sigma: float  # of the smoothing, see `smooth`
 
 
 def smoothing_taps(sigma: float, size: int = 3, **like: object) -> Tensor:
-    """Return the one-dimensional taps of the authors' Gaussian, summing to 1; the true deviation is sqrt(2) sigma."""
+    """Return the one-dimensional taps of Attend-and-Excite's Gaussian, summing to 1; the true deviation is sqrt(2) sigma."""
     offset = torch.arange(size, **like) - (size - 1) / 2  # type: ignore[arg-type]
     taps = torch.exp(-((offset / (2 * sigma)) ** 2))
     return taps / taps.sum()
 
 
 def smooth(maps: Tensor, sigma: float) -> Tensor:
-    """Return maps (..., height, width) smoothed by the 3x3 kernel, edges reflected; sigma 0 leaves them."""
+    """Return maps (..., height, width) smoothed by a 3x3 kernel with reflected edges; sigma 0 leaves them as they are."""
     if sigma == 0 or min(maps.shape[-2:]) < 2:  # a map of one row has nothing to reflect
         return maps
     taps = smoothing_taps(sigma, dtype=maps.dtype, device=maps.device)
@@ -47,11 +44,10 @@ def smooth(maps: Tensor, sigma: float) -> Tensor:
 
 
 def renormalise(maps: Tensor, groups: TokenGroups, kept: Kept = "auto", temperature: float = 100.0) -> Tensor:
-    """Return Z(A), (batch, token, height, width): the softmax over the kept tokens, 0 at the others.
+    """Return Z(A), (batch, token, height, width): the softmax of `temperature * maps` over the kept tokens, 0 at the others.
 
-    `kept="padding"` drops the start token and the last position only (of each chunk of a long prompt); `"words"` keeps the
-    prompt's own pieces only;
-    `"auto"` chooses the first where padding repeats the end token (SD 1), the second where it does not (SD 2).
+    `kept="padding"` drops only the start token and the last position (of each chunk of a long prompt); `"words"` keeps only the
+    prompt's own pieces; `"auto"` is the first where padding repeats the end token (SD 1), the second where it does not (SD 2).
     """
     side = groups.tokens // groups.chunks
     position = torch.arange(groups.tokens, device=maps.device) % side
@@ -73,8 +69,30 @@ def word_maps(maps: Tensor, words: Tensor, image: Tensor) -> Tensor:
 
 
 def entity_maps(maps: Tensor, groups: TokenGroups) -> Tensor:
-    """Return the maps of the nouns, (entity, height, width), of maps (batch, token, height, width)."""
+    """Return the raw maps of the nouns, (entity, height, width), for maps (batch, token, height, width)."""
     return word_maps(maps, groups.noun, groups.entity_image)
+
+
+def excited_maps(
+    maps: Tensor,
+    groups: TokenGroups,
+    words: Tensor,
+    image: Tensor,
+    *,
+    kept: Kept = "auto",
+    temperature: float = 100.0,
+    sigma: float = 0.5,
+) -> Tensor:
+    """Return the maps X of words as Attend-and-Excite reads them, (word, height, width): Z(A), summed over pieces, smoothed.
+
+    `maps` are raw, (batch, token, height, width); `words` bool (word, token); `image` long (word,).
+    """
+    return smooth(word_maps(renormalise(maps, groups, kept, temperature), words, image), sigma)
+
+
+def noun_maps(maps: Tensor, groups: TokenGroups, **softmax: Unpack[SoftmaxSettings]) -> Tensor:
+    """Return the maps X of the nouns, (entity, height, width), see `excited_maps`; each value is from 0 to 1."""
+    return excited_maps(maps, groups, groups.noun, groups.entity_image, **softmax)
 
 
 def blur(maps: Tensor, sigma: float) -> Tensor:
@@ -92,16 +110,16 @@ def blur(maps: Tensor, sigma: float) -> Tensor:
     return flat.reshape(maps.shape)
 
 
-def distributions(maps: Tensor, floor: float = 1e-8) -> Tensor:
-    """Return maps (..., height, width) as distributions over places: 0 or more, and 1 in all.
+def distributions(maps: Tensor, floor: float = FLOOR) -> Tensor:
+    """Return maps (..., height, width) as distributions over pixels: 0 or more, summing to 1.
 
-    `floor` is added first, so that a map of nothing is even, and no place is impossible.
+    `floor` is added first, so that a map of zeros becomes even and no pixel has probability 0.
     """
     lifted = maps + floor
     return lifted / lifted.sum(dim=(-2, -1), keepdim=True)
 
 
-def min_max(maps: Tensor, floor: float = 1e-8) -> Tensor:
+def min_max(maps: Tensor, floor: float = FLOOR) -> Tensor:
     """Return maps (..., height, width) stretched to [0, 1], each by itself; an even map becomes 0."""
     low = maps.amin(dim=(-2, -1), keepdim=True)
     high = maps.amax(dim=(-2, -1), keepdim=True)

@@ -1,4 +1,4 @@
-"""EBAMA: modifiers attend where their object does, the object keeps away from the rest of the prompt, and is not neglected.
+"""EBAMA: modifiers attend where their object does; the object stays away from the rest of the prompt and is not neglected.
 
 Zhang et al. 2024, arXiv 2404.07389. SynGen's binding around the object: for every entity s with noun n, its modifiers m,
 and U the pieces of the prompt outside the entity,
@@ -10,66 +10,60 @@ and U the pieces of the prompt outside the entity,
 
 dist is 1 - cos of the two maps, or SynGen's symmetric Kullback-Leibler divergence.
 
-From the authors' code: the negative term stands once for every modifier, as in SynGen, and once for a noun without
+From the authors' code: the negative term occurs once for every modifier, as in SynGen, and once for a noun without
 modifiers. The furthest piece of a noun counts, in both terms and with both distances; of a modifier, all pieces are summed
 with the cosine, and the furthest counts with the divergence. Ours: |U| = 0, where they divide by 0, gives 0; the
-intensity of a noun is that of its pieces' sum (theirs is that of its first piece); the floor under the maps of the
-divergence, and a length of at least 1e-4 of those of the cosine.
+intensity of a noun is that of its pieces' sum (theirs is that of its first piece); the floor under the maps for the
+divergence, and a length of at least 1e-4 for the cosine.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
-from ..settings import NotNegative
+from ..settings import NotNegative, setting
 from .base import AttentionMaps, RenormalisingLoss, has_entities, sum_per_image
-from .binding import _furthest_piece, _pairs, distances
 from .contrast import directions
 from .groups import TokenGroups
-from .maps import Kept, renormalise, smooth, word_maps
+from .maps import FLOOR, SoftmaxSettings, noun_maps
+from .pairs import distances, furthest_piece, own_maps, pairs
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def object_binding(
-    maps: Tensor, groups: TokenGroups, *, distance: Literal["cosine", "kl"] = "cosine", floor: float = 1e-8
+    maps: Tensor, groups: TokenGroups, *, distance: Literal["cosine", "kl"] = "cosine", floor: float = FLOOR
 ) -> tuple[Tensor, Tensor]:
     """Return (L_pos, L_neg), each (batch,), for raw maps (batch, token, height, width).
 
     L_pos is 0 or more, and 0 without modifiers; L_neg is 0 or less, and 0 without entities or with no piece outside them.
-    `floor` is added to the maps for the divergence, see `binding.distances`.
+    `floor` is added to the maps for the divergence, see `pairs.distances`.
     """
-    precise = maps.to(torch.promote_types(maps.dtype, torch.float32))
-    # only the prompt's own tokens matter: a padding token that underflows somewhere must not spoil the gradient
-    precise = torch.where(groups.prompt[:, :, None, None], precise, torch.ones_like(precise))
-    modifier, noun, outside, image = _pairs(groups, include_entities=True)
-    apart = (_cosine_distances(precise) if distance == "cosine" else distances(precise, floor))[image]  # (pair, token, token)
-    from_noun = _furthest_piece(apart, noun)  # (pair, token)
+    own = own_maps(maps, groups)
+    modifier, noun, outside, image = pairs(groups, include_entities=True)
+    apart = (_cosine_distances(own) if distance == "cosine" else distances(own, floor))[image]  # (pair, token, token)
+    from_noun = furthest_piece(apart, noun)  # (pair, token)
     if distance == "cosine":
         within = from_noun.masked_fill(~modifier, 0).sum(dim=1)
     else:
         within = from_noun.masked_fill(~modifier, -torch.inf).amax(dim=1)
     bound = torch.where((modifier != noun).any(dim=1), within, torch.zeros_like(within))  # a noun may stand for its modifier
     away = from_noun.masked_fill(~outside, 0).sum(dim=1) / outside.sum(dim=1).clamp(min=1)
-    return (
-        sum_per_image(bound, image, groups.images).to(maps.dtype),
-        sum_per_image(-away, image, groups.images).to(maps.dtype),
-    )
+    return sum_per_image(bound, image, groups.images), sum_per_image(-away, image, groups.images)
 
 
-def intensity(
-    maps: Tensor, groups: TokenGroups, *, kept: Kept = "auto", temperature: float = 100.0, sigma: float = 0.5
-) -> Tensor:
+def intensity(maps: Tensor, groups: TokenGroups, **softmax: Unpack[SoftmaxSettings]) -> Tensor:
     """Return L_int, (batch,), for raw maps (batch, token, height, width).
 
-    Between minus the number of entities and 0; 0 for an image without entities.
+    From minus the number of entities to 0; 0 for an image without entities. `softmax` are the settings of `maps.excited_maps`.
     """
-    precise = maps.to(torch.promote_types(maps.dtype, torch.float32))
-    probability = renormalise(precise, groups, kept, temperature)
-    peak = smooth(word_maps(probability, groups.noun, groups.entity_image), sigma).amax(dim=(-2, -1))  # (entity,)
-    return sum_per_image(-peak, groups.entity_image, groups.images).to(maps.dtype)
+    peak = noun_maps(maps, groups, **softmax).amax(dim=(-2, -1))  # (entity,)
+    return sum_per_image(-peak, groups.entity_image, groups.images)
 
 
 def _cosine_distances(maps: Tensor) -> Tensor:
@@ -80,15 +74,27 @@ def _cosine_distances(maps: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ObjectLoss(RenormalisingLoss):
-    """See the module; `weight_intensity` is lambda."""
+    """EBAMA's loss: bind modifiers to their object, keep it away from the rest, and raise its own attention.
 
-    distance: Literal["cosine", "kl"] = "cosine"
-    weight_intensity: float = 0.5
-    floor: NotNegative = 1e-8
+    Zhang et al. 2024, arXiv 2404.07389. Components: `positive`, `negative` and `intensity`.
 
-    def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
-        positive, negative = object_binding(seen.maps, groups, distance=self.distance, floor=self.floor)
-        intense = self.weight_intensity * intensity(seen.maps, groups, **self.reading)
+    >>> import torch
+    >>> from unbleed.losses import AttentionMaps, ObjectLoss, TokenGroups
+    >>> groups = TokenGroups.from_positions([[(2, [1]), (4, [3])]], length=6)  # "red cat blue bench"
+    >>> terms = ObjectLoss().terms(AttentionMaps(torch.full((1, 6, 4, 4), 1 / 6)), groups)
+    >>> {name: round(value.item(), 3) + 0.0 for name, value in terms.items()}  # even maps have no distance
+    {'positive': 0.0, 'negative': 0.0, 'intensity': -0.25}
+    """
+
+    distance: Literal["cosine", "kl"] = setting(
+        "cosine", help="distance of two maps: cosine, or symmetric Kullback-Leibler divergence"
+    )
+    weight_intensity: float = setting(0.5, help="weight of the peak attention of each object")
+    floor: NotNegative = setting(FLOOR, help="added to each map before it is made a distribution, for the divergence")
+
+    def terms(self, attention: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
+        positive, negative = object_binding(attention.maps, groups, distance=self.distance, floor=self.floor)
+        intense = self.weight_intensity * intensity(attention.maps, groups, **self.softmax)
         return {"positive": positive, "negative": negative, "intensity": intense}
 
     def applies_to(self, groups: TokenGroups) -> Tensor:
