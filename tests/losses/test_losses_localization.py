@@ -10,8 +10,8 @@ from torch import Tensor
 
 from helpers.loss_cases import LENGTH, SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
 from helpers.slow_maps import peaked_maps, slow_ahead, slow_component, slow_peak, slow_smooth
-from unbleed.losses.components import component, side_by_side
 from unbleed.losses.base import FunctionLoss
+from unbleed.losses.components import component, side_by_side
 from unbleed.losses.groups import group_tokens
 from unbleed.losses.localization import anchoring, differentiate, regions
 from unbleed.prompt import PromptTokens
