@@ -14,7 +14,7 @@ from ..errors import MethodError
 from ..precision import in_single
 from ..settings import Documented, NotNegative, Positive, check_settings, is_number, setting
 from .groups import TokenGroups
-from .maps import Kept, SoftmaxSettings
+from .maps import SIGMA, Kept, SoftmaxSettings
 
 PreviousMaps = Literal["measured", "moved"]
 """Which maps of the previous step a loss needs: those of its last evaluation ("measured"), or those read again after the update
@@ -101,7 +101,9 @@ class Loss(Documented, ABC):
             MethodError: If the loss does not return one float per image, computed from the maps.
         """
         # a floor, or one pixel among many, underflows in float16
-        single = {name: in_single(value) if isinstance(value, Tensor) else value for name, value in more.items()}
+        single: dict[str, Any] = {
+            name: in_single(value) if isinstance(value, Tensor) else value for name, value in more.items()
+        }
         terms = terms_of(self, AttentionMaps(in_single(maps), **single), groups)
         return torch.stack(list(terms.values())).sum(dim=0).to(maps.dtype)
 
@@ -242,7 +244,7 @@ class RenormalisingLoss(Loss):
         help='tokens in the softmax: "padding" all but first and last, "words" the prompt\'s own, "auto" by the tokenizer',
     )
     temperature: Positive = setting(100.0, help="factor of the maps in the softmax over tokens")
-    sigma: NotNegative = setting(0.5, help="width of the 3x3 smoothing of the maps, in pixels; 0 for none")
+    sigma: NotNegative = setting(SIGMA, help="width of the 3x3 smoothing of the maps, in pixels; 0 for none")
 
     @property
     def softmax(self) -> SoftmaxSettings:

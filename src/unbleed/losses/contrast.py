@@ -29,7 +29,7 @@ from torch import Tensor
 from ..settings import NotNegative, Positive, setting
 from .base import AttentionMaps, Loss, PreviousMaps, has_entities, mean_per_image
 from .groups import TokenGroups
-from .maps import Kept, renormalise, smooth, word_maps
+from .maps import SIGMA, Kept, renormalise, smooth, word_maps
 
 
 def contrast(
@@ -39,7 +39,7 @@ def contrast(
     *,
     temperature: float = 0.5,
     normalise: bool = False,
-    sigma: float = 0.5,
+    sigma: float = SIGMA,
     kept: Kept = "auto",
     sharpness: float = 100.0,
 ) -> Tensor:
@@ -95,7 +95,7 @@ class ContrastLoss(Loss):
 
     temperature: Positive = setting(0.5, help="divisor of the cosines in the contrast")
     normalise: bool = setting(False, help="renormalise the maps over tokens, as Attend-and-Excite does")
-    sigma: NotNegative = setting(0.5, help="width of the 3x3 smoothing of the maps, in pixels; 0 for none")
+    sigma: NotNegative = setting(SIGMA, help="width of the 3x3 smoothing of the maps, in pixels; 0 for none")
     kept: Kept = setting("auto", help="tokens in the softmax with `normalise`, see `ExciteLoss`")
     sharpness: Positive = setting(100.0, help="factor of the maps in the softmax with `normalise`")
 

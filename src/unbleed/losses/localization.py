@@ -32,7 +32,7 @@ from ..settings import NotNegative, Share, setting
 from .base import AttentionMaps, Loss, has_entities, sum_per_image
 from .components import component, side_by_side
 from .groups import TokenGroups
-from .maps import entity_maps, min_max, smooth
+from .maps import SIGMA, entity_maps, min_max, smooth
 
 
 class Anchoring(NamedTuple):
@@ -52,7 +52,7 @@ def differentiate(entities: Tensor, groups: TokenGroups) -> Tensor:
     return torch.where(entities >= first, entities - second, torch.zeros_like(entities))
 
 
-def regions(maps: Tensor, groups: TokenGroups, *, tau: float = 0.4, sigma: float = 0.5) -> Tensor:
+def regions(maps: Tensor, groups: TokenGroups, *, tau: float = 0.4, sigma: float = SIGMA) -> Tensor:
     """Return M, bool (entity, height, width), for raw maps (batch, token, height, width), without gradient.
 
     No two regions of an image overlap, each is connected, and an entity that is nowhere ahead has an empty one.
@@ -67,7 +67,7 @@ def anchoring(
     *,
     tau: float = 0.4,
     weight_outside: float = 1.0,
-    sigma: float = 0.5,
+    sigma: float = SIGMA,
 ) -> Anchoring:
     """Return the components of L, each (batch,), for raw maps (batch, token, height, width).
 
@@ -115,7 +115,7 @@ class AnchoringLoss(Loss):
 
     tau: Share = setting(0.4, help="fraction of an entity's largest lead over the others from which a pixel is in its region")
     weight_outside: float = setting(1.0, help="weight of the attention outside of the region")
-    sigma: NotNegative = setting(0.5, help="width of the 3x3 smoothing of the maps, in pixels; 0 for none")
+    sigma: NotNegative = setting(SIGMA, help="width of the 3x3 smoothing of the maps, in pixels; 0 for none")
 
     def terms(self, attention: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         return anchoring(attention.maps, groups, tau=self.tau, weight_outside=self.weight_outside, sigma=self.sigma)._asdict()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 Kept = Literal["auto", "padding", "words"]
+SIGMA = 0.5  # of Attend-and-Excite's smoothing
 FLOOR = 1e-8  # added to maps before they are divided or their logarithm is taken
 
 
@@ -81,7 +82,7 @@ def excited_maps(
     *,
     kept: Kept = "auto",
     temperature: float = 100.0,
-    sigma: float = 0.5,
+    sigma: float = SIGMA,
 ) -> Tensor:
     """Return the maps X of words as Attend-and-Excite reads them, (word, height, width): Z(A), summed over pieces, smoothed.
 

@@ -41,7 +41,7 @@ from .base import AttentionMaps, RenormalisingLoss, has_entities, mean_per_image
 from .components import component, side_by_side
 from .excite import neglect
 from .groups import TokenGroups
-from .maps import SoftmaxSettings, noun_maps, smooth
+from .maps import SIGMA, SoftmaxSettings, noun_maps, smooth
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -72,7 +72,6 @@ def conflict(
     groups: TokenGroups,
     *,
     gate: float = 0.5,
-    sigma: float = 0.5,
     **softmax: Unpack[SoftmaxSettings],
 ) -> Tensor:
     """Return InitNO's self-attention conflict, (batch,), in [0, 0.5], for raw maps (batch, token, height, width).
@@ -82,10 +81,10 @@ def conflict(
     settings of `maps.excited_maps`.
     """
     _check_grid(maps, self_maps)
-    entities = noun_maps(maps, groups, sigma=sigma, **softmax)
+    entities = noun_maps(maps, groups, **softmax)
     pixel = entities.detach().flatten(1).argmax(dim=1)
     rows = self_maps[groups.entity_image, pixel].unflatten(1, entities.shape[1:])
-    rows = smooth(rows, sigma)  # (entity, height, width)
+    rows = smooth(rows, softmax.get("sigma", SIGMA))  # (entity, height, width)
     first, second, image = groups.entity_pairs
     shared = torch.minimum(rows[first], rows[second]).sum(dim=(-2, -1))
     total = (rows[first] + rows[second]).sum(dim=(-2, -1))  # about 2
@@ -115,7 +114,6 @@ def self_cross(
     gate: float = 0.5,
     places: int = 16,
     normalise: Literal["auto", "always", "never"] = "auto",
-    sigma: float = 0.5,
     **softmax: Unpack[SoftmaxSettings],
 ) -> Tensor:
     """Return Self-Cross, (batch,), in [0, 1], for raw maps (batch, token, height, width).
@@ -126,12 +124,14 @@ def self_cross(
     pixels. `softmax` are the settings of `maps.excited_maps`.
     """
     _check_grid(maps, self_maps)
-    entities = noun_maps(maps, groups, sigma=sigma, **softmax)
+    entities = noun_maps(maps, groups, **softmax)
     weight = torch.where(_upper_side(entities.detach()), entities, torch.zeros_like(entities)).flatten(1)
     beside, slot = side_by_side(weight, groups.entity_image, groups.images)  # (batch, slot, pixel)
     # in slots, so that the self-attention of an image is not copied for each of its entities
     reached = (beside @ self_maps.to(beside.dtype))[groups.entity_image, slot]
-    reached = _sum_to_one(smooth(reached.unflatten(1, entities.shape[1:]), sigma))  # (entity, height, width)
+    reached = _sum_to_one(
+        smooth(reached.unflatten(1, entities.shape[1:]), softmax.get("sigma", SIGMA))
+    )  # (entity, height, width)
     stretched = normalise == "always" or (normalise == "auto" and weight.shape[1] > 16 * 16)
     met = _sum_to_one(entities) if stretched else entities
     first, second, image = groups.entity_pairs
