@@ -15,7 +15,6 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from .attention import family_of
-from .attention.examples import EXAMPLES
 from .attention.families import denoiser_of
 from .errors import PromptError
 from .guidance.evaluator import Evaluator
@@ -176,10 +175,10 @@ def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int
     The bytes are those without and with checkpointing.
     """
     family = family_of(denoiser)
-    example, tokens = EXAMPLES[family.name]
+    tokens = family.text_length
     with torch.device("meta"):
         copy: Any = type(denoiser).from_config(denoiser.config)
-        call = example(copy.config, height, width, tokens)
+        call = family.example(copy.config, height, width, tokens)
     copy = nn.Module.to(copy, denoiser.dtype).eval().requires_grad_(False)  # diffusers' own `to` gives a needless warning
     call = _cast(call, denoiser.dtype)
     evaluator = Evaluator(copy, parts, family)

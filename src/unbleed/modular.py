@@ -96,7 +96,7 @@ class GuidanceBlock(ModularPipelineBlocks):
 
     def _begin(self, components: Any, block_state: Any) -> None:
         denoiser = denoiser_of(components)
-        if family_of(denoiser).name not in ("sd", "flux"):
+        if family_of(denoiser).from_blocks is None:
             raise ModelError(f"there is no block for {type(denoiser).__name__} yet; use unbleed.guide on its usual pipeline")
         self.method = method_for(components, self.given)  # a label has the settings that suit the model
         self.run = Run(method=self.method.name)
@@ -111,19 +111,11 @@ class GuidanceBlock(ModularPipelineBlocks):
     def _call(self, session: Session, block_state: Any, t: Tensor) -> DenoiserCall:
         """Return the call of the denoiser that the loop will make, without unconditional rows."""
         given = {name: getattr(block_state, name, None) for name in (*_INPUTS, "add_time_ids", "ip_adapter_embeds")}
-        kwargs: dict[str, Any] = {"encoder_hidden_states": given["prompt_embeds"]}
-        if session.family.name == "flux":
-            kwargs |= {key: given[key] for key in ("guidance", "joint_attention_kwargs", "txt_ids", "img_ids")}
-            kwargs |= {"pooled_projections": given["pooled_prompt_embeds"], "timestep": t.flatten() / 1000}
-        else:
-            added = {"text_embeds": given["pooled_prompt_embeds"], "time_ids": given["add_time_ids"]}
-            if given["ip_adapter_embeds"] is not None:
-                added["image_embeds"] = given["ip_adapter_embeds"]
-            kwargs |= {key: given[key] for key in ("timestep_cond", "cross_attention_kwargs")}
-            kwargs |= {"timestep": t, "added_cond_kwargs": added}
+        family = session.family
         assert session.groups is not None
-        name = session.family.sample
-        return DenoiserCall((), {name: block_state.latents, **kwargs}, session.groups.images, None, name)
+        assert family.from_blocks is not None
+        kwargs = {family.sample: block_state.latents, **family.from_blocks(given, t)}
+        return DenoiserCall((), kwargs, session.groups.images, None, family)
 
 
 def add_guidance(

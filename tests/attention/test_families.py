@@ -140,7 +140,7 @@ def test_maps_are_the_columns_of_the_full_softmax(name: str, pipes: Callable[[st
         texts = shares.shape[-1] - places if layers.joint else shares.shape[-1]
         if layers.joint == "text first":
             shares = shares[:, texts:, :texts]
-        elif layers.joint == "picture first":
+        elif layers.joint == "image first":
             shares = shares[:, :places, places:]
         total[..., : shares.shape[-1]] += shares / len(layers.names)
     found = maps.flatten(2).transpose(1, 2)
@@ -320,7 +320,7 @@ def test_flow_matching_with_inner_evaluations(pipes: Callable[[str], Any]) -> No
 @pytest.mark.parametrize("name", ["sd3", "flux", "pixart", "sana", "qwen"])
 def test_a_transformer_has_one_grid(name: str, pipes: Callable[[str], Any]) -> None:
     with (
-        pytest.raises(ModelError, match="has text attention on one grid alone"),
+        pytest.raises(ModelError, match="has text attention on one grid only"),
         unbleed.guide(pipes(name), unbleed.SynGen(resolution=16)),
     ):
         pass

@@ -88,7 +88,7 @@ def test_a_region_attends_to_its_own_words_and_not_to_those_of_others(name: str,
         texts = 0 if not joint else length - 80
         height, width = (8, 10) if joint else next((h, w) for h, w in sizes(name) if h * w == length)
         pictures = slice(texts, None) if joint == "text first" else slice(0, height * width)
-        first = height * width if joint == "picture first" else 0
+        first = height * width if joint == "image first" else 0
         picture = own[:, pictures].unflatten(1, (height, width))
         left, right = picture[:, :, : width * 2 // 5], picture[:, :, -(width * 2 // 5) :]
         cat, bench = ([first + p for p in words[entity]] for entity in SIDES)

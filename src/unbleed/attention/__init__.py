@@ -1,4 +1,4 @@
-"""Reading cross-attention: which layers hold it, the exact queries and keys, and the maps made of them."""
+"""Reading cross-attention: its layers in each family of models, their queries and keys, and maps made from them."""
 
 from .families import Family, family_of
 from .maps import JointSequence, average_maps, average_self_maps

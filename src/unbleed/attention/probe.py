@@ -1,8 +1,8 @@
 """Reading the exact queries and keys of chosen attention modules while a denoiser runs.
 
-No attention processor is replaced, so whatever shaped Q and K (LoRA, QK-norm, rotary positions) is in what is read.
-The probe stands on two public parts of torch: forward hooks tell which module is running, and a `TorchFunctionMode`
-sees its call of `scaled_dot_product_attention`.
+No attention processor is replaced, so Q and K are read after LoRA, QK-norm and rotary positions. The probe uses two public
+parts of torch: forward hooks show which module is running, and a `TorchFunctionMode` sees its call of
+`scaled_dot_product_attention`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _OPAQUE_PROCESSORS = frozenset({"AttnProcessor", "SlicedAttnProcessor", "XFormer
 class Capture:
     """Queries and keys of one attention call, as they entered the softmax."""
 
-    query: Tensor  # (batch, head, place, channel)
+    query: Tensor  # (batch, head, pixel, channel)
     key: Tensor  # (batch, head, token, channel)
     scale: float
-    mask: Tensor | None  # added to the logits, broadcast to (batch, head, place, token)
+    mask: Tensor | None  # added to the logits, broadcast to (batch, head, pixel, token)
 
     def of_rows(self, rows: slice) -> Capture:
         """Return the capture of some rows of the batch."""
@@ -43,9 +43,9 @@ class _Enough(BaseException):
 
 
 class AttentionProbe:
-    """Runs a denoiser as far as the last of the layers `names` and returns what their attention saw.
+    """Runs a denoiser up to the last of the layers `names` and returns the queries and keys of their attention.
 
-    `names` are in running order; `more` are further layers, that run before the last of them.
+    `names` are in running order; `more` are further layers that run before the last of them.
     """
 
     def __init__(self, denoiser: nn.Module, names: Sequence[str], more: Sequence[str] = ()) -> None:
@@ -58,7 +58,7 @@ class AttentionProbe:
         The forward ends inside the last layer. With gradient checkpointing the recomputation in the backward passes
         through the same modules; nothing is captured then.
 
-        Raises `CaptureError` when a layer was not reached or did its attention in a way that cannot be read.
+        Raises `CaptureError` when a layer was not reached or its attention cannot be read.
         """
         with self._hooked(_CaptureMode(last=list(self.modules)[-1])) as captures, suppress(_Enough):
             run()
@@ -67,7 +67,7 @@ class AttentionProbe:
 
     @contextmanager
     def listen(self) -> Iterator[dict[str, Capture]]:
-        """Fill a dict with the captures of the layers while the denoiser runs to its end, whoever calls it."""
+        """Fill a dict with the captures of the layers while the denoiser runs to its end, by any caller."""
         with native_processors(self.modules.values()), self._hooked(_CaptureMode(last=None)) as captures:
             yield captures
 
@@ -94,9 +94,9 @@ class AttentionProbe:
 
 @contextmanager
 def native_processors(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Give modules whose processor hides its attention the native one, and their own back at the end.
+    """Replace the processors of modules whose attention cannot be seen by the native one, and restore them at the end.
 
-    With gradient checkpointing the backward belongs inside too, since it runs the modules again.
+    With gradient checkpointing the backward pass belongs inside too, since it runs the modules again.
     """
     with ExitStack() as stack:
         for module in modules:
@@ -128,7 +128,7 @@ class _CaptureMode(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        # the first call of a module is the one on the text; IP-Adapter adds others for its pictures
+        # the first call of a module is the one on the text; IP-Adapter adds others for its images
         if func is F.scaled_dot_product_attention and self.running is not None and self.running not in self.captures:
             self.captures[self.running] = _read(*args, **kwargs)
             if self.running == self.last:

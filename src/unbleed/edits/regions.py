@@ -82,7 +82,7 @@ def joint_bias(visible: Tensor, groups: TokenGroups, joint: JointSequence, total
     pixel too.
     """
     to_text, from_text = (text_bias(visible, own)[:, :, : joint.texts] for own in (added, 0.0))  # (batch, pixel, token)
-    pixels = joint.places(to_text.shape[1], total)
+    pixels = joint.pixels(to_text.shape[1], total)
     first = 0 if joint.text_first else total - joint.texts
     tokens = slice(first, first + to_text.shape[2])
     whole = groups.whole.to(visible.dtype)

@@ -304,4 +304,4 @@ class _Hooks:
         # later calls of a step may lack the unconditional rows, as for skipped layers; a loop of the user's own has no pipeline
         asks = self.fresh and not session.family.packed and self.owner.caller is not None
         doubled = getattr(self.owner.pipe, "do_classifier_free_guidance", None) if asks else None
-        return DenoiserCall(args, kwargs, session.groups.images, doubled, session.family.sample)
+        return DenoiserCall(args, kwargs, session.groups.images, doubled, session.family)

@@ -9,27 +9,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..attention import Family
 from ..errors import ModelError
 
 _EMBEDDINGS = 2  # index of the text embeddings among a UNet's positional arguments
-_OF_NO_ROW = frozenset({"img_ids", "txt_ids"})  # one for all rows; its length may equal their number by chance
 
 
 class DenoiserCall:
     """One call of the denoiser. `conditional` is the slice of its text-conditioned rows."""
 
     def __init__(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], images: int, doubled: bool | None, name: str = "sample"
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], images: int, doubled: bool | None, family: Family
     ) -> None:
         """Take the arguments of a call for `images` images.
 
-        `doubled` is whether the pipeline says that the batch holds unconditional rows too, None if it does not say. `name` is
-        the denoiser's argument for the latents.
+        `doubled` is whether the pipeline says that the batch holds unconditional rows too, None if it does not say.
 
         Raises `ModelError` for any other number of rows.
         """
-        self.args, self.kwargs, self.name = args, kwargs, name
-        self.sample: Tensor = args[0] if args else kwargs[name]
+        self.args, self.kwargs, self.family = args, kwargs, family
+        self.sample: Tensor = args[0] if args else kwargs[family.sample]
         self.timestep: Any = kwargs["timestep"] if "timestep" in kwargs else args[1]
         self.copies, rest = divmod(len(self.sample), images)
         allowed = (1, 2) if doubled is None else (1 + doubled,)
@@ -98,15 +97,17 @@ class DenoiserCall:
     def _take(self, index: list[int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         rows = len(self.sample)
         args = _take(self.args, index, rows)
-        kwargs = {key: value if key in _OF_NO_ROW else _take(value, index, rows) for key, value in self.kwargs.items()}
-        if isinstance(shapes := self.kwargs.get("img_shapes"), list):  # Qwen-Image: one per row, all alike
-            kwargs["img_shapes"] = shapes[:1] * len(index)
+        whole = (*self.family.shared, *self.family.listed)
+        kwargs = {key: value if key in whole else _take(value, index, rows) for key, value in self.kwargs.items()}
+        for name in self.family.listed:
+            if kwargs.get(name) is not None:
+                kwargs[name] = kwargs[name][:1] * len(index)
         return args, kwargs
 
     def _replace_sample(self, args: Any, kwargs: Any, sample: Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if args:
             return (sample, *args[1:]), kwargs
-        return args, {**kwargs, self.name: sample}
+        return args, {**kwargs, self.family.sample: sample}
 
 
 def _take(value: Any, index: list[int], rows: int) -> Any:

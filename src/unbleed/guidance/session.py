@@ -300,7 +300,7 @@ class Session:
         outcome = update(
             own * scaling,
             by(self.loss),
-            step_size=self.schedule.step_size_at(level.index, level.steps) * self.family.step_scale,
+            step_size=self.schedule.step_size_at(level.index, level.steps),
             descent=descent,
             refinement=self.schedule.refinement_at(level.index, level.asked),
             refine_by=by(self.method.refinement) if self.method.refinement else None,

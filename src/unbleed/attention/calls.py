@@ -1,0 +1,83 @@
+"""Arguments of a denoiser, for each family.
+
+An example has the shapes that a pipeline passes for one image, for counting on the meta device. What a block of a modular
+pipeline passes is made from the state of its blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def unet_example(config: Any, height: int, width: int, tokens: int) -> dict[str, Any]:
+    call = _call("sample", config.in_channels, height, width, tokens, config.cross_attention_dim)
+    if config.addition_embed_type == "text_time":
+        pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
+        call["added_cond_kwargs"] = {"text_embeds": torch.empty(1, pooled), "time_ids": torch.empty(1, 6)}
+    return call
+
+
+def sd3_example(config: Any, height: int, width: int, tokens: int) -> dict[str, Any]:
+    call = _call("hidden_states", config.in_channels, height, width, tokens, config.joint_attention_dim)
+    return {**call, "pooled_projections": torch.empty(1, config.pooled_projection_dim)}
+
+
+def captioned_example(config: Any, height: int, width: int, tokens: int) -> dict[str, Any]:
+    call = _call("hidden_states", config.in_channels, height, width, tokens, config.caption_channels)
+    mask = torch.empty(1, tokens, dtype=torch.long)
+    return {**call, "encoder_attention_mask": mask}
+
+
+def pixart_example(config: Any, height: int, width: int, tokens: int) -> dict[str, Any]:
+    sized = config.use_additional_conditions
+    sizes = {"resolution": torch.empty(1, 2) if sized else None, "aspect_ratio": torch.empty(1, 1) if sized else None}
+    return {**captioned_example(config, height, width, tokens), "added_cond_kwargs": sizes}
+
+
+def flux_example(config: Any, height: int, width: int, tokens: int) -> dict[str, Any]:
+    rows, columns = height // 2, width // 2
+    call = {
+        **_packed(config, rows * columns, tokens, config.joint_attention_dim),
+        "pooled_projections": torch.empty(1, config.pooled_projection_dim),
+        "txt_ids": torch.empty(tokens, 3),
+        "img_ids": torch.empty(rows * columns, 3),
+    }
+    return {**call, "guidance": torch.empty(1)} if config.guidance_embeds else call
+
+
+def qwen_example(config: Any, height: int, width: int, tokens: int) -> dict[str, Any]:
+    rows, columns = height // 2, width // 2
+    call = _packed(config, rows * columns, tokens, config.joint_attention_dim)
+    return {**call, "img_shapes": [[(1, rows, columns)]]}
+
+
+def _call(name: str, channels: int, height: int, width: int, tokens: int, width_of_text: int) -> dict[str, Any]:
+    return {name: torch.empty(1, channels, height, width), **_text(tokens, width_of_text)}
+
+
+def _packed(config: Any, pixels: int, tokens: int, width_of_text: int) -> dict[str, Any]:
+    return {"hidden_states": torch.empty(1, pixels, config.in_channels), **_text(tokens, width_of_text)}
+
+
+def _text(tokens: int, width: int) -> dict[str, Tensor]:
+    return {"timestep": torch.empty(1), "encoder_hidden_states": torch.empty(1, tokens, width)}
+
+
+def unet_from_blocks(state: Mapping[str, Any], timestep: Tensor) -> dict[str, Any]:
+    """Return what SDXL's blocks pass besides the latents."""
+    added = {"text_embeds": state["pooled_prompt_embeds"], "time_ids": state["add_time_ids"]}
+    if state["ip_adapter_embeds"] is not None:
+        added["image_embeds"] = state["ip_adapter_embeds"]
+    own = {key: state[key] for key in ("timestep_cond", "cross_attention_kwargs")}
+    return {"encoder_hidden_states": state["prompt_embeds"], **own, "timestep": timestep, "added_cond_kwargs": added}
+
+
+def flux_from_blocks(state: Mapping[str, Any], timestep: Tensor) -> dict[str, Any]:
+    """Return what FLUX's blocks pass besides the latents."""
+    own = {key: state[key] for key in ("guidance", "joint_attention_kwargs", "txt_ids", "img_ids")}
+    pooled = {"pooled_projections": state["pooled_prompt_embeds"], "timestep": timestep.flatten() / 1000}
+    return {"encoder_hidden_states": state["prompt_embeds"], **own, **pooled}
