@@ -270,7 +270,7 @@ def test_self_attention_must_be_on_the_same_grid() -> None:
     maps, groups = peaked_maps(tokens, grid=(4, 6)), group_tokens([tokens])
     expected = (
         r"self-attention of shape \(1, 35, 35\) does not fit cross-attention of 1 images on a grid of 4x6: "
-        r"expected \(1, 24, 24\), so capture both at the same resolution"
+        r"expected \(1, 24, 24\); capture both at the same resolution"
     )
     for loss in (conflict, self_cross):
         with pytest.raises(CaptureError, match=expected):
