@@ -58,7 +58,7 @@ from unbleed.prompt import locate, parse
 PROMPT = "a red cat and a blue bench"
 TOKENS, CHANNELS = 77, 768  # of the text
 NOUNS = [3, 7]  # positions of its nouns
-METHOD = unbleed.AttendAndExcite(thresholds={})
+METHOD = unbleed.methods.AttendAndExcite(thresholds={})
 THINGS = "cat bench dog car apple bird chair clock".split()
 PARTS = ("models", "rival", "run", "growth", "profile")
 

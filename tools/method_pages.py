@@ -1,9 +1,9 @@
-"""The pages of the methods, made of their docstrings, their settings, and figures that commands have measured.
+"""The pages of the methods, made from their docstrings, their settings, and measured figures.
 
-python tools/method_pages.py measure [NAME...]         # counts operations and draws the figures, of all methods or of these
-python tools/method_pages.py draw [NAME...]            # draws the figures alone
-python tools/method_pages.py results ROWS.csv          # takes over the scores of a report of `unbleed bench`
-python tools/method_pages.py                           # writes docs/methods/*.md from what is there
+python tools/method_pages.py measure [NAME...]         # counts operations and makes the figures, of all methods or these
+python tools/method_pages.py draw [NAME...]            # makes only the figures
+python tools/method_pages.py results ROWS.csv          # takes the scores from a report of `unbleed bench`
+python tools/method_pages.py                           # writes docs/methods/*.md
 """
 
 from __future__ import annotations
@@ -107,10 +107,10 @@ def document(text: str | None) -> str:
 
 def settings(name: str) -> list[str]:
     own = {row.name: row.value for row in method_of(name, "emoji").describe()}
-    lines = ["| setting | paper | embedded model | where the paper's comes from |", "|---|---|---|---|"]
+    lines = ["| setting | what it does | paper | embedded model | where the paper's comes from |", "|---|---|---|---|---|"]
     for row in METHODS[name]().describe():
         other = written(own[row.name]) if own[row.name] != row.default else ""
-        lines.append(f"| `{row.name}` | {written(row.default)} | {other} | {row.source} |")
+        lines.append(f"| `{row.name}` | {row.help} | {written(row.default)} | {other} | {row.source} |")
     return lines
 
 

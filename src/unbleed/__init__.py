@@ -16,7 +16,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _IMPORTS = [node for node in ast.parse(Path(__file__).with_suffix(".pyi").read_text()).body if isinstance(node, ast.ImportFrom)]
-_HOMES = {alias.name: f"{__name__}.{node.module}" for node in _IMPORTS for alias in node.names}
+_HOMES = {alias.name: f"{__name__}.{node.module}" for node in _IMPORTS if node.module for alias in node.names}
 
 __all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 

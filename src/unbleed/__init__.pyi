@@ -1,5 +1,8 @@
 """The public names and the modules that they come from. `__init__.py` reads this file to import them when they are used."""
 
+from . import guidance as guidance
+from . import losses as losses
+from . import methods as methods
 from .api import attach, detach, guide, method
 from .errors import (
     BenchError,
@@ -13,131 +16,39 @@ from .errors import (
     UnbleedError,
     UnbleedWarning,
 )
-from .estimation import Estimate, estimate
-from .guidance import BaseMethod, Descent, Method, Refinement, Run, Schedule
-from .guidance.edit import Edit
-from .guidance.noise import NoiseSearch
-from .guidance.run import FirstNoise, RegionStep, Step, StepMaps
+from .estimation import estimate
+from .guidance import Descent, Edit, Method, NoiseSearch, Refinement, Run, Schedule
 from .heat_maps import draw_regions
 from .loading import load
-from .losses import (
-    AnchoringLoss,
-    AttentionMaps,
-    BindingLoss,
-    ConflictLoss,
-    ContrastLoss,
-    DivisionLoss,
-    EntropyLoss,
-    ExciteLoss,
-    Loss,
-    ObjectLoss,
-    OverlapLoss,
-    PredicateLoss,
-    RegionLoss,
-    RetentionLoss,
-    SegregationLoss,
-    SelfCrossLoss,
-    StrayLoss,
-    SuppressionLoss,
-)
-from .losses.groups import TokenGroups
-from .methods import (
-    EBAMA,
-    ELA,
-    METHODS,
-    AStar,
-    AttendAndExcite,
-    AttentionRegulation,
-    Composable,
-    Conform,
-    DivideAndBind,
-    InitNO,
-    NoGuidance,
-    OverlapCC,
-    OverlapCoM,
-    OverlapIoU,
-    OverlapKL,
-    PaperMethod,
-    Predicated,
-    Regions,
-    SelfCross,
-    StructureDiffusion,
-    Suppress,
-    SynGen,
-    SynGenEntropy,
-    register,
-)
-from .prompt import Entity, Parsed, parse
+from .losses import AttentionMaps, Loss, TokenGroups
+from .methods import METHODS, PaperMethod, register
+from .prompt import Entity, parse
 from .regions import Region
 from .settings import setting
 
 __version__: str
 
 __all__ = [
-    "EBAMA",
-    "ELA",
     "METHODS",
-    "AStar",
-    "AnchoringLoss",
-    "AttendAndExcite",
     "AttentionMaps",
-    "AttentionRegulation",
-    "BaseMethod",
     "BenchError",
-    "BindingLoss",
     "CaptureError",
-    "Composable",
-    "ConflictLoss",
-    "Conform",
-    "ContrastLoss",
     "Descent",
-    "DivideAndBind",
-    "DivisionLoss",
     "Edit",
     "Entity",
-    "EntropyLoss",
-    "Estimate",
-    "ExciteLoss",
-    "FirstNoise",
-    "InitNO",
     "Loss",
     "Method",
     "MethodError",
     "ModelError",
-    "NoGuidance",
     "NoiseSearch",
-    "ObjectLoss",
     "OutputError",
-    "OverlapCC",
-    "OverlapCoM",
-    "OverlapIoU",
-    "OverlapKL",
-    "OverlapLoss",
     "PaperMethod",
-    "Parsed",
     "PrecisionError",
-    "PredicateLoss",
-    "Predicated",
     "PromptError",
     "Refinement",
     "Region",
-    "RegionLoss",
-    "RegionStep",
-    "Regions",
-    "RetentionLoss",
     "Run",
     "Schedule",
-    "SegregationLoss",
-    "SelfCross",
-    "SelfCrossLoss",
-    "Step",
-    "StepMaps",
-    "StrayLoss",
-    "StructureDiffusion",
-    "Suppress",
-    "SuppressionLoss",
-    "SynGen",
-    "SynGenEntropy",
     "TokenGroups",
     "TrainingError",
     "UnbleedError",

@@ -33,7 +33,7 @@ class MethodError(UnbleedError):
     """A method, its name or one of its settings cannot be used.
 
     >>> import unbleed
-    >>> unbleed.SynGen(step_size="large")
+    >>> unbleed.methods.SynGen(step_size="large")
     Traceback (most recent call last):
         ...
     unbleed.errors.MethodError: step_size of syngen is "large"; expected a number

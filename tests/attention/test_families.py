@@ -30,7 +30,7 @@ from unbleed.attention import family_of
 from unbleed.attention.families import FAMILIES, denoiser_of
 from unbleed.errors import ModelError
 
-METHOD = unbleed.SynGen(include_entities=True, step_size=5.0, stop=1.0)
+METHOD = unbleed.methods.SynGen(include_entities=True, step_size=5.0, stop=1.0)
 
 
 @every_family
@@ -208,7 +208,7 @@ def test_attached_guidance_equals_a_plain_loop(name: str, pipes: Callable[[str],
             out = predict(both, t, torch.cat([empty, embeds]), torch.cat([empty_pooled, pooled]))
             predicted = out[:1] + scale * (out[1:] - out[:1])
             latents = scheduler.step(predicted, t, latents).prev_sample
-    method = unbleed.AttendAndExcite(thresholds={}, step_size=size, kept="words")
+    method = unbleed.methods.AttendAndExcite(thresholds={}, step_size=size, kept="words")
     options = {**OPTIONS[name], "num_inference_steps": steps, "guidance_scale": scale, "output_type": "latent"}
     with unbleed.guide(pipe, method):
         found = pipe(prompt, latents=start.clone(), height=128, width=160, **options).images
@@ -321,7 +321,7 @@ def test_flow_matching_with_inner_evaluations(pipes: Callable[[str], Any]) -> No
 def test_a_transformer_has_one_grid(name: str, pipes: Callable[[str], Any]) -> None:
     with (
         pytest.raises(ModelError, match="has text attention on one grid only"),
-        unbleed.guide(pipes(name), unbleed.SynGen(resolution=16)),
+        unbleed.guide(pipes(name), unbleed.methods.SynGen(resolution=16)),
     ):
         pass
 
@@ -345,7 +345,7 @@ def test_concepts_add_up_on_stable_diffusion_3(pipes: Callable[[str], Any]) -> N
     """Euler steps of flow matching by their formula, each concept with the pooled embedding of the whole prompt."""
     pipe, options = pipes("sd3"), {"device": torch.device("cpu"), "max_sequence_length": 24}
     scale, weight, steps = 4.0, 0.5, 3
-    with unbleed.guide(pipe, unbleed.Composable(weight=weight)):
+    with unbleed.guide(pipe, unbleed.methods.Composable(weight=weight)):
         found = draw(pipe, "sd3", PROMPTS[0], (0,), guidance_scale=scale, num_inference_steps=steps)
 
     def encoded(text: str) -> tuple[Tensor, Tensor]:

@@ -48,10 +48,10 @@ every_mode = pytest.mark.parametrize("mode", ["values", "keys"])
 every_edit = pytest.mark.parametrize(
     "edit",
     [
-        unbleed.StructureDiffusion(),
-        unbleed.StructureDiffusion(mode="keys"),
-        unbleed.AttentionRegulation(iterations=3),
-        unbleed.Composable(),
+        unbleed.methods.StructureDiffusion(),
+        unbleed.methods.StructureDiffusion(mode="keys"),
+        unbleed.methods.AttentionRegulation(iterations=3),
+        unbleed.methods.Composable(),
     ],
     ids=["values", "keys", "regulation", "composable"],
 )
@@ -297,7 +297,7 @@ def test_regulation_stops_in_a_run_where_it_says(tiny_sd: StableDiffusionPipelin
         return {}
 
     options: dict[str, Any] = {"num_inference_steps": 4, "callback_on_step_end": note}
-    method = unbleed.AttentionRegulation(iterations=3)
+    method = unbleed.methods.AttentionRegulation(iterations=3)
     first = guided(tiny_sd, method, PROMPTS[0], noise(), **options)
     middle, last = kept[1], kept[3]
     assert torch.equal(first, last)
@@ -316,9 +316,9 @@ def test_regulation_stops_in_a_run_where_it_says(tiny_sd: StableDiffusionPipelin
 
 def test_nothing_added_is_nothing_changed(tiny_sd: StableDiffusionPipeline) -> None:
     """Without iterations the edit rewrites the attention as it was, and the gradient of a loss passes through it."""
-    with unbleed.guide(tiny_sd, unbleed.ExciteLoss()) as plain:
+    with unbleed.guide(tiny_sd, unbleed.losses.ExciteLoss()) as plain:
         expected = draw(tiny_sd, PROMPTS[0], noise(), num_inference_steps=4)
-    method = unbleed.Method(unbleed.ExciteLoss(), edits=(RegulateEdit(iterations=0),))
+    method = unbleed.Method(unbleed.losses.ExciteLoss(), edits=(RegulateEdit(iterations=0),))
     with unbleed.guide(tiny_sd, method) as run:
         found = draw(tiny_sd, PROMPTS[0], noise(), num_inference_steps=4)
     assert close(found, expected)
@@ -338,7 +338,7 @@ def test_regulation_knows_the_picture_from_its_side(
 
     monkeypatch.setattr(regulation, "regulated", noted)
     size = {"height": 8 * height, "width": 8 * width, "num_inference_steps": 2}
-    method = unbleed.SynGen() + unbleed.AttentionRegulation(iterations=1)
+    method = unbleed.methods.SynGen() + unbleed.methods.AttentionRegulation(iterations=1)
     guided(tiny_sd, method, PROMPTS[0], noise(1, height, width), **size)
     assert grids == {(height // 4, width // 4)}
 
@@ -422,7 +422,7 @@ def test_phrases_change_values_and_keys_as_written_down(tiny_sd: StableDiffusion
     prompts, options = list(PHRASES), {"num_inference_steps": 2}
     with written(tiny_sd, prompts, mode, first=len(prompts)):
         expected = draw(tiny_sd, prompts, noise(4), **options)
-    found = guided(tiny_sd, unbleed.StructureDiffusion(mode=mode), prompts, noise(4), **options)
+    found = guided(tiny_sd, unbleed.methods.StructureDiffusion(mode=mode), prompts, noise(4), **options)
     plain = draw(tiny_sd, prompts, noise(4), **options)
     for image, prompt in enumerate(prompts):
         assert close(found[image], expected[image], 1e-5)
@@ -437,7 +437,7 @@ def test_phrases_change_the_conditional_rows_alone(tiny_sd: StableDiffusionPipel
     prompts = [NESTED, PLAIN]
     hook = tiny_sd.unet.register_forward_hook(lambda module, args, output: out.append(output[0].clone()))
     try:
-        for method in ("none", unbleed.StructureDiffusion(mode=mode)):
+        for method in ("none", unbleed.methods.StructureDiffusion(mode=mode)):
             guided(tiny_sd, method, prompts, noise(2), num_inference_steps=1, guidance_scale=guidance_scale)
     finally:
         hook.remove()
@@ -452,7 +452,7 @@ def test_phrases_change_the_conditional_rows_alone(tiny_sd: StableDiffusionPipel
 @pytest.mark.parametrize("prompt", [PLAIN, "a dog", "and", ""])
 def test_a_prompt_without_phrases_changes_no_bit(tiny_sd: StableDiffusionPipeline, mode: Any, prompt: str) -> None:
     plain = draw(tiny_sd, prompt, noise(), num_inference_steps=3)
-    method = unbleed.StructureDiffusion(mode=mode)
+    method = unbleed.methods.StructureDiffusion(mode=mode)
     with pytest.warns(unbleed.UnbleedWarning, match="runs unguided: structure-diffusion has nothing to act on"):
         found = guided(tiny_sd, method, prompt, noise(), num_inference_steps=3)
     assert torch.equal(found, plain)
@@ -461,7 +461,7 @@ def test_a_prompt_without_phrases_changes_no_bit(tiny_sd: StableDiffusionPipelin
 @every_mode
 @pytest.mark.parametrize("processor", [AttnProcessor(), SlicedAttnProcessor(1)], ids=["explicit", "sliced"])
 def test_phrases_and_other_processors(make_tiny_sd: Callable[..., StableDiffusionPipeline], mode: Any, processor: Any) -> None:
-    pipe, method = make_tiny_sd(), unbleed.StructureDiffusion(mode=mode)
+    pipe, method = make_tiny_sd(), unbleed.methods.StructureDiffusion(mode=mode)
     expected = guided(pipe, method, NESTED, noise(), num_inference_steps=2)
     pipe.unet.set_attn_processor(processor)
     assert close(guided(pipe, method, NESTED, noise(), num_inference_steps=2), expected)
@@ -469,7 +469,7 @@ def test_phrases_and_other_processors(make_tiny_sd: Callable[..., StableDiffusio
 
 
 def test_fused_projections_are_refused(make_tiny_sd: Callable[..., StableDiffusionPipeline]) -> None:
-    pipe, method = make_tiny_sd(), unbleed.StructureDiffusion()
+    pipe, method = make_tiny_sd(), unbleed.methods.StructureDiffusion()
     expected = guided(pipe, method, NESTED, noise(), num_inference_steps=1)
     pipe.fuse_qkv_projections(vae=False)
     with pytest.raises(unbleed.ModelError, match=r"projected as one.*unfuse_qkv_projections\(\)"):
@@ -495,7 +495,7 @@ def test_phrases_with_learnt_words_are_encoded_as_they_are_written_out(
 
     monkeypatch.setattr(tiny_sd, "maybe_convert_prompt", convert)
     monkeypatch.setattr(type(tiny_sd.tokenizer), "__call__", noted)
-    guided(tiny_sd, unbleed.StructureDiffusion(), "a <toy> cat and a dog", noise(), num_inference_steps=1)
+    guided(tiny_sd, unbleed.methods.StructureDiffusion(), "a <toy> cat and a dog", noise(), num_inference_steps=1)
     assert "a <toy> <toy>_1 cat" in encoded
     assert not any("_1 <toy>_1" in text or "_1_1" in text for text in encoded)
     assert tiny_sd.maybe_convert_prompt is convert
@@ -523,7 +523,7 @@ def test_phrases_are_encoded_as_the_prompt_was(tiny_sd: StableDiffusionPipeline,
     monkeypatch.setattr(tiny_sd, "encode_prompt", encode_prompt)
     options: dict[str, Any] = {"negative_prompt": "a mouse", "clip_skip": 1, "num_inference_steps": 1}
     with pytest.warns(unbleed.UnbleedWarning, match="prompt_2 differs from prompt"):
-        guided(tiny_sd, unbleed.StructureDiffusion(), NESTED, noise(), **options)
+        guided(tiny_sd, unbleed.methods.StructureDiffusion(), NESTED, noise(), **options)
     prompt, phrases = calls
     assert phrases == {"prompt": sorted(PHRASES[NESTED]), "negative": None, "second": None, "clip_skip": 1}
     assert prompt == {"prompt": NESTED, "negative": "a mouse", "second": "of its own", "clip_skip": 1}
@@ -532,8 +532,8 @@ def test_phrases_are_encoded_as_the_prompt_was(tiny_sd: StableDiffusionPipeline,
 def test_embeddings_of_a_prompt_do_not_stand_for_its_phrases(tiny_sd: StableDiffusionPipeline) -> None:
     conditional, empty = tiny_sd.encode_prompt(NESTED, "cpu", 1, True)
     options: dict[str, Any] = {"prompt_embeds": conditional, "negative_prompt_embeds": empty, "num_inference_steps": 2}
-    expected = guided(tiny_sd, unbleed.StructureDiffusion(), NESTED, noise(), num_inference_steps=2)
-    with unbleed.guide(tiny_sd, unbleed.StructureDiffusion(), prompts=[NESTED]):
+    expected = guided(tiny_sd, unbleed.methods.StructureDiffusion(), NESTED, noise(), num_inference_steps=2)
+    with unbleed.guide(tiny_sd, unbleed.methods.StructureDiffusion(), prompts=[NESTED]):
         found = draw(tiny_sd, None, noise(), **options)  # type: ignore[arg-type]
     assert torch.equal(found, expected)
 
@@ -576,7 +576,7 @@ def test_concepts_add_up_as_in_a_plain_loop(
     tiny_sd: StableDiffusionPipeline, prompt: str, concepts: list[str], weight: float
 ) -> None:
     expected = composed(tiny_sd, concepts, noise(), 3, weight)
-    found = guided(tiny_sd, unbleed.Composable(weight=weight), prompt, noise(), num_inference_steps=3)
+    found = guided(tiny_sd, unbleed.methods.Composable(weight=weight), prompt, noise(), num_inference_steps=3)
     assert close(found, expected)
     plain = draw(tiny_sd, prompt, noise(), num_inference_steps=3)
     assert close(found, plain, 1e-3) == (weight == 1 and [prompt] == concepts)  # one concept at full weight is the prompt
@@ -586,24 +586,24 @@ def test_concepts_add_up_as_in_a_plain_loop(
 def test_images_have_concepts_of_their_own(tiny_sd: StableDiffusionPipeline) -> None:
     """A batch with two concepts, none and three, two images each."""
     prompts = ["a red cat and a blue bench", "and", "a dog, a mouse and a car"]
-    together = guided(tiny_sd, unbleed.Composable(), prompts, noise(6), num_inference_steps=2, num_images_per_prompt=2)
+    together = guided(tiny_sd, unbleed.methods.Composable(), prompts, noise(6), num_inference_steps=2, num_images_per_prompt=2)
     for image in (1, 2, 4):
         one = noise(6)[image : image + 1]
-        expected = guided(tiny_sd, unbleed.Composable(), prompts[image // 2], one, num_inference_steps=2)
+        expected = guided(tiny_sd, unbleed.methods.Composable(), prompts[image // 2], one, num_inference_steps=2)
         assert close(together[image], expected[0])
     plain = draw(tiny_sd, "and", noise(6)[2:3], num_inference_steps=2)
-    assert torch.equal(guided(tiny_sd, unbleed.Composable(), "and", noise(6)[2:3], num_inference_steps=2), plain)
+    assert torch.equal(guided(tiny_sd, unbleed.methods.Composable(), "and", noise(6)[2:3], num_inference_steps=2), plain)
 
 
 def test_concepts_need_an_unconditional_prediction(tiny_sd: StableDiffusionPipeline) -> None:
     untouched = traces(tiny_sd)
     with pytest.raises(unbleed.ModelError, match="guidance_scale above 1"):
-        guided(tiny_sd, unbleed.Composable(), PROMPTS[0], noise(), guidance_scale=1.0)
+        guided(tiny_sd, unbleed.methods.Composable(), PROMPTS[0], noise(), guidance_scale=1.0)
     assert traces(tiny_sd) == untouched
 
 
 def test_entities_named_by_hand_are_the_concepts(tiny_sd: StableDiffusionPipeline) -> None:
-    with unbleed.guide(tiny_sd, unbleed.Composable(), entities="red cat; dog"):
+    with unbleed.guide(tiny_sd, unbleed.methods.Composable(), entities="red cat; dog"):
         found = draw(tiny_sd, "the cat that met a dog is red", noise(), num_inference_steps=2)
     assert close(found, composed(tiny_sd, ["red cat", "a dog"], noise(), 2, 1.0))
 
@@ -612,16 +612,16 @@ def test_entities_named_by_hand_are_the_concepts(tiny_sd: StableDiffusionPipelin
 
 
 def test_only_one_edit_can_replace_the_attention() -> None:
-    regulating, keys = unbleed.AttentionRegulation(), unbleed.StructureDiffusion(mode="keys")
+    regulating, keys = unbleed.methods.AttentionRegulation(), unbleed.methods.StructureDiffusion(mode="keys")
     with pytest.raises(unbleed.MethodError, match="another text attention in place of the model's; keep one"):
         regulating + keys
-    assert len((regulating + unbleed.StructureDiffusion() + unbleed.Composable()).parts().edits) == 3
+    assert len((regulating + unbleed.methods.StructureDiffusion() + unbleed.methods.Composable()).parts().edits) == 3
 
 
 def test_values_and_regulation_act_both(tiny_sd: StableDiffusionPipeline) -> None:
     """Without iterations the attention is as it was, and what is left are the values; in whatever order."""
-    values, options = unbleed.StructureDiffusion(), {"num_inference_steps": 2}
-    nothing, regulating = unbleed.AttentionRegulation(iterations=0), unbleed.AttentionRegulation(iterations=3)
+    values, options = unbleed.methods.StructureDiffusion(), {"num_inference_steps": 2}
+    nothing, regulating = unbleed.methods.AttentionRegulation(iterations=0), unbleed.methods.AttentionRegulation(iterations=3)
     expected = guided(tiny_sd, values, NESTED, noise(), **options)
     assert close(guided(tiny_sd, values + nothing, NESTED, noise(), **options), expected)
     both = guided(tiny_sd, values + regulating, NESTED, noise(), **options)
@@ -635,7 +635,7 @@ def test_values_and_regulation_act_both(tiny_sd: StableDiffusionPipeline) -> Non
 
 @every_mode
 def test_maps_are_those_of_the_edited_denoiser(tiny_sd: StableDiffusionPipeline, mode: Any) -> None:
-    with unbleed.guide(tiny_sd, unbleed.StructureDiffusion(mode=mode), record_maps=True) as run:
+    with unbleed.guide(tiny_sd, unbleed.methods.StructureDiffusion(mode=mode), record_maps=True) as run:
         draw(tiny_sd, NESTED, noise(), num_inference_steps=1)
     t = tiny_sd.scheduler.timesteps[0]
     with written(tiny_sd, [NESTED], mode, first=0) as processor:
@@ -650,13 +650,13 @@ def test_maps_are_those_of_the_edited_denoiser(tiny_sd: StableDiffusionPipeline,
 @every_edit
 def test_a_loss_beside_an_edit(tiny_sd: StableDiffusionPipeline, edit: Any) -> None:
     """The evaluations see what edits do to the denoiser, and a batch is its images one by one."""
-    prompts, method, options = [PROMPTS[0], NESTED], unbleed.SynGen() + edit, {"num_inference_steps": 3}
+    prompts, method, options = [PROMPTS[0], NESTED], unbleed.methods.SynGen() + edit, {"num_inference_steps": 3}
     with unbleed.guide(tiny_sd, method) as run:
         together = draw(tiny_sd, prompts, noise(2), **options)
     assert {step.image for step in run.steps} == {0, 1}
     for image, prompt in enumerate(prompts):
         one = noise(2)[image : image + 1]
-        with unbleed.guide(tiny_sd, unbleed.SynGen()) as plain:
+        with unbleed.guide(tiny_sd, unbleed.methods.SynGen()) as plain:
             without = draw(tiny_sd, prompt, one, **options)
         with unbleed.guide(tiny_sd, method) as run:
             alone = draw(tiny_sd, prompt, one, **options)
@@ -669,7 +669,7 @@ def test_a_loss_beside_an_edit(tiny_sd: StableDiffusionPipeline, edit: Any) -> N
 @every_edit
 def test_checkpointing_and_inference_mode_change_nothing_beside_an_edit(tiny_sd: StableDiffusionPipeline, edit: Any) -> None:
     options = {"num_inference_steps": 2}
-    method = unbleed.SynGen() + edit
+    method = unbleed.methods.SynGen() + edit
     expected = guided(tiny_sd, method, NESTED, noise(), **options)
     with unbleed.guide(tiny_sd, method, checkpointing=True):
         assert close(draw(tiny_sd, NESTED, noise(), **options), expected)
@@ -697,7 +697,7 @@ def test_an_exception_beside_an_edit_leaves_nothing_behind(
     # in the last block, which the guidance's own evaluations do not reach
     module = tiny_sd.unet.up_blocks[-1].attentions[-1].transformer_blocks[0].attn2.to_out[0]
     hook = module.register_forward_hook(lambda *_: None if inside == "callback" else stop() or None)
-    method = unbleed.SynGen() + edit if with_loss else edit
+    method = unbleed.methods.SynGen() + edit if with_loss else edit
     try:
         with pytest.raises(RuntimeError, match="on purpose"), unbleed.guide(tiny_sd, method):
             draw(tiny_sd, NESTED, noise(), num_inference_steps=3, **options)

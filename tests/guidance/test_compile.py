@@ -18,7 +18,7 @@ from helpers.marks import quick
 from unbleed.errors import ModelError, UnbleedWarning
 
 PROMPTS = ["a red cat and a blue bench", "a dog and a yellow car"]
-METHOD = unbleed.SynGen(include_entities=True, step_size=5.0, stop=1.0)
+METHOD = unbleed.methods.SynGen(include_entities=True, step_size=5.0, stop=1.0)
 SMALL = {  # two levels, so that little is traced
     "block_out_channels": (8, 8),
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),

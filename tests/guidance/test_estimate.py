@@ -30,14 +30,14 @@ class Around:
 def test_stable_diffusion_has_the_known_figures() -> None:
     with torch.device("meta"):
         pipe = Around(UNet2DConditionModel(sample_size=64, cross_attention_dim=768).half())
-    found = unbleed.estimate(pipe, unbleed.AttendAndExcite(thresholds={}))
+    found = unbleed.estimate(pipe, unbleed.methods.AttendAndExcite(thresholds={}))
     assert 1.04 < found.evaluation < 1.1  # half a forward, and its backward with the fused kernel's second look
     assert found.evaluations == found.evaluations_without_refinement == 25
     assert 1.25 < found.ratio < 1.29
     assert found.weight_bytes == 2 * 859_520_964
     assert 0.30 < found.activation_bytes / 2**30 < 0.36
     assert found.activation_bytes_checkpointed < 0.25 * found.activation_bytes
-    larger = unbleed.estimate(pipe, unbleed.AttendAndExcite(thresholds={}), (768, 512))
+    larger = unbleed.estimate(pipe, unbleed.methods.AttendAndExcite(thresholds={}), (768, 512))
     assert 1.4 < larger.activation_bytes / found.activation_bytes < 1.6
     assert unbleed.estimate(pipe, "none").ratio == 1
 
@@ -46,7 +46,7 @@ def test_stable_diffusion_has_the_known_figures() -> None:
 def test_every_family_can_be_estimated(name: str, tokenizer: CLIPTokenizer) -> None:
     pipe = tiny.make(name, tokenizer)
     height, width = SIZES.get(name, (128, 160))
-    method = unbleed.SynGen(include_entities=True, stop=0.5)
+    method = unbleed.methods.SynGen(include_entities=True, stop=0.5)
     found = unbleed.estimate(pipe, method, (height, width), steps=4)
     assert found.evaluations == 2
     assert 0 < found.evaluation < 5
@@ -63,7 +63,7 @@ def test_all_that_a_loss_looks_at_is_counted(name: str, tokenizer: CLIPTokenizer
     pipe = tiny.make(name, tokenizer)
     text, own, back = (
         unbleed.estimate(pipe, method, (256, 320))
-        for method in (unbleed.AttendAndExcite(), unbleed.SelfCross(), unbleed.AStar())
+        for method in (unbleed.methods.AttendAndExcite(), unbleed.methods.SelfCross(), unbleed.methods.AStar())
     )
     assert text.evaluation < own.evaluation
     assert text.evaluation < back.evaluation
@@ -74,7 +74,7 @@ def test_all_that_a_loss_looks_at_is_counted(name: str, tokenizer: CLIPTokenizer
 
 def test_refinement_is_counted_to_its_limits(tokenizer: CLIPTokenizer) -> None:
     pipe = tiny.make("sdxl", tokenizer)
-    method = unbleed.AttendAndExcite(thresholds={0.0: 0.0, 0.4: 0.0}, max_refinements=3)
+    method = unbleed.methods.AttendAndExcite(thresholds={0.0: 0.0, 0.4: 0.0}, max_refinements=3)
     found = unbleed.estimate(pipe, method, (128, 160), steps=5)
     assert (found.evaluations_without_refinement, found.evaluations) == (3, 9)
     assert found.ratio == pytest.approx(1 + 9 * found.evaluation / 10)

@@ -56,7 +56,7 @@ def casted(pipe: Any) -> nn.Module:
 def guided(pipe: Any, name: str, *, checkpointing: bool = False) -> tuple[Tensor, float]:
     """Return latents and the norm of the first gradient."""
     height, width = SIZES.get(name, (128, 128))
-    with unbleed.guide(pipe, unbleed.SynGen(include_entities=True, stop=1.0), checkpointing=checkpointing) as run:
+    with unbleed.guide(pipe, unbleed.methods.SynGen(include_entities=True, stop=1.0), checkpointing=checkpointing) as run:
         options = {**OPTIONS.get(name, {}), "height": height, "width": width, "num_inference_steps": 1, "output_type": "latent"}
         found = pipe(PROMPT, generator=torch.Generator().manual_seed(0), **options).images
     return found, run.steps[0].gradient_norm
@@ -209,14 +209,14 @@ def test_I10_an_estimate_refuses_what_is_wrong(options: dict[str, Any], message:
 
 
 def test_I10_an_estimate_prints_as_a_sentence() -> None:
-    found = unbleed.Estimate(100.0, 1.08, 25, 25, 354_334_802, 64_424_509, 1_719_041_928)
+    found = unbleed.estimation.Estimate(100.0, 1.08, 25, 25, 354_334_802, 64_424_509, 1_719_041_928)
     assert str(found) == (
         "1.27 times the unguided run: 25 evaluations of 1.08 forwards each, beside 100 forwards; 0.33 GiB kept for the "
         "gradient, 61.4 MiB with checkpointing; weights 1.60 GiB"
     )
-    refined = unbleed.Estimate(100.0, 1.0, 85, 25, 2**30, 2**30, 2**30)
+    refined = unbleed.estimation.Estimate(100.0, 1.0, 85, 25, 2**30, 2**30, 2**30)
     assert str(refined).startswith("1.25 to 1.85 times the unguided run: 25 to 85 evaluations of 1.00 forwards each")
-    edits = unbleed.Estimate(100.0, 1.0, 0, 0, 2**30, 2**30, 2**30)
+    edits = unbleed.estimation.Estimate(100.0, 1.0, 0, 0, 2**30, 2**30, 2**30)
     assert str(edits) == "1.00 times the unguided run: no evaluations with a gradient; weights 1.00 GiB"
     assert repr(edits) == f"<Estimate: {edits}>"
 

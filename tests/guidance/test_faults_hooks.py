@@ -24,7 +24,7 @@ from unbleed.model_settings import method_for
 from unbleed.modular import add_guidance
 
 PROMPT = "a red cat and a blue bench"
-METHOD = unbleed.SynGen(step_size=5.0, stop=1.0)
+METHOD = unbleed.methods.SynGen(step_size=5.0, stop=1.0)
 PICTURE = torch.zeros(1, 3, 128, 128)
 STRANGER = (
     r"^a StableDiffusionImg2ImgPipeline ran the denoiser of the StableDiffusionPipeline that is being guided, and its own"
@@ -81,7 +81,7 @@ def untouched(pipe: Any) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.parametrize("method", [METHOD, unbleed.Composable()], ids=["loss", "edit"])
+@pytest.mark.parametrize("method", [METHOD, unbleed.methods.Composable()], ids=["loss", "edit"])
 @pytest.mark.parametrize("when", ["first", "after", "within", "after a failure", "with a scheduler of its own"])
 def test_E5_a_second_pipeline_on_the_same_denoiser_is_refused(pipe: Any, second: Any, method: Any, when: str) -> None:
     if when == "with a scheduler of its own":
@@ -309,7 +309,7 @@ def test_E13_of_two_threads_that_guide_at_once_one_is_refused(pipe: Any, monkeyp
 
 
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.parametrize("method", [unbleed.SynGen(resolution=7), unbleed.SynGen()], ids=["method", "hook"])
+@pytest.mark.parametrize("method", [unbleed.methods.SynGen(resolution=7), unbleed.methods.SynGen()], ids=["method", "hook"])
 def test_E13_a_pipeline_that_could_not_be_guided_is_free(pipe: Any, method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise unbleed.ModelError("no text attention")
@@ -478,11 +478,14 @@ def test_B17_guides_on_one_scheduler_may_end_in_any_order(make_tiny_sd: Callable
 def test_B17_a_label_has_the_settings_of_the_folder_of_the_denoiser() -> None:
     pipe = unbleed.load("emoji")
     suited = method_for(pipe, "syngen").settings()
-    assert suited != unbleed.SynGen().settings()
+    assert suited != unbleed.methods.SynGen().settings()
     assert method_for(made(d.StableDiffusionImg2ImgPipeline, pipe), "syngen").settings() == suited
     alone = d.UNet2DConditionModel.from_pretrained(Path(pipe.name_or_path) / "unet")
     assert method_for(made(d.StableDiffusionPipeline, pipe, unet=alone), "syngen").settings() == suited
-    assert method_for(made(d.StableDiffusionImg2ImgPipeline, pipe), "syngen@paper").settings() == unbleed.SynGen().settings()
+    assert (
+        method_for(made(d.StableDiffusionImg2ImgPipeline, pipe), "syngen@paper").settings()
+        == unbleed.methods.SynGen().settings()
+    )
 
 
 def test_B17_a_label_of_a_block_has_the_settings_of_the_folder_too(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:

@@ -42,9 +42,9 @@ METHODS: list[Any] = [
         for name, kind in unbleed.METHODS.items()
         if name not in ("none", "attend-and-excite", "syngen")
     ),
-    unbleed.AttendAndExcite(thresholds=THRESHOLDS, max_refinements=5),
-    unbleed.SynGen(include_entities=True),
-    unbleed.ExciteLoss() + 0.1 * unbleed.BindingLoss(),
+    unbleed.methods.AttendAndExcite(thresholds=THRESHOLDS, max_refinements=5),
+    unbleed.methods.SynGen(include_entities=True),
+    unbleed.losses.ExciteLoss() + 0.1 * unbleed.losses.BindingLoss(),
 ]
 
 
@@ -82,7 +82,7 @@ def test_attend_and_excite_equals_the_pipeline_of_diffusers(
             max_iter_to_alter=STEPS // 2,
             attn_res=(8, 8),
         )
-    method = unbleed.AttendAndExcite(thresholds=thresholds, parity="paper")
+    method = unbleed.methods.AttendAndExcite(thresholds=thresholds, parity="paper")
     with unbleed.guide(tiny_sd, method) as run:
         found = draw(tiny_sd, "a cat and a dog", noise())
         assert (found - expected).abs().max() < 1e-4
@@ -150,7 +150,7 @@ def test_an_update_moves_what_the_denoiser_sees_as_far_under_euler_as_under_ddim
         # the guidance's own run of the denoiser is broken off and does not come here
         hook = tiny_sd.unet.register_forward_hook(lambda _, args, __: seen.append(args[0]))
         try:
-            guided(tiny_sd, unbleed.AttendAndExcite(thresholds={}, **settings), PROMPTS[0], latents)
+            guided(tiny_sd, unbleed.methods.AttendAndExcite(thresholds={}, **settings), PROMPTS[0], latents)
         finally:
             hook.remove()
         return seen[0][1:] - noise()
@@ -187,12 +187,12 @@ def test_attached_guidance_equals_a_plain_loop(tiny_sd: StableDiffusionPipeline,
             out = tiny_sd.unet(both, t, encoder_hidden_states=torch.cat([empty, conditional])).sample
             predicted = out[:1] + scale * (out[1:] - out[:1])
             latents = scheduler.step(predicted, t, latents).prev_sample
-    found = guided(tiny_sd, unbleed.AttendAndExcite(thresholds={}), prompt, noise())
+    found = guided(tiny_sd, unbleed.methods.AttendAndExcite(thresholds={}), prompt, noise())
     assert (found - latents).abs().max() < 1e-5 * latents.abs().max()
 
 
 def test_early_exit_and_checkpointing_do_not_change_the_gradient(tiny_sd: StableDiffusionPipeline) -> None:
-    method = unbleed.AttendAndExcite(thresholds={})
+    method = unbleed.methods.AttendAndExcite(thresholds={})
     with unbleed.guide(tiny_sd, method, checkpointing=True) as run:
         checkpointed = draw(tiny_sd, PROMPTS[0], noise())
     assert not tiny_sd.unet.is_gradient_checkpointing
@@ -214,12 +214,12 @@ def test_a_batch_of_three_equals_three_singles(tiny_sd: StableDiffusionPipeline,
 
 def test_an_image_is_left_alone_once_its_loss_is_low_enough(tiny_sd: StableDiffusionPipeline) -> None:
     prompts, latents = ["a cat and a dog", "a red car and a bench", "a bird and a horse"], noise(3)
-    with unbleed.guide(tiny_sd, unbleed.AttendAndExcite(thresholds={}, stop=1.0)) as run:
+    with unbleed.guide(tiny_sd, unbleed.methods.AttendAndExcite(thresholds={}, stop=1.0)) as run:
         draw(tiny_sd, prompts, latents)
     losses = {(step.image, step.step): step.loss for step in run.steps}
     first = sorted(losses[image, 0] for image in range(3))
     enough = (first[0] + first[1]) / 2  # one image is there from the beginning
-    method = unbleed.AttendAndExcite(thresholds={}, stop=1.0, enough=enough)
+    method = unbleed.methods.AttendAndExcite(thresholds={}, stop=1.0, enough=enough)
     with unbleed.guide(tiny_sd, method) as run:
         together = draw(tiny_sd, prompts, latents)
     for image in range(3):
@@ -236,7 +236,7 @@ def test_an_image_is_left_alone_once_its_loss_is_low_enough(tiny_sd: StableDiffu
 
 def test_images_of_one_prompt_keep_their_order(tiny_sd: StableDiffusionPipeline) -> None:
     """Two prompts, two images each: row 2 belongs to the second prompt."""
-    method = unbleed.AttendAndExcite(thresholds={})
+    method = unbleed.methods.AttendAndExcite(thresholds={})
     with unbleed.guide(tiny_sd, method) as run:
         together = draw(tiny_sd, PROMPTS[:2], noise(4), num_images_per_prompt=2)
     alone = guided(tiny_sd, method, PROMPTS[1], noise(4)[2:3])
@@ -246,7 +246,7 @@ def test_images_of_one_prompt_keep_their_order(tiny_sd: StableDiffusionPipeline)
 
 
 def test_prompts_in_a_row_each_have_their_own_words(tiny_sd: StableDiffusionPipeline) -> None:
-    method = unbleed.SynGen(include_entities=True)
+    method = unbleed.methods.SynGen(include_entities=True)
     with unbleed.guide(tiny_sd, method) as run:
         draw(tiny_sd, PROMPTS[0], noise())
         second = draw(tiny_sd, PROMPTS[2], noise())
@@ -256,7 +256,7 @@ def test_prompts_in_a_row_each_have_their_own_words(tiny_sd: StableDiffusionPipe
 
 
 def test_an_image_without_entities_is_left_alone_among_guided_ones(tiny_sd: StableDiffusionPipeline) -> None:
-    method = unbleed.AttendAndExcite(thresholds={})
+    method = unbleed.methods.AttendAndExcite(thresholds={})
     with pytest.warns(unbleed.UnbleedWarning, match="runs unguided"):
         together = guided(tiny_sd, method, [PROMPTS[0], "and"], noise(2))
     torch.testing.assert_close(together[1:], draw(tiny_sd, "and", noise(2)[1:]), atol=1e-4, rtol=1e-4)
@@ -266,7 +266,7 @@ def test_what_the_text_encoder_does_not_read_is_told_in_short(tiny_sd: StableDif
     prompt = "a red cat and a blue dog" + " and a green car" * 40
     message = r'^beyond the 32 tokens that the text encoder reads, and not guided: "green car"(, "green car"){4} and 3\d more; '
     with pytest.warns(unbleed.UnbleedWarning, match=message):
-        guided(tiny_sd, unbleed.SynGen(), prompt, noise(), num_inference_steps=1)
+        guided(tiny_sd, unbleed.methods.SynGen(), prompt, noise(), num_inference_steps=1)
 
 
 # ----------------------------------------------------------------------------------------------------- contract
@@ -291,7 +291,7 @@ def test_an_exception_in_the_middle_leaves_nothing_behind(
             raise RuntimeError("stopped on purpose")
         return {}
 
-    class Failing(unbleed.ExciteLoss):
+    class Failing(unbleed.losses.ExciteLoss):
         calls = 0
 
         def terms(self, seen: unbleed.AttentionMaps, groups: Any) -> dict[str, Tensor]:
@@ -301,7 +301,7 @@ def test_an_exception_in_the_middle_leaves_nothing_behind(
             return super().terms(seen, groups)
 
     changes = {"callback_on_step_end": stop} if inside == "pipeline" else {}
-    loss = unbleed.ExciteLoss() if inside == "pipeline" else Failing()
+    loss = unbleed.losses.ExciteLoss() if inside == "pipeline" else Failing()
     with pytest.raises(RuntimeError, match="on purpose"), unbleed.guide(tiny_sd, loss, checkpointing=True):
         draw(tiny_sd, PROMPTS[0], noise(), **changes)
     assert traces(tiny_sd) == untouched
@@ -322,9 +322,9 @@ def test_processors_that_hide_their_attention_are_lent_the_native_one(
     make_tiny_sd: Callable[..., StableDiffusionPipeline], processor: Any, checkpointing: bool
 ) -> None:
     pipe = make_tiny_sd()
-    expected = guided(pipe, unbleed.AttendAndExcite(thresholds={}), PROMPTS[0], noise())
+    expected = guided(pipe, unbleed.methods.AttendAndExcite(thresholds={}), PROMPTS[0], noise())
     pipe.unet.set_attn_processor(processor)
-    with unbleed.guide(pipe, unbleed.AttendAndExcite(thresholds={}), checkpointing=checkpointing, record_maps=True):
+    with unbleed.guide(pipe, unbleed.methods.AttendAndExcite(thresholds={}), checkpointing=checkpointing, record_maps=True):
         found = draw(pipe, PROMPTS[0], noise())
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     assert {type(p) for p in pipe.unet.attn_processors.values()} == {type(processor)}
@@ -352,7 +352,7 @@ def test_attention_that_cannot_be_read_is_an_error_that_says_what_to_do(
     indirect=True,
 )
 def test_guidance_happens_once_per_noise_level(tiny_sd: StableDiffusionPipeline, scheduler: Any) -> None:
-    with unbleed.guide(tiny_sd, unbleed.AttendAndExcite(thresholds={}, stop=1.0)) as run:
+    with unbleed.guide(tiny_sd, unbleed.methods.AttendAndExcite(thresholds={}, stop=1.0)) as run:
         out = draw(tiny_sd, PROMPTS[0], noise())
     times = [step.timestep for step in run.steps]
     assert times == sorted(set(times), reverse=True)
@@ -373,15 +373,15 @@ def test_any_size(tiny_sd: StableDiffusionPipeline, height: int, width: int) -> 
 @pytest.mark.parametrize("guidance_scale", [1.0, 5.0])
 def test_with_and_without_classifier_free_guidance(tiny_sd: StableDiffusionPipeline, guidance_scale: float) -> None:
     """The conditional rows are found either way: the loss at the first step is that of the text alone."""
-    with unbleed.guide(tiny_sd, unbleed.AttendAndExcite(thresholds={})) as run:
+    with unbleed.guide(tiny_sd, unbleed.methods.AttendAndExcite(thresholds={})) as run:
         draw(tiny_sd, PROMPTS[0], noise(), guidance_scale=guidance_scale)
-    with unbleed.guide(tiny_sd, unbleed.AttendAndExcite(thresholds={})) as other:
+    with unbleed.guide(tiny_sd, unbleed.methods.AttendAndExcite(thresholds={})) as other:
         draw(tiny_sd, PROMPTS[0], noise(), guidance_scale=2.0, negative_prompt="a mouse")
     assert run.steps[0].loss == pytest.approx(other.steps[0].loss, abs=1e-6)
 
 
 def test_a_scheduler_may_be_replaced_between_calls(tiny_sd: StableDiffusionPipeline) -> None:
-    method = unbleed.AttendAndExcite(thresholds={})
+    method = unbleed.methods.AttendAndExcite(thresholds={})
     own, other = tiny_sd.scheduler, EulerDiscreteScheduler(**CURVE)
     try:
         with unbleed.guide(tiny_sd, method):
@@ -411,7 +411,7 @@ def test_learnt_words_of_several_vectors_keep_their_places(
 
 
 def test_embeddings_need_the_words_too(tiny_sd: StableDiffusionPipeline) -> None:
-    method = unbleed.AttendAndExcite(thresholds={})
+    method = unbleed.methods.AttendAndExcite(thresholds={})
     conditional, empty = tiny_sd.encode_prompt(PROMPTS[0], "cpu", 1, True)
     embeddings = {"prompt_embeds": conditional, "negative_prompt_embeds": empty}
     with (
@@ -436,7 +436,7 @@ def test_image_to_image_is_guided_over_the_part_it_runs(tiny_sd: StableDiffusion
         ).images
 
     plain = run_it()
-    with unbleed.guide(pipe, unbleed.AttendAndExcite(thresholds={})) as run:
+    with unbleed.guide(pipe, unbleed.methods.AttendAndExcite(thresholds={})) as run:
         assert (run_it() - plain).abs().max() > 1e-3
     assert [step.step for step in run.steps] == [0, 1, 2]  # half of the six steps that are run
     assert torch.equal(run_it(), plain)
@@ -446,7 +446,7 @@ def test_image_to_image_is_guided_over_the_part_it_runs(tiny_sd: StableDiffusion
 def test_half_precision_stays_finite_and_close(
     make_tiny_sd: Callable[..., StableDiffusionPipeline], dtype: torch.dtype
 ) -> None:
-    method = unbleed.AttendAndExcite(thresholds={})
+    method = unbleed.methods.AttendAndExcite(thresholds={})
     with unbleed.guide(make_tiny_sd(), method) as exact:
         draw_into(exact, make_tiny_sd, torch.float32, method)
     found = draw_into(None, make_tiny_sd, dtype, method)
@@ -463,7 +463,7 @@ def draw_into(run: Any, make: Callable[..., StableDiffusionPipeline], dtype: tor
 
 
 def test_inference_mode_around_the_pipeline(tiny_sd: StableDiffusionPipeline) -> None:
-    method = unbleed.AttendAndExcite(thresholds={})
+    method = unbleed.methods.AttendAndExcite(thresholds={})
     with torch.inference_mode():
         found = guided(tiny_sd, method, PROMPTS[0], noise())
     torch.testing.assert_close(found.clone(), guided(tiny_sd, method, PROMPTS[0], noise()), atol=1e-5, rtol=1e-5)
@@ -483,7 +483,7 @@ def runs_of(module: torch.nn.Module) -> Iterator[list[None]]:
         hook.remove()
 
 
-class Noting(unbleed.ExciteLoss):
+class Noting(unbleed.losses.ExciteLoss):
     """A loss that reads all there is to read and keeps it."""
 
     notes: ClassVar[list[unbleed.AttentionMaps]] = []
@@ -583,7 +583,7 @@ def test_self_attention_is_the_explicit_softmax(tiny_sd: StableDiffusionPipeline
 
 
 def test_losses_fall_while_refining(tiny_sd: StableDiffusionPipeline) -> None:
-    method = unbleed.AttendAndExcite(thresholds={0.2: 0.9}, step_size=5.0, max_refinements=8)
+    method = unbleed.methods.AttendAndExcite(thresholds={0.2: 0.9}, step_size=5.0, max_refinements=8)
     with unbleed.guide(tiny_sd, method) as run:
         draw(tiny_sd, PROMPTS[0], noise())
     refined = next(step for step in run.steps if step.refinements)
@@ -594,7 +594,7 @@ def test_losses_fall_while_refining(tiny_sd: StableDiffusionPipeline) -> None:
 
 
 def test_a_loss_that_is_not_finite_skips_the_image_and_warns_once(tiny_sd: StableDiffusionPipeline) -> None:
-    class Broken(unbleed.ExciteLoss):
+    class Broken(unbleed.losses.ExciteLoss):
         def terms(self, seen: unbleed.AttentionMaps, groups: Any) -> dict[str, Tensor]:
             terms = super().terms(seen, groups)["excite"]
             return {"excite": terms * torch.tensor([1.0, float("nan")])[: len(terms)]}
@@ -652,5 +652,5 @@ def test_resolution_names_the_level_that_is_read(tiny_sd: StableDiffusionPipelin
     assert family_of(tiny_sd.unet).layers(tiny_sd.unet, side) == default
     with pytest.raises(unbleed.ModelError, match=r"no text attention at 7x7; at its own picture size it has .*\d+x\d+"):
         family_of(tiny_sd.unet).layers(tiny_sd.unet, 7)
-    with pytest.raises(unbleed.ModelError, match="7x7"), unbleed.guide(tiny_sd, unbleed.AttendAndExcite(resolution=7)):
+    with pytest.raises(unbleed.ModelError, match="7x7"), unbleed.guide(tiny_sd, unbleed.methods.AttendAndExcite(resolution=7)):
         pass

@@ -18,7 +18,7 @@ from helpers.marks import quick
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 PROMPTS = ["a red cat and a blue bench", "a dog and a yellow car"]
-METHOD = unbleed.SynGen(include_entities=True, step_size=1.0, stop=1.0)
+METHOD = unbleed.methods.SynGen(include_entities=True, step_size=1.0, stop=1.0)
 
 
 def drawn(pipe: Any, name: str, method: Any = None) -> tuple[Tensor, Any]:

@@ -17,7 +17,7 @@ from unbleed.errors import ModelError
 from unbleed.modular import add_guidance
 
 PROMPTS = ["a red cat and a blue bench", "a dog and a yellow car with an apple"]
-METHOD = unbleed.SynGen(include_entities=True, step_size=5.0, stop=1.0)
+METHOD = unbleed.methods.SynGen(include_entities=True, step_size=5.0, stop=1.0)
 BLOCKS: dict[str, Callable[[], Any]] = {"flux": FluxAutoBlocks, "sdxl": StableDiffusionXLAutoBlocks}
 
 

@@ -22,7 +22,7 @@ from unbleed.guidance.update import Evaluation
 SHAPE = (2, 3, 4)
 GOAL = torch.linspace(-1, 1, math.prod(SHAPE), dtype=torch.float64).reshape(SHAPE)
 STEEPNESS = (1.0, 0.3, 3.0)
-LOSS = unbleed.ExciteLoss()  # a search has one, though `search_noise` knows nothing of it
+LOSS = unbleed.losses.ExciteLoss()  # a search has one, though `search_noise` knows nothing of it
 SEARCH = NoiseSearch(LOSS, targets={"near": 0.2, "far": 0.3}, rounds=3, steps=4, last_steps=6, rate=0.02)
 EASY, HARD = {"near": 10.0}, {"near": 0.0}
 
@@ -383,7 +383,7 @@ def test_the_gradient_of_the_search_is_the_slope_by_the_noise(
 
 
 def test_guidance_follows_from_the_noise_that_was_found(tiny_sd: StableDiffusionPipeline) -> None:
-    method = unbleed.InitNO(rounds=2, noise_steps=2, last_noise_steps=1, max_refinements=0)
+    method = unbleed.methods.InitNO(rounds=2, noise_steps=2, last_noise_steps=1, max_refinements=0)
     with unbleed.guide(tiny_sd, method) as run:
         found = draw(tiny_sd, PROMPTS[0], noise(), num_inference_steps=4)
     (first,) = run.noises

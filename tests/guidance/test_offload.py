@@ -16,7 +16,7 @@ from helpers.marks import quick
 accelerate = pytest.importorskip("accelerate")
 
 PROMPTS = ["a red cat and a blue bench", "a dog and a yellow car"]
-METHOD = unbleed.SynGen(include_entities=True, step_size=5.0, stop=1.0)
+METHOD = unbleed.methods.SynGen(include_entities=True, step_size=5.0, stop=1.0)
 FAMILIES = ["sdxl", "sd3", "flux"]
 CPU = torch.device("cpu")
 

@@ -21,7 +21,7 @@ from unbleed.attention.families import denoiser_of
 from unbleed.errors import ModelError
 
 PROMPTS = ["a red cat and a blue bench", "a dog and a yellow car with an apple"]
-METHOD = unbleed.SynGen(include_entities=True, step_size=5.0, stop=1.0)
+METHOD = unbleed.methods.SynGen(include_entities=True, step_size=5.0, stop=1.0)
 PICTURES = torch.rand(2, 3, 128, 160, generator=torch.Generator().manual_seed(0))
 MASKS = torch.zeros(2, 1, 128, 160)
 MASKS[:, :, 32:96, 32:96] = 1
@@ -150,7 +150,7 @@ def test_regions_in_every_pipeline(family: str, kind: str, given: dict[str, Any]
     """One entity's region is the middle, which is what is painted anew; those of the second prompt are found."""
     pipe, middle = built(family, kind), {"red cat": (0.2, 0.25, 0.6, 0.75)}
     plain = draw(pipe, **given)
-    with unbleed.guide(pipe, unbleed.Regions(step_size=2.0, pull_stop=1.0), regions=[middle, {}]) as run:
+    with unbleed.guide(pipe, unbleed.methods.Regions(step_size=2.0, pull_stop=1.0), regions=[middle, {}]) as run:
         guided = draw(pipe, **given)
     assert {record.image for record in run.regions} == {0, 1}
     first = run.regions[0].masks[0]
@@ -167,7 +167,7 @@ def test_latents_that_are_scaled_twice_a_step_are_read_before_both(built: Callab
     pipe.scheduler = d.EulerDiscreteScheduler.from_config(pipe.scheduler.config)
     given = {"image": PICTURES, "guess_mode": True}
     plain = draw(pipe, **given)
-    with unbleed.guide(pipe, unbleed.SynGen(include_entities=True, step_size=0.0, stop=1.0)) as run:
+    with unbleed.guide(pipe, unbleed.methods.SynGen(include_entities=True, step_size=0.0, stop=1.0)) as run:
         still = draw(pipe, **given)
     assert len(run.steps) == 6
     torch.testing.assert_close(still, plain, atol=1e-4, rtol=1e-4)

@@ -88,7 +88,7 @@ def row(kind: Any, pipe: Any, **config: Any) -> Row:
         counting = denoiser.register_forward_hook(lambda *_: calls.append(1))
         before = draw()
         counting.remove()
-        with unbleed.guide(pipe, unbleed.SynGen(stop=0.5)) as run:
+        with unbleed.guide(pipe, unbleed.methods.SynGen(stop=0.5)) as run:
             guided = draw()
         moved = not torch.equal(guided, before)
         times = [step.timestep for step in run.steps]

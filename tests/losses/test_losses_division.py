@@ -91,7 +91,7 @@ def cases() -> Iterator[Any]:
             yield pytest.param(shape, (height, width), id=f"{name}-{height}x{width}", marks=marks)
 
 
-@pytest.mark.parametrize(("shape", "grid"), cases())
+@pytest.mark.parametrize(("shape", "grid"), list(cases()))
 @pytest.mark.parametrize("paper", [False, True], ids=["fixed", "paper"])
 def test_the_losses_are_their_formulas(shape: Shape, grid: tuple[int, int], paper: bool) -> None:
     maps, tokens = maps_of(grid=grid), tokens_of(shape, padded_with_end=not paper)

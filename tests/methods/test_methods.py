@@ -262,8 +262,8 @@ def test_self_cross_looks_for_the_noise_by_its_own_loss() -> None:
         ("syngen + x*overlap-iou", '"x" is not a weight'),
         ("syngen + ", "there is no method"),
         ("syngen + syngen", "names a method twice"),
-        ("0.5*structure-diffusion", "has no loss that the weight 0.5 could weigh"),
-        ("initno + self-cross", "look for the first noise"),
+        ("0.5*structure-diffusion", "has no loss, so the weight 0.5 has no effect"),
+        ("initno + self-cross", "search for the first noise"),
     ],
 )
 def test_impossible_sums_are_refused(text: str, message: str) -> None:

@@ -28,7 +28,7 @@ from unbleed.prompt.alignment import aligned
 from unbleed.prompt.weights import without_weights
 
 PROMPT = "a red cat and a blue bench"
-METHOD = unbleed.SynGen(include_entities=True, step_size=5.0, stop=1.0)
+METHOD = unbleed.methods.SynGen(include_entities=True, step_size=5.0, stop=1.0)
 ONE_STEP: dict[str, Any] = {"num_inference_steps": 1, "height": 256, "width": 256, "output_type": "latent"}
 
 
@@ -96,7 +96,12 @@ def test_E2_each_chunk_leaves_out_its_start_and_last_position(tokenizer: CLIPTok
 def test_E2_long_embeddings_are_guided(tiny_sd: StableDiffusionPipeline) -> None:
     long = chunked(tiny_sd, LONG)
     given = {"prompt_embeds": long, "negative_prompt_embeds": torch.zeros_like(long)}
-    for method in (METHOD, unbleed.AttendAndExcite(stop=1.0), unbleed.AttentionRegulation(), unbleed.StructureDiffusion()):
+    for method in (
+        METHOD,
+        unbleed.methods.AttendAndExcite(stop=1.0),
+        unbleed.methods.AttentionRegulation(),
+        unbleed.methods.StructureDiffusion(),
+    ):
         with unbleed.guide(tiny_sd, method, prompts=[LONG], record_maps=True) as run:
             tiny_sd(**given, **ONE_STEP)
         assert spelled(run.tokens[0]) == ["redcat", "bluebench"]
@@ -406,7 +411,7 @@ def test_S6_the_warning_says_what_the_method_needs(tiny_sd: StableDiffusionPipel
 def test_S6_needs_are_those_of_the_losses() -> None:
     assert needs_of([ExciteLoss()], ()) == "an entity"
     assert needs_of([OverlapLoss() + BindingLoss(include_entities=True)], ()) == "two entities or an entity"
-    assert needs_of([OverlapLoss()], unbleed.StructureDiffusion().parts().edits).startswith(
+    assert needs_of([OverlapLoss()], unbleed.methods.StructureDiffusion().parts().edits).startswith(
         "two entities or a phrase of several"
     )
 

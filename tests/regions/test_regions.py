@@ -315,7 +315,7 @@ def pipe() -> Any:
 
 def test_regions_are_found_pulled_and_settled(pipe: Any) -> None:
     plain = draw(pipe)
-    with unbleed.guide(pipe, unbleed.Regions(resolution=16, pull_stop=0.6)) as run:
+    with unbleed.guide(pipe, unbleed.methods.Regions(resolution=16, pull_stop=0.6)) as run:
         guided = draw(pipe)
     assert not torch.equal(plain, guided)
     assert torch.equal(plain, draw(pipe))
@@ -335,7 +335,7 @@ def test_without_a_step_there_is_no_gradient(pipe: Any, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(torch.autograd, "grad", fail)
     monkeypatch.setattr(torch.Tensor, "backward", fail)
-    method = unbleed.Regions(resolution=16, step_size=0)
+    method = unbleed.methods.Regions(resolution=16, step_size=0)
     assert method.needs == ("parser",)
     with unbleed.guide(pipe, method) as run:
         draw(pipe)
@@ -345,7 +345,7 @@ def test_without_a_step_there_is_no_gradient(pipe: Any, monkeypatch: pytest.Monk
 
 def test_a_batch_equals_its_single_images(pipe: Any) -> None:
     prompts = [PROMPT, "a green frog and a purple clock and a cat", "a lone dog"]
-    method = unbleed.Regions(resolution=16, pull_stop=0.6)
+    method = unbleed.methods.Regions(resolution=16, pull_stop=0.6)
     with pytest.warns(unbleed.UnbleedWarning, match="a lone dog"), unbleed.guide(pipe, method) as run:
         together = draw(pipe, prompts, steps=3)
     for number, prompt in enumerate(prompts[:2]):
@@ -358,7 +358,7 @@ def test_a_batch_equals_its_single_images(pipe: Any) -> None:
 
 
 def test_regions_that_are_everywhere_change_nothing(pipe: Any) -> None:
-    method = unbleed.Regions(resolution=16, step_size=0, candidates=1, apart=0)
+    method = unbleed.methods.Regions(resolution=16, step_size=0, candidates=1, apart=0)
     with unbleed.guide(pipe, method, regions={"red car": None, "dog": None}) as run:
         guided = draw(pipe)
     assert torch.equal(guided, draw(pipe))

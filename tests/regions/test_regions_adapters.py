@@ -21,7 +21,7 @@ from helpers.families import PROMPTS, draw, every_family
 from helpers.joint_cases import NEGATIVE, tokens_of
 from unbleed.attention.families import denoiser_of
 
-METHOD = unbleed.Regions(step_size=0, candidates=1, apart=0)
+METHOD = unbleed.methods.Regions(step_size=0, candidates=1, apart=0)
 LEFT, RIGHT = (0, 0, 0.5, 1), (0.75, 0, 1, 1)
 WIDE = {"height": 128, "width": 256}
 GIVEN = {"red cat": unbleed.Region(LEFT, adapter="knight"), "blue bench": RIGHT}
@@ -187,7 +187,7 @@ def test_two_adapters_in_two_regions_also_where_guidance_looks(tiny_knight: Any)
     pipe = tiny_knight
     activate(pipe, "knight", "robot")
     regions = {"red cat": unbleed.Region(LEFT, adapter="knight"), "blue bench": unbleed.Region(RIGHT, adapter="robot")}
-    method = unbleed.Regions(step_size=2.0, pull_stop=1.0, candidates=1)
+    method = unbleed.methods.Regions(step_size=2.0, pull_stop=1.0, candidates=1)
     for adapter, box, entity in (("knight", LEFT, "red cat"), ("robot", RIGHT, "blue bench")):
         with unbleed.guide(pipe, method, regions=regions) as run, watching(pipe, adapter) as parts:
             guided = draw(pipe, "sd", PROMPTS[0], (0,), num_inference_steps=2, **WIDE)

@@ -186,7 +186,7 @@ def test_names_of_regions_stay_inside_the_picture_and_regions_of_all_pixels_are_
 def run_of_regions() -> tuple[Any, Image.Image]:
     pipe = unbleed.load("emoji")
     pipe.set_progress_bar_config(disable=True)
-    method = unbleed.Regions(resolution=16, step_size=0, candidates=1)
+    method = unbleed.methods.Regions(resolution=16, step_size=0, candidates=1)
     with unbleed.guide(pipe, method, regions={"cat": "left", "car": (0.25, 0, 1, 1)}) as run:
         generator = torch.Generator().manual_seed(0)
         picture = pipe([PROMPT], num_inference_steps=2, generator=generator).images[0]

@@ -20,7 +20,7 @@ from unbleed.attention import family_of
 from unbleed.attention.families import denoiser_of
 from unbleed.regions.layout import resize
 
-MASKED = unbleed.Regions(step_size=0, candidates=1, apart=0)
+MASKED = unbleed.methods.Regions(step_size=0, candidates=1, apart=0)
 SIDES = {"red cat": (0, 0, 0.4, 1), "blue bench": (0.6, 0, 1, 1)}  # of 10 and of 5 columns whole ones
 
 
@@ -152,7 +152,7 @@ def test_regions_that_are_everywhere_change_no_bit(name: str, pipes: Callable[[s
 @every_family
 def test_a_batch_with_regions_equals_its_singles(name: str, pipes: Callable[[str], Any]) -> None:
     """Some regions given, others found; masks, phrases encoded apart and the pull; a prompt of two images and one of three."""
-    pipe, method = pipes(name), unbleed.Regions(step_size=2.0, pull_stop=1.0, settle=0.6, candidates=2)
+    pipe, method = pipes(name), unbleed.methods.Regions(step_size=2.0, pull_stop=1.0, settle=0.6, candidates=2)
     given: list[dict[str, Any]] = [{"red cat": "left"}, {}]
     with unbleed.guide(pipe, method, regions=given) as run:
         both = draw(pipe, name, PROMPTS)
@@ -169,7 +169,7 @@ def test_a_batch_with_regions_equals_its_singles(name: str, pipes: Callable[[str
 
 @every_family
 def test_images_of_one_prompt_have_regions_of_their_own(name: str, pipes: Callable[[str], Any]) -> None:
-    pipe, method = pipes(name), unbleed.Regions(step_size=0, candidates=1, settle=None)
+    pipe, method = pipes(name), unbleed.methods.Regions(step_size=0, candidates=1, settle=None)
     with unbleed.guide(pipe, method) as run:
         pair = draw(pipe, name, PROMPTS[0], (0, 1), num_images_per_prompt=2, num_inference_steps=2)
         singles = [draw(pipe, name, PROMPTS[0], (seed,), num_inference_steps=2) for seed in (0, 1)]
@@ -179,7 +179,7 @@ def test_images_of_one_prompt_have_regions_of_their_own(name: str, pipes: Callab
 
 @every_family
 def test_detached_is_bit_identical_also_after_an_exception(name: str, pipes: Callable[[str], Any]) -> None:
-    pipe, method = pipes(name), unbleed.Regions(step_size=2.0, pull_stop=1.0, candidates=1)
+    pipe, method = pipes(name), unbleed.methods.Regions(step_size=2.0, pull_stop=1.0, candidates=1)
     plain = draw(pipe, name, PROMPTS, num_inference_steps=2)
     with unbleed.guide(pipe, method) as run:
         guided = draw(pipe, name, PROMPTS, num_inference_steps=2)
@@ -216,7 +216,7 @@ def read_by(pipe: Any, name: str, prompt: str, method: Any, **options: Any) -> t
 def test_words_of_entities_are_mixed_with_their_phrase_alone(name: str, pipes: Callable[[str], Any]) -> None:
     pipe, share = pipes(name), 0.25
     whole, words = read_by(pipe, name, PROMPTS[0], "none")
-    mixed, _ = read_by(pipe, name, PROMPTS[0], unbleed.Regions(step_size=0, candidates=1, apart=share, wait=1.0))
+    mixed, _ = read_by(pipe, name, PROMPTS[0], unbleed.methods.Regions(step_size=0, candidates=1, apart=share, wait=1.0))
     expected = whole[0].clone()
     for entity, own in words.items():
         alone, there = read_by(pipe, name, f"a {entity}", "none")

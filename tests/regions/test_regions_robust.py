@@ -37,11 +37,11 @@ def records(run: Run) -> list[tuple[int, int, int]]:
 
 
 def test_a_run_of_one_step_is_masked_and_pulled(pipe: Any) -> None:
-    with unbleed.guide(pipe, unbleed.Regions(**MASKS_ALONE)) as run:
+    with unbleed.guide(pipe, unbleed.methods.Regions(**MASKS_ALONE)) as run:
         masked = draw(pipe, steps=1)
     assert records(run) == [(0, 0, 0)]
     assert not torch.equal(masked, draw(pipe, steps=1))
-    with unbleed.guide(pipe, unbleed.Regions(resolution=16)) as run:
+    with unbleed.guide(pipe, unbleed.methods.Regions(resolution=16)) as run:
         draw(pipe, steps=1)
     assert [step.step for step in run.steps] == [0]
 
@@ -51,7 +51,7 @@ def test_few_steps_alone_take_one_more_part_of_a_forward(pipe: Any, steps: int, 
     calls = []
     hook = pipe.unet.register_forward_pre_hook(lambda *_: calls.append(None))
     try:
-        with unbleed.guide(pipe, unbleed.Regions(**MASKS_ALONE)):
+        with unbleed.guide(pipe, unbleed.methods.Regions(**MASKS_ALONE)):
             draw(pipe, steps=steps)
     finally:
         hook.remove()
@@ -60,7 +60,7 @@ def test_few_steps_alone_take_one_more_part_of_a_forward(pipe: Any, steps: int, 
 
 def test_regions_settle_once_a_step_was_masked(pipe: Any) -> None:
     for wait, expected in ((0.13, [(0, 0, 0), (0, 0, 1)]), (1.0, [(0, 0, 0)])):
-        with unbleed.guide(pipe, unbleed.Regions(**MASKS_ALONE, wait=wait)) as run:
+        with unbleed.guide(pipe, unbleed.methods.Regions(**MASKS_ALONE, wait=wait)) as run:
             draw(pipe, steps=2)
         assert records(run) == expected
 
@@ -68,7 +68,7 @@ def test_regions_settle_once_a_step_was_masked(pipe: Any) -> None:
 def test_inner_evaluations_of_a_step_are_not_listened_to(pipe: Any) -> None:
     own, pipe.scheduler = pipe.scheduler, HeunDiscreteScheduler.from_config(pipe.scheduler.config)
     try:
-        with unbleed.guide(pipe, unbleed.Regions(**MASKS_ALONE)) as run:
+        with unbleed.guide(pipe, unbleed.methods.Regions(**MASKS_ALONE)) as run:
             draw(pipe, steps=4)
     finally:
         pipe.scheduler = own
@@ -81,7 +81,7 @@ def test_inner_evaluations_of_a_step_are_not_listened_to(pipe: Any) -> None:
 def test_a_run_from_a_picture_keeps_its_noise(pipe: Any) -> None:
     other = AutoPipelineForImage2Image.from_pipe(pipe)
     other.set_progress_bar_config(disable=True)
-    with unbleed.guide(other, unbleed.Regions(resolution=16)) as run:
+    with unbleed.guide(other, unbleed.methods.Regions(resolution=16)) as run:
         draw(other, image=Image.new("RGB", (128, 128), (90, 120, 30)), strength=0.5)
     assert not run.noises
     assert records(run) == [(0, 0, 0), (0, 0, 1)]
@@ -103,7 +103,7 @@ def test_inpainting_is_guided(strength: float, make_tiny_sd: Callable[..., Any])
 
 
 def test_calls_of_one_block_have_regions_of_their_own(pipe: Any) -> None:
-    method = unbleed.Regions(resolution=16)
+    method = unbleed.methods.Regions(resolution=16)
     with unbleed.guide(pipe, method) as run:
         first = draw(pipe, steps=2)
         draw(pipe, [PROMPT, "a cat and a clock"], steps=2)
@@ -116,7 +116,7 @@ def test_calls_of_one_block_have_regions_of_their_own(pipe: Any) -> None:
 
 
 def test_a_second_run_on_the_same_prompt_may_have_another_size(pipe: Any) -> None:
-    with unbleed.guide(pipe, unbleed.Regions(resolution=16, settle=None)) as run, torch.no_grad():
+    with unbleed.guide(pipe, unbleed.methods.Regions(resolution=16, settle=None)) as run, torch.no_grad():
         text = pipe.encode_prompt(PROMPT, "cpu", 1, False)[0]
         for side in (16, 32):
             pipe.scheduler.set_timesteps(2)
@@ -130,7 +130,7 @@ def test_a_second_run_on_the_same_prompt_may_have_another_size(pipe: Any) -> Non
 
 @pytest.mark.parametrize("wait", [0.13, 1.0])
 def test_inference_mode_around_a_guided_call(pipe: Any, wait: float) -> None:
-    method = unbleed.Regions(resolution=16, pull_stop=1.0, candidates=1, wait=wait)
+    method = unbleed.methods.Regions(resolution=16, pull_stop=1.0, candidates=1, wait=wait)
     with unbleed.guide(pipe, method):
         plain = draw(pipe)
     with torch.inference_mode(), unbleed.guide(pipe, method):
@@ -171,13 +171,13 @@ def test_no_room_for_an_entity_costs_one_line(pipe: Any) -> None:
     )
     with (
         pytest.raises(unbleed.PromptError, match=f"^{re.escape(line)}$"),
-        unbleed.guide(pipe, unbleed.Regions(**MASKS_ALONE), regions={"dog": (0, 0, 1, 1)}),
+        unbleed.guide(pipe, unbleed.methods.Regions(**MASKS_ALONE), regions={"dog": (0, 0, 1, 1)}),
     ):
         draw(pipe, steps=1)
 
 
 def test_a_lone_entity_is_pulled_to_the_region_that_it_was_given(pipe: Any) -> None:
-    with unbleed.guide(pipe, unbleed.Regions(resolution=16, binding=0), regions={"dog": "left"}) as run:
+    with unbleed.guide(pipe, unbleed.methods.Regions(resolution=16, binding=0), regions={"dog": "left"}) as run:
         draw(pipe, "a dog", steps=8)
     assert [(step.step, set(step.terms)) for step in run.steps] == [(0, {"pull"}), (1, {"pull"})]
 
@@ -187,5 +187,5 @@ def test_a_lone_entity_is_pulled_to_the_region_that_it_was_given(pipe: Any) -> N
 
 def test_sums_that_cannot_be(pipe: Any) -> None:
     del pipe
-    with pytest.raises(unbleed.MethodError, match=r"^two methods of regions \+ initno look for the first noise; keep one$"):
-        unbleed.Regions() + unbleed.InitNO()
+    with pytest.raises(unbleed.MethodError, match=r"^two methods of regions \+ initno search for the first noise; keep one$"):
+        unbleed.methods.Regions() + unbleed.methods.InitNO()

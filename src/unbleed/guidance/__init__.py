@@ -4,7 +4,7 @@ from .attach import Attachment
 from .edit import Edit
 from .method import BaseMethod, Composition, Method
 from .noise import NoiseSearch
-from .run import FirstNoise, Run, Step, StepMaps
+from .run import FirstNoise, RegionStep, Run, Step, StepMaps
 from .schedule import Refinement, Schedule
 from .update import Descent, Evaluation, Outcome, update
 
@@ -20,6 +20,7 @@ __all__ = [
     "NoiseSearch",
     "Outcome",
     "Refinement",
+    "RegionStep",
     "Run",
     "Schedule",
     "Step",

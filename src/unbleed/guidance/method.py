@@ -36,13 +36,13 @@ class Parameter(NamedTuple):
 
 
 class BaseMethod(ABC):
-    """What `guide` takes. Methods add up: `SynGen() + 0.5 * OverlapIoU()`."""
+    """Base of all methods. Methods add up: `SynGen() + 0.5 * OverlapIoU()`."""
 
     name: str
 
     @abstractmethod
     def parts(self) -> Method:
-        """Return what the guidance works with."""
+        """Return the method in parts."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class BaseMethod(ABC):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What it asks of a model and a prompt, of gradient, parser and self-attention."""
+        """Which of gradient, parser and self-attention the method needs."""
         parts = self.parts()
         descending = parts.loss or isinstance(parts.noise, NoiseSearch)
         return (
@@ -90,7 +90,7 @@ class BaseMethod(ABC):
 
 
 class _LossField:
-    """A field of a dataclass that holds a loss, and takes a function for one."""
+    """A field of a dataclass for a loss; it also accepts a function or a class."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -112,24 +112,31 @@ class Method(BaseMethod):
     >>> method.needs
     ('gradient', 'parser')
 
-    A loss may be a function `f(maps, groups) -> (batch,)`, see `losses.base.LossFunction`. Raises `MethodError` for a part that
-    is not one.
+    Args:
+        loss: Loss whose gradient moves the latents, or a function `f(maps, groups) -> (batch,)`; None moves nothing.
+        schedule: When the run is guided, and by which step size.
+        descent: How an update follows from the gradient.
+        refinement: Loss of refined steps, where it differs from `loss`.
+        noise: Search for the first noise, or choice among several; None keeps the pipeline's own.
+        edits: Changes inside the denoiser, without a gradient to the latents.
+        parity: "paper" repeats the authors' code where ours departs from it: steps are counted as calls of the denoiser (PNDM
+            visits its second noise level twice, and both are guided), and the guidance sees the latents without the scheduler's
+            input scaling. A method's own file lists what else changes.
+        resolution: Attention layers to read, by the side of their grid at the model's own image size (16 on SD 1: the layers
+            that are 16x16 at 512 pixels). None takes those that the papers read on this kind of model.
+        layers: Part of the denoiser to read: "all", "down", "mid" or "up".
+        name: Name for messages and sums.
 
-    `parity="paper"` does what the authors' code does where ours departs from it: steps are counted as calls of the
-    denoiser (PNDM visits its second noise level twice, and both are guided), the guidance forward sees the latents
-    without the scheduler's input scaling, and whatever else a method's own file names.
-
-    `resolution` names the attention layers that are read by the side of their grid at the model's own picture size (16 on
-    SD 1: the layers that are 16x16 at 512 pixels); None takes those that the papers read on this kind of model. `layers`
-    keeps those of one part of the denoiser.
+    Raises:
+        MethodError: For a part of the wrong kind.
     """
 
-    loss: _LossField = _LossField()  # whose gradient moves the latents; None moves nothing
+    loss: _LossField = _LossField()
     schedule: Schedule = field(default_factory=Schedule)
     descent: Descent = field(default_factory=Descent)
-    refinement: _LossField = _LossField()  # in steps that are refined, where it is another than `loss`
-    noise: NoiseSearch | NoiseChoice | None = None  # what becomes of the noise before the first step
-    edits: tuple[Edit, ...] = ()  # what is changed inside the denoiser, without a gradient
+    refinement: _LossField = _LossField()
+    noise: NoiseSearch | NoiseChoice | None = None
+    edits: tuple[Edit, ...] = ()
     parity: Parity = "ours"
     resolution: AtLeastOne | None = None
     layers: Part = "all"
@@ -160,13 +167,13 @@ class Method(BaseMethod):
 class Composition(BaseMethod):
     """A weighted sum of methods: their losses add up, their edits all act, and the first one leads.
 
-    The leader, which has a loss if any has one, says when, how far and at which layers. Settings are named as those of the
-    leader, and those of the others with their method's name before them: `overlap-iou.floor`. Targets of a refinement are
-    scaled by the leader's weight; one for the whole loss (Attend-and-Excite's thresholds) is for the whole sum, so that beside
-    a loss below 0 it is soon reached.
+    The leader is the first method with a loss, if any has one; its schedule, update rule and layers are used. Its settings have
+    plain names, those of the others have their method's name before them: `overlap-iou.floor`. Targets of a refinement are
+    scaled by the leader's weight. A target for the whole loss (Attend-and-Excite's thresholds) applies to the whole sum, so
+    with a loss below 0 in the sum it is reached sooner.
 
-    Raises `MethodError` when a method stands twice, when two change the noise or replace the text attention, or when a
-    weight has no loss to weigh.
+    Raises `MethodError` when a method occurs twice, when two change the noise or replace the text attention, or when a weight
+    belongs to a method without a loss.
     """
 
     weighted: tuple[tuple[float, BaseMethod], ...]
@@ -177,13 +184,13 @@ class Composition(BaseMethod):
             raise MethodError(f"{self.name} names a method twice; add the weights up")
         for weight, method in self.weighted:
             if weight != 1 and method.parts().loss is None:
-                raise MethodError(f"{method.name} has no loss that the weight {weight:g} could weigh; leave the weight out")
+                raise MethodError(f"{method.name} has no loss, so the weight {weight:g} has no effect; leave the weight out")
             if not math.isfinite(weight):
                 raise MethodError(f"the weight of {method.name} is {weight}; expected a finite number")
         if sum(method.parts().noise is not None for _, method in self.weighted) > 1:
-            raise MethodError(f"two methods of {self.name} look for the first noise; keep one")
+            raise MethodError(f"two methods of {self.name} search for the first noise; keep one")
         if sum(edit.replaces_attention for _, method in self.weighted for edit in method.parts().edits) > 1:
-            raise MethodError(f"two methods of {self.name} put another text attention in place of the model's; keep one")
+            raise MethodError(f"two methods of {self.name} replace the text attention; keep one")
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -193,7 +200,7 @@ class Composition(BaseMethod):
         every = [(weight, method.parts()) for weight, method in self.weighted]
         weight, leader = next(((weight, parts) for weight, parts in every if parts.loss), (1.0, every[0][1]))
         losses = [(weight, parts.loss, parts.refinement or parts.loss) for weight, parts in every if parts.loss]
-        refine = {share: refinement.scaled(weight) for share, refinement in leader.schedule.refine.items()}
+        refine = {at: refinement.scaled(weight) for at, refinement in leader.schedule.refine.items()}
         return replace(
             leader,
             schedule=replace(leader.schedule, refine=refine),
@@ -221,7 +228,7 @@ def _weighted(method: BaseMethod) -> tuple[tuple[float, BaseMethod], ...]:
 
 
 def _alone(loss: Loss | LossFunction) -> Method:
-    """Return a loss of a sum as a method, by its own name: two losses of a sum are two methods."""
+    """Return a loss of a sum as a method with the loss's name: two losses of a sum are two methods."""
     return Method(loss, name=called(as_loss(loss)))
 
 

@@ -45,7 +45,7 @@ def pull(maps: Tensor, groups: TokenGroups, regions: Tensor, *, floor: float = 1
 
 @dataclass(frozen=True)
 class RegionLoss(Loss):
-    """See `pull`. It stands in a method whose edits have regions, such as `unbleed.Regions`; alone there is nothing to read."""
+    """See `pull`. It stands in a method whose edits have regions, such as `Regions`; alone there is nothing to read."""
 
     @property
     def reads_regions(self) -> bool:
@@ -53,7 +53,9 @@ class RegionLoss(Loss):
 
     def terms(self, seen: AttentionMaps, groups: TokenGroups) -> dict[str, Tensor]:
         if seen.regions is None:
-            raise MethodError("RegionLoss has no regions to read; it needs a method that finds them, such as unbleed.Regions")
+            raise MethodError(
+                "RegionLoss has no regions to read; it needs a method that finds them, such as unbleed.methods.Regions"
+            )
         return {"pull": pull(seen.maps, groups, seen.regions)}
 
     def applies_to(self, groups: TokenGroups) -> Tensor:

@@ -24,7 +24,8 @@ From the authors' codes:
 Ours: they find Otsu's threshold t of values that are cut to multiples of 1/255, one bin each from 0 to 1, and a pixel is
 above it from t on, so those of t's own bin are; here 256 bins lie between the least and the largest value of the map, and a
 pixel is above t only if its bin is. They add 1e-4 to the sums by which maps are divided while they denoise, and nothing
-while they look for the first noise; here a sum is at least 1e-4. They take one token of an entity, here its pieces are summed.
+while they search for the first noise; here a sum is at least 1e-4. They take one token of an entity; here its pieces are
+summed.
 """
 
 from __future__ import annotations
