@@ -541,6 +541,20 @@ def test_a_report_from_the_command_line(command: Any, folder: Path) -> None:
     assert "1 of 3 prompts are left out" in (folder / "report.html").read_text()
 
 
+def test_a_report_compares_with_the_baseline_that_is_named(command: Any, folder: Path) -> None:
+    first = json.loads(command(folder, "--partial", "--draws", 100, "--json")[1])
+    other = next(row["method"] for row in first["rows"] if row["method"] != first["run"]["baseline"])
+    turned = json.loads(command(folder, "--partial", "--draws", 100, "--baseline", other, "--json")[1])
+    assert turned["run"]["baseline"] == other
+    difference = {row["method"]: row["difference"] for row in first["rows"] if row["metric"] == "all_correct"}[other]
+    back = {row["method"]: row["difference"] for row in turned["rows"] if row["metric"] == "all_correct"}
+    assert back[first["run"]["baseline"]] == pytest.approx(-difference)
+    assert back[other] is None
+    code, out, err = command(folder, "--partial", "--baseline", "nobody")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "has no method nobody; --baseline is one of " in err
+
+
 @pytest.mark.parametrize("make", [Path.mkdir, Path.touch, lambda path: None])
 def test_a_folder_without_a_run_is_one_line(command: Any, tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "nothing")

@@ -20,15 +20,33 @@ Draws = Annotated[int, typer.Option(min=100, max=100_000, help="Bootstrap draws;
 Run = Annotated[Path, typer.Argument(parser=named, help="The folder of a run.", metavar="DIR")]
 
 
+Baseline = Annotated[
+    str | None,
+    typer.Option(help="The method that all others are compared with [none, else the first].", show_default=False),
+]
+
+
 @bench.command()
-def report(folder: Run, partial: Partial = False, metrics: Metrics = None, draws: Draws = 10_000, json: AsJson = False) -> None:
+def report(
+    folder: Run,
+    partial: Partial = False,
+    metrics: Metrics = None,
+    baseline: Baseline = None,
+    draws: Draws = 10_000,
+    json: AsJson = False,
+) -> None:
     """Compare the methods of a run: write report.html, .md and .tex and CSV files into its folder."""
     quiet_libraries()
     from ..bench.analysis.summary import build
     from ..bench.scoring.run_folder import open_folder
+    from ..errors import BenchError
 
     run = open_folder(folder, names_in(metrics), allow_partial=partial)
-    built = build(run.plan, run.results, metrics=run.metrics, draws=draws, date=run.date, cautions=run.cautions)
+    labels = [variant.label for variant in run.plan.contenders]
+    if baseline not in (None, *labels):
+        raise BenchError(f"{folder} has no method {baseline}; --baseline is one of {', '.join(labels)}")
+    chosen = {"baseline": baseline} if baseline else {}
+    built = build(run.plan, run.results, metrics=run.metrics, draws=draws, date=run.date, cautions=run.cautions, **chosen)
     _write(built, folder, json)
 
 
