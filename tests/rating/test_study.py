@@ -308,6 +308,15 @@ def test_what_cannot_be_a_study_is_refused_in_one_line(
     assert not (tmp_path / "study" / "study.json").exists()
 
 
+def test_a_run_without_a_finished_prompt_has_nothing_to_rate(tmp_path: Path) -> None:
+    from helpers.fake_runs import plan_of, write_run
+    from unbleed.rating.create import create
+
+    write_run(tmp_path / "run", plan_of("none,syngen"), skip=lambda prompt, seed: seed == 0)
+    with pytest.raises(RatingError, match="has no prompt with all pictures of none, syngen; finish the run first"):
+        create(tmp_path / "run", tmp_path / "study", ["none", "syngen"], partial=True)
+
+
 def test_pictures_without_tiles_cannot_be_catches(tmp_path: Path) -> None:
     from helpers.fake_runs import plan_of, write_run
     from unbleed.rating.create import create

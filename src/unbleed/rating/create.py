@@ -63,6 +63,8 @@ def create(
     labels = _methods(methods, [contender.label for contender in plan.contenders])
     best = any(one.draws > 1 for one in plan.contenders if one.label in labels)  # a metric must have chosen among draws
     rows = open_folder(run, None if best else (), allow_partial=partial, methods=labels).results.images
+    if not rows:
+        raise RatingError(f"{run} has no prompt with all pictures of {', '.join(labels)}; finish the run first")
     of = {(row.method, row.case, row.seed): row for row in rows}
     found = [
         (both, (of[labels[both[0]], case, seed], of[labels[both[1]], case, seed]))
