@@ -259,8 +259,8 @@ def test_a_log_gets_a_line_a_minute(monkeypatch, capsys):
 
     clock = iter([0.0, 30.0, 61.0, 62.0, 125.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    with progress.telling("steps") as tell:
+    with progress.showing_progress("steps") as advance:
         for step in (1, 3, 4):
-            tell("denoiser", step, 4, 0.5)
-        tell("latents", 4, 4)
+            advance("denoiser", step, 4, 0.5)
+        advance("latents", 4, 4)
     assert capsys.readouterr().err == "denoiser 3/4 steps, loss 0.5000, 61 s, 30 s left\nlatents 4/4 steps, 125 s\n"

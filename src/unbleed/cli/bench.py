@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from . import app
 from .common import print_json, quiet_libraries
 from .options import AsJson, Model, Precision, Scale, Steps, named
-from .progress import telling
+from .progress import showing_progress
 
 bench = typer.Typer(help="Compare methods on suites of prompts.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(bench, name="bench")
@@ -93,12 +93,12 @@ def run(
         threads=initial_threads(store.plan_file, executor, workers, threads),
     )
     sampling = executor_for(executor, plan, workers, ray_address)
-    with telling("pictures") as tell:
+    with showing_progress("pictures") as advance:
 
         def show(progress: Any) -> None:
             for label, total in progress.total.items():
                 failed = progress.failed[label]
-                tell(label, progress.done[label] + failed, total, None, f"{failed} failed" if failed else "")
+                advance(label, progress.done[label] + failed, total, None, f"{failed} failed" if failed else "")
 
         summary = run_bench(out, plan, executor=sampling, retry_failed=retry_failed, on_progress=show)
     scored = {label: _run_metric(store, plan, metric) for label, metric in chosen.items()}
@@ -146,8 +146,8 @@ def _metrics(labels: str | None, cases: Any, model: str) -> dict[str, Any]:
 def _run_metric(store: Any, plan: Any, metric: Any) -> int:
     from ..bench.scoring.scorer import run_metric
 
-    with telling("pictures") as tell:
-        return run_metric(store, plan, metric, on_progress=lambda done, total: tell(metric.name, done, total)).scored
+    with showing_progress("pictures") as advance:
+        return run_metric(store, plan, metric, on_progress=lambda done, total: advance(metric.name, done, total)).scored
 
 
 def initial_threads(plan_file: Path, executor: str, workers: int | None, threads: int | None) -> int | None:

@@ -13,7 +13,7 @@ from .bench import bench
 from .bench_report import Partial, Run
 from .common import print_json, quiet_libraries
 from .options import AsJson, named
-from .progress import telling
+from .progress import showing_progress
 
 
 @bench.command()
@@ -33,13 +33,13 @@ def distance(
     from ..bench.analysis.distances import distances
     from ..bench.reporting.number_format import number, signed
 
-    with telling("pictures") as tell:
+    with showing_progress("pictures") as advance:
         found = distances(
             folder,
             reference,
             label=metric,
             allow_partial=partial,
-            on_progress=lambda done, total: tell("reference", done, total),
+            on_progress=lambda done, total: advance("reference", done, total),
         )
     if json:
         print_json({"out": str(folder), "reference_folder": str(reference), **found.to_json()})

@@ -11,7 +11,7 @@ from .bench import bench
 from .bench_report import Metrics, Partial, Run, names_in
 from .common import print_json, quiet_libraries
 from .options import AsJson, named
-from .progress import telling
+from .progress import showing_progress
 
 
 @bench.command()
@@ -49,8 +49,8 @@ def gallery(
 
     check_writable(out)
     run = open_folder(folder, names_in(metrics), allow_partial=partial)
-    with telling("pictures") as tell:
-        files = write_gallery(run, out, on_progress=lambda done, total: tell("thumbnails", done, total))
+    with showing_progress("pictures") as advance:
+        files = write_gallery(run, out, on_progress=lambda done, total: advance("thumbnails", done, total))
     _print(out, files, len(run.results.images), json)
 
 

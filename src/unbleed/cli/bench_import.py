@@ -10,7 +10,7 @@ import typer
 from .bench import bench
 from .common import print_json, quiet_libraries
 from .options import AsJson, named
-from .progress import telling
+from .progress import showing_progress
 
 
 @bench.command("import")
@@ -28,8 +28,8 @@ def import_(
     quiet_libraries()
     from ..bench.exchange.imported import import_images
 
-    with telling("pictures") as tell:
-        done = import_images(table, out, on_progress=lambda count, total: tell("imported", count, total))
+    with showing_progress("pictures") as advance:
+        done = import_images(table, out, on_progress=lambda count, total: advance("imported", count, total))
     if json:
         methods = [variant.label for variant in done.plan.contenders]
         document = {"out": str(out), "suite": done.plan.suite.name, "prompts": len(done.plan.suite.cases), "methods": methods}

@@ -12,7 +12,7 @@ from rich.table import Table
 from . import app
 from .common import check_picture, is_file_name, load_pipeline, print_json, quiet_libraries, sampling_defaults
 from .options import AsJson, Model, named
-from .progress import telling
+from .progress import showing_progress
 
 emoji = typer.Typer(
     help="The embedded model and its oracle: train them from nothing, look at them.",
@@ -52,8 +52,8 @@ def train(
         raise OutputError(f"{out} names a picture; expected a folder for the model")
     check_writable(out)
     usable_device(device)
-    with telling("steps") as tell:
-        run(out, presets[preset], device=device, font=font, report=tell)
+    with showing_progress("steps") as advance:
+        run(out, presets[preset], device=device, font=font, report=advance)
     if json:
         print_json({"path": str(out)})
     else:
@@ -93,8 +93,8 @@ def train_oracle(
     usable_device(device)
     font = find_font(font)
     pipe = _emoji_pipeline(model)
-    with telling("steps") as tell:
-        path = run(out, ORACLE_PRESETS[preset], pipe=pipe, device=device, font=font, report=tell)
+    with showing_progress("steps") as advance:
+        path = run(out, ORACLE_PRESETS[preset], pipe=pipe, device=device, font=font, report=advance)
     if json:
         print_json({"path": str(path)})
     else:
@@ -120,8 +120,8 @@ def evaluate(
     font = find_font(font)
     network = Oracle.load(oracle or ORACLE_FOLDER)
     pipe = _emoji_pipeline(model)
-    with telling() as tell:
-        found = oracle_evaluate.evaluate(network, pipe, font, scenes, report=lambda done, of: tell("scenes", done, of))
+    with showing_progress() as advance:
+        found = oracle_evaluate.evaluate(network, pipe, font, scenes, report=lambda done, of: advance("scenes", done, of))
     if json:
         print_json({**found, "model": model, "fingerprint": network.fingerprint})
     else:
@@ -162,10 +162,10 @@ def sheet(
     pipe = load_pipeline(model)
     recipes = [Recipe(prompt=p, seed=i, steps=steps, guidance_scale=scale, model=model) for i, p in enumerate(prompts)]
     pictures = []
-    with telling() as tell:
+    with showing_progress() as advance:
         for recipe in recipes:
             pictures += generate(pipe, recipe, [recipe.seed])
-            tell("pictures", len(pictures), len(recipes))
+            advance("pictures", len(pictures), len(recipes))
     rows = [pictures[start : start + 12] for start in range(0, len(pictures), 12)]
     drawn = figures.grid(
         [[p.image for p in row] for row in rows],

@@ -15,14 +15,14 @@ from rich.text import Text
 SECONDS_BETWEEN_LINES = 60.0
 
 
-class Tell(Protocol):
+class Advance(Protocol):
     """Report that `done` of `total` items of the stage `what` are finished, with its loss, if it has one, and a note."""
 
     def __call__(self, what: str, done: int, total: int, loss: float | None = None, note: str = "", /) -> None: ...
 
 
 @contextmanager
-def telling(unit: str = "") -> Iterator[Tell]:
+def showing_progress(unit: str = "") -> Iterator[Advance]:
     """Give a function that shows the progress of each stage on stderr; `unit` is the plural of the items counted."""
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -41,12 +41,12 @@ def telling(unit: str = "") -> Iterator[Tell]:
     with Progress(*columns, console=console, speed_estimate_period=600) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def tell(what: str, done: int, total: int, loss: float | None = None, note: str = "", /) -> None:
+        def advance(what: str, done: int, total: int, loss: float | None = None, note: str = "", /) -> None:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, note="", completed=done)  # the rate does not count items finished before
             bars.update(tasks[what], completed=done, total=total, note=note or _loss_of(loss))
 
-        yield tell
+        yield advance
 
 
 class _Rate(ProgressColumn):
@@ -61,11 +61,11 @@ def _loss_of(loss: float | None) -> str:
     return "" if loss is None else f"loss {loss:.4f}"
 
 
-def _lines(unit: str) -> Tell:
+def _lines(unit: str) -> Advance:
     begun = printed = time.monotonic()
     stages: dict[str, tuple[int, int, int, str]] = {}  # of each unfinished stage: done at first, done, total, note
 
-    def tell(what: str, done: int, total: int, loss: float | None = None, note: str = "", /) -> None:
+    def advance(what: str, done: int, total: int, loss: float | None = None, note: str = "", /) -> None:
         nonlocal printed
         stages[what] = (stages.get(what, (done,))[0], done, total, note or _loss_of(loss))
         now = time.monotonic()
@@ -81,4 +81,4 @@ def _lines(unit: str) -> Tell:
         if done >= total:
             del stages[what]
 
-    return tell
+    return advance

@@ -87,10 +87,10 @@ def serve(
 def _begin(run: Path, folder: Path, methods: str, given: dict[str, Any]) -> None:
     quiet_libraries()
     from ..rating.create import create
-    from .progress import telling
+    from .progress import showing_progress
 
-    with telling("pairs") as tell:
-        create(run, folder, methods.split(","), report=lambda done, total: tell("copied", done, total), **given)
+    with showing_progress("pairs") as advance:
+        create(run, folder, methods.split(","), report=lambda done, total: advance("copied", done, total), **given)
 
 
 @rate.command()

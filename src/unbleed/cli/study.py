@@ -12,7 +12,7 @@ from . import app
 from .bench import ExecutorName, Limit, RayAddress, Threads, Workers, executor_for, initial_threads
 from .common import print_json, quiet_libraries
 from .options import AsJson, Model, Scale, Steps, named
-from .progress import telling
+from .progress import showing_progress
 
 study = typer.Typer(help="Study how a model generates images.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(study, name="study")
@@ -58,13 +58,13 @@ def causes(
         guidance_scale=guidance_scale,
         threads=initial_threads(plan_file, executor, workers, threads),
     )
-    with telling("pictures") as tell:
+    with showing_progress("pictures") as advance:
         rows = run_study(
             out,
             plan,
             detector=Oracle.load(),
             executor=executor_for(executor, plan, workers, ray_address),
-            on_progress=lambda done, total: tell(suite, done, total),
+            on_progress=lambda done, total: advance(suite, done, total),
         )
     begun = datetime.fromtimestamp(plan_file.stat().st_mtime, tz=UTC)
     built = build(plan, rows, date=begun.date().isoformat())

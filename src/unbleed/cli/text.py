@@ -14,7 +14,7 @@ from rich.text import Text
 from . import app
 from .common import print_json, quiet_libraries
 from .options import AsJson, EntitiesOption, Model, named
-from .progress import telling
+from .progress import showing_progress
 
 if TYPE_CHECKING:
     from ..prompt import Parsed, PromptTokens
@@ -66,8 +66,8 @@ def train(
     from ..prompt.training.train import train as train_parser
 
     check_writable(out.parent)
-    with telling() as tell:
-        train_parser(treebank, out, ParserRecipe(seed=seed), report=lambda done, of, loss: tell("parser", done, of, loss))
+    with showing_progress() as advance:
+        train_parser(treebank, out, ParserRecipe(seed=seed), report=lambda done, of, loss: advance("parser", done, of, loss))
     if json:
         print_json({"out": str(out)})
     else:
