@@ -189,7 +189,7 @@ def test_a_prompt_without_entities_runs_unguided_with_a_warning(run: Any, out: P
         (["generate", PROMPT, "--set", "step_size"], "expected NAME=VALUE"),
         (["generate", PROMPT, "--set", "step_size=big"], "expected a number"),
         (["generate", PROMPT, "--seeds", "7-3"], "the smaller number first"),
-        (["generate", PROMPT, "--seeds", "x"], "no list of seeds"),
+        (["generate", PROMPT, "--seeds", "x"], "not a list of seeds"),
         (["generate", PROMPT, "--seed", "1", "--seeds", "2"], "both --seed and --seeds"),
         (["generate", PROMPT, "--steps", "0"], "expected 1 to 1000"),
         (["generate", PROMPT, "--height", "100"], "a multiple of 8"),
