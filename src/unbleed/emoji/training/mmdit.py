@@ -52,7 +52,7 @@ class JointRecipe:
     )
     batch: int = 64
     rate: float = 1e-3  # of AdamW, for whatever is not a matrix inside a block
-    matrix_rate: float = 0.015  # of Muon
+    matrix_rate: float = 0.02  # of Muon
     warm_up: int = 100
     averaging: float = 0.999  # decay of the running average of the weights
     no_caption: float = 0.1  # share of captions left empty, for classifier-free guidance
