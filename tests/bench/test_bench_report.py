@@ -588,6 +588,15 @@ def test_of_several_versions_of_a_metric_that_of_today_counts(folder: Path, monk
     assert "2 versions of oracle were run on these images" in opened.cautions[0]
 
 
+def test_metrics_stand_by_rank_then_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(FakeClip):
+        rank = 2
+
+    monkeypatch.setattr(kept_metrics, "metric", {"oracle": FakeOracle(), "clip": FakeClip(), "a": Late(), "b": FakeClip()}.get)
+    assert kept_metrics.by_rank(["a", "clip", "b", "oracle"]) == ["oracle", "b", "clip", "a"]
+    assert FakeClip().explain(Case("a cat"), {"value": 0.1}) == []  # the default
+
+
 def test_a_metric_that_saw_other_pictures_of_the_folder_does_not_count(folder: Path) -> None:
     write_run(folder, plan_of("none", limit=2, name="emoji-triples"), metrics=[FakeClip()])
     write_run(folder, plan_of("none", limit=2))

@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +22,7 @@ from PIL import Image
 import unbleed
 from unbleed import cli
 from unbleed.bench.analysis.bootstrap import resample
+from unbleed.bench.plan.jobs import Batch, JobResult
 from unbleed.bench.plan.plan import Plan
 from unbleed.bench.sampling import runner, workers
 from unbleed.bench.storage.store import Store
@@ -364,6 +365,27 @@ def test_maps_that_are_no_numbers_are_not_kept(worker: Worker, out: Path) -> Non
     with pytest.raises(BenchError, match="contain NaN or inf"):
         drawn_rows(out)
     assert study_rows(out).read() == {}
+
+
+def test_a_study_runs_on_any_executor_and_names_what_failed(worker: Worker, out: Path) -> None:
+    plan = plan_study(out, suite("emoji-pairs").head(2), model="emoji", seeds=2, steps=4)
+
+    def executor(make: Callable[[], Any], batches: Iterable[Batch]) -> Iterator[list[JobResult]]:
+        """Run the last batch first; the rows must not depend on the order."""
+        made = make()
+        for batch in reversed(list(batches)):
+            yield made.run(batch)
+
+    rows = run_study(out, plan, detector=Judge(answers=itertools.repeat(EVERYTHING)), executor=executor)
+    assert worker.drawn[0][0] == plan.suite.cases[1].prompt
+    assert rows == run_study(out / "serial", plan, detector=Judge(answers=itertools.repeat(EVERYTHING)))
+
+    def failing(make: Callable[[], Any], batches: Iterable[Batch]) -> Iterator[list[JobResult]]:
+        yield [JobResult(job, None, error="no room\n\ntraceback") for job in next(iter(batches))]
+
+    with pytest.raises(BenchError, match=r"^no room$"):
+        run_study(out / "failing", plan, detector=Judge(), executor=failing)
+    assert study_rows(out / "failing").read() == {}
 
 
 # ------------------------------------------------------------------------------------------- the embedded model
