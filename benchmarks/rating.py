@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from helpers.rating import Client, served, write_a_study
 from helpers.rating_kills import kill_and_count
-from helpers.rating_people import People, coverage
+from helpers.rating_people import People, coverage, coverage_of_strengths
 from unbleed.rating.answers import journal_of
 
 KINDS: dict[str, tuple[People, dict[str, Any]]] = {
@@ -50,6 +50,8 @@ def intervals(studies: int) -> bool:
     for name, (people, size) in KINDS.items():
         held.append(coverage(people, studies=studies, **size))
         print(f"| {name} | {100 * people.win_rate():.1f} | {100 * held[-1]:.1f} |", flush=True)
+    share = coverage_of_strengths(People(better=(0.4, 0.8)), 30, 8, studies)
+    print(f"| strengths of three methods, 30 prompts, 8 raters | | {100 * share:.1f} |")
     return abs(held[0] - 0.95) <= 0.02
 
 

@@ -99,3 +99,24 @@ def coverage(people: People, prompts: int, raters: int, studies: int, *, seeds: 
         (found,) = build(one, rated(one, people, raters, number)).comparisons
         held += found.low is not None and found.high is not None and found.low <= truth <= found.high
     return held / studies
+
+
+def coverage_of_strengths(people: People, prompts: int, raters: int, studies: int) -> float:
+    """Return the fraction of simulated studies' intervals of strengths, of all methods together, that hold the true ones.
+
+    The true strengths are those that fit the true win rates best.
+    """
+    from unbleed.rating.statistics import strengths
+    from unbleed.rating.summary import build
+
+    methods, held = 1 + len(people.better), 0
+    both = list(combinations(range(methods), 2))
+    rates = np.array([people.win_rate(*pair) for pair in both])
+    against, method = np.array(both).T
+    truth, _ = strengths(rates, method, against, methods)
+    study = made_up_study(prompts, methods=methods)
+    for number in range(studies):
+        one = replace(study, seed=number)
+        for found, true in zip(build(one, rated(one, people, raters, number)).strengths, truth, strict=True):
+            held += found.low is not None and found.high is not None and found.low <= true <= found.high
+    return held / studies / methods
