@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 import unbleed
 from unbleed.bench.metrics.oracle import score
@@ -28,6 +30,7 @@ from unbleed.bench.suites import suite
 from unbleed.emoji.findings import Finding
 from unbleed.emoji.oracle import ORACLE_FOLDER, Oracle
 from unbleed.generation import draw
+from unbleed.guidance.method import BaseMethod
 from unbleed.model_settings import method_of, read_settings, settings_of
 from unbleed.recipes import Recipe
 from unbleed.regions.given import WORDS
@@ -110,6 +113,19 @@ def table(first: str, rows: Mapping[str, Sequence[Judged]]) -> str:
     return "\n".join(lines)
 
 
+def operations(pipe: Any, case: Case, layout: str, method: BaseMethod) -> int:
+    """Return the operations of the denoiser in one picture; attention is made of products, which are counted."""
+    own, regions = settings_of("emoji"), dict(zip(map(str, case.entities), LAYOUTS[layout], strict=True))
+    sampling = {"num_inference_steps": own.steps, "guidance_scale": own.guidance_scale, "output_type": "latent"}
+    with (
+        unbleed.guide(pipe, method, regions=None if method.name == "none" else regions),
+        sdpa_kernel(SDPBackend.MATH),
+        FlopCounterMode(display=False) as counter,
+    ):
+        pipe(case.prompt, generator=torch.Generator().manual_seed(0), **sampling)
+    return counter.get_total_flops()
+
+
 def share(values: Sequence[bool]) -> str:
     return f"{sum(values) / len(values):.1%}" if values else "-"
 
@@ -151,6 +167,9 @@ def main() -> None:
     rows = {layout: rows_of(layout, given.settings) for layout in layouts}
     every = [row for own in rows.values() for row in own]
     print(table("layout", {**rows, "all": every}))
+    method, case = method_of(given.method, "emoji", read_settings(given.settings)), cases[0][1]
+    plain, guided = (operations(pipe, case, layouts[0], one) for one in (method_of("none", "emoji"), method))
+    print(f"\n{guided / plain:.2f} times the operations of the unguided run")
     if given.out:
         given.out.write_text(json.dumps([vars(row) for row in every]))
 
