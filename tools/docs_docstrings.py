@@ -1,14 +1,30 @@
-"""An extension of griffe, which reads docstrings for the site: examples outside an `Examples:` section become code blocks."""
+"""An extension of griffe, which reads docstrings for the site.
+
+Examples outside an `Examples:` section become code blocks. The docstrings of methods and losses are taken from the imported
+classes, where they end with a list of the settings.
+"""
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from typing import Any
 
 import griffe
 
+from unbleed.settings import Documented
+
 
 class Doctests(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        if (
+            obj.docstring
+            and obj.is_class
+            and obj.module.path.startswith(("unbleed.methods.", "unbleed.losses.", "unbleed.edits."))
+        ):
+            kind = getattr(importlib.import_module(obj.module.path), obj.name, None)
+            if isinstance(kind, type) and issubclass(kind, Documented):
+                obj.docstring.value = inspect.getdoc(kind) or ""
         if obj.docstring:
             obj.docstring.value = fenced(obj.docstring.value)
 

@@ -130,7 +130,7 @@ def public_names() -> dict[str, str]:
     """Return {public name of the package: module that it comes from}, as the stub says."""
     names = {}
     for node in ast.parse((ROOT / "src/unbleed/__init__.pyi").read_text()).body:
-        if isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.ImportFrom) and node.module:  # without one, what is imported is a module
             names |= {alias.asname or alias.name: f"unbleed.{node.module}" for alias in node.names}
     return names
 

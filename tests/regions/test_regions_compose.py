@@ -137,7 +137,7 @@ def test_without_candidates_the_noise_and_the_regions_stay(pipe: Any) -> None:
 
 def test_the_noise_of_a_sequence_is_composed(tokenizer: CLIPTokenizer) -> None:
     pipe = tiny.make("flux", tokenizer)
-    method = unbleed.Regions(step_size=0, candidates=8, apart=0)
+    method = unbleed.methods.Regions(step_size=0, candidates=8, apart=0)
     with unbleed.guide(pipe, method, regions={"red cat": (0, 0, 0.4, 1), "blue bench": None}) as run:
         assert draw_family(pipe, "flux", PROMPTS[0], (0,)).isfinite().all()
     [first] = run.noises

@@ -1,13 +1,13 @@
-"""Composable Diffusion: the predictions for the single concepts of a prompt add up.
+"""Composable Diffusion: the predictions for the single concepts of a prompt are added.
 
 Liu et al., ECCV 2022, arXiv 2206.01714, equation 11: with e_u the unconditional prediction and e_k that for concept k,
 
     e = e_u + sum over k of w_k (e_k - e_u)
 
-The pipeline has its own classifier-free guidance, e = e_u + w (e_c - e_u), so what stands for its conditional prediction is
+The pipeline has its own classifier-free guidance, e = e_u + w (e_c - e_u), so its conditional prediction is replaced by
 e_c = e_u + sum over k of (w_k / w) (e_k - e_u). Concepts are the prompt's entities, each with its article; a prompt without
-entities is left as it is. One run of the denoiser more per concept and step. Where a model takes a pooled embedding beside
-the tokens (SDXL, SD3), it stays that of the whole prompt.
+entities is left as it is. One additional run of the denoiser per concept and step. Where a model takes a pooled embedding
+besides the tokens (SDXL, SD3), it stays that of the whole prompt.
 """
 
 from __future__ import annotations
@@ -21,13 +21,21 @@ from torch import Tensor
 from ..errors import ModelError
 from ..guidance.edit import ActiveEdit, BatchRows, CallContext, Edit
 from ..prompt.phrases import phrases_of
+from ..settings import setting
 
 
 @dataclass(frozen=True)
 class ComposeEdit(Edit):
-    """`weight` is w_k / w, the same for every concept."""
+    """Replace the conditional prediction by the sum of the predictions for the single entities.
 
-    weight: float = 1.0
+    Liu et al., ECCV 2022, arXiv 2206.01714, equation 11.
+
+    >>> from unbleed.edits import ComposeEdit
+    >>> ComposeEdit(weight=0.5).families
+    ('sd', 'sd3')
+    """
+
+    weight: float = setting(1.0, help="weight w_k / w of each entity, as a multiple of the guidance scale")
     families = ("sd", "sd3")  # with both predictions in one call, and no mask of the prompt's own length
     acts_inside = False
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..guidance.edit import ActiveEdit, BatchRows, CallContext, Edit
+from ..settings import setting
 from .attention_override import AttentionCall, overriding
 
 Phrase = tuple[list[int], Tensor]
@@ -44,9 +45,16 @@ def overlaid(embedding: Tensor, phrases: Sequence[Phrase]) -> Tensor:
 
 @dataclass(frozen=True)
 class PhraseEdit(Edit):
-    """See the module."""
+    """Take the values, or the keys, of the text attention from noun phrases encoded apart.
 
-    mode: Literal["values", "keys"] = "values"
+    Feng et al., ICLR 2023, arXiv 2212.05032, section 3.2.
+
+    >>> from unbleed.edits import PhraseEdit
+    >>> PhraseEdit(mode="keys").replaces_attention
+    True
+    """
+
+    mode: Literal["values", "keys"] = setting("values", help="whether the phrases change the values or the keys")
     needs = 'a phrase of several words that is not the whole prompt, as in "a cat and a dog"'
 
     @property

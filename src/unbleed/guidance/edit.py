@@ -18,7 +18,7 @@ from ..attention import Family, JointSequence
 from ..losses.groups import TokenGroups
 from ..prompt import Entity, Parsed, PromptTokens
 from ..regions.given import Region
-from ..settings import check_settings
+from ..settings import Documented, check_settings
 from .noise import NoiseOutcome
 from .run import Run
 
@@ -127,7 +127,7 @@ class ActiveEdit(ABC):  # noqa: B024 (the hooks are optional)
         return prediction
 
 
-class Edit(ABC):
+class Edit(Documented, ABC):
     """Settings of a change inside the denoiser; the base class of the edits in `unbleed.edits`.
 
     A subclass is a frozen dataclass whose fields are checked against their annotations, and defines `open`. It may also set:

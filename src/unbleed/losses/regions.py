@@ -45,7 +45,19 @@ def pull(maps: Tensor, groups: TokenGroups, regions: Tensor, *, floor: float = 1
 
 @dataclass(frozen=True)
 class RegionLoss(Loss):
-    """See `pull`. It stands in a method whose edits have regions, such as `Regions`; alone there is nothing to read."""
+    """Pull every entity into its region. For methods whose edits have regions, such as `unbleed.methods.Regions`.
+
+    After layout guidance, Chen et al. 2023, arXiv 2304.03373. One component, `pull`, from 0 to 1 for each entity.
+
+    >>> import torch
+    >>> from unbleed.losses import RegionLoss, TokenGroups
+    >>> groups = TokenGroups.from_positions([[(2, [1])]], length=4)  # "red cat"
+    >>> left = torch.tensor([[[True, False], [True, False]]])
+    >>> round(RegionLoss()(torch.full((1, 4, 2, 2), 1 / 4), groups, regions=left).item(), 4)  # half of the attention is outside
+    0.25
+
+    Raises `MethodError` when it is given no regions.
+    """
 
     @property
     def reads_regions(self) -> bool:

@@ -45,49 +45,49 @@ from .base import PaperMethod
 
 @dataclass(frozen=True, kw_only=True)
 class Regions(PaperMethod):
-    """Find a region for each entity, keep its words there, and pull it there."""
+    """Find a region for each entity, keep its words there, and pull it there.
+
+    This project, 2026.
+
+    >>> from unbleed.methods import Regions
+    >>> Regions(step_size=0.0).parts().loss is None  # masks only, no gradient
+    True
+    """
 
     name: ClassVar[str] = "regions"
     paper: ClassVar[str] = "this project, 2026"
     year: ClassVar[int] = 2026
 
-    step_size: float = setting(2.0, "ours; 0: no gradient at all")
-    pull_stop: float = setting(0.13, "ours: fraction of the run that is pulled, from its beginning")
-    binding: float = setting(4.0, "ours: weight of SynGen's loss beside the pull")
-    settle: float | None = setting(0.3, "ours")
-    stop: float = setting(1.0, "ours: masked to the end")
-    wait: float = setting(0.13, "ours: where the first step is more of the run, regions are laid out before it")
-    background: bool = setting(False, "ours: entities' words are seen in regions alone")
-    spacing: float = setting(0.45, "ours: of centers, as a fraction of the grid's size")
-    margin: float = setting(0.16, "ours: of a center from the edge")
-    radius: float = setting(0.36, "ours: of a planned region")
-    sigma: float = setting(0.125, "ours: blur of the maps that centers are chosen from")
-    tau: float = setting(0.4, "ours: threshold of a settled region, of its maximum")
-    candidates: int = setting(4, "ours: first noises that are looked at; 1: the pipeline's own")
-    emphasis: float = setting(1.0, "ours: added to the logits of modifiers in their region")
-    apart: float = setting(0.5, "ours: fraction of an entity's embeddings that comes from its phrase alone")
-    grow: float = setting(0.125, "ours: what is added around a settled region")
+    step_size: float = setting(2.0, "ours", help="step size of the update of the latents; 0 for no gradient at all")
+    pull_stop: float = setting(0.13, "ours", help="fraction of the run, from its beginning, in which latents are pulled")
+    binding: float = setting(4.0, "ours", help="weight of SynGen's loss, added to the loss of the pull")
+    settle: float | None = setting(
+        0.3, "ours", help="fraction of the run after which planned regions become what has grown in them; none for never"
+    )
+    stop: float = setting(1.0, "ours: to the end", help="fraction of the run that is masked")
+    wait: float = setting(
+        0.13, "ours", help="if the first step is a larger fraction of the run than this, regions are found before it"
+    )
+    background: bool = setting(False, "ours", help="let pixels outside of all regions attend to the words of entities")
+    spacing: float = setting(0.45, "ours", help="distance of centers, as a fraction of the grid's size")
+    margin: float = setting(0.16, "ours", help="distance of a center from the edge, as a fraction of the grid's size")
+    radius: float = setting(0.36, "ours", help="radius of a planned region, as a fraction of the grid's size")
+    sigma: float = setting(0.125, "ours", help="blur of the maps in which centers are chosen, as a fraction of the grid's size")
+    tau: float = setting(0.4, "ours", help="threshold of a settled region, as a fraction of the map's maximum")
+    candidates: int = setting(4, "ours", help="number of first noises to choose from; 1 keeps the pipeline's own")
+    emphasis: float = setting(1.0, "ours", help="added to the logits of an entity's modifiers inside its region")
+    apart: float = setting(
+        0.5, "ours", help="fraction of the embeddings of an entity's words that comes from its phrase encoded alone"
+    )
+    grow: float = setting(0.125, "ours", help="margin around a settled region, as a fraction of the grid's size")
 
     def _parts(self) -> Method:
         loss = RegionLoss() + self.binding * BindingLoss(include_entities=True) if self.binding else RegionLoss()
-        score = LayoutLoss(sigma=self.sigma, spacing=self.spacing, margin=self.margin, radius=self.radius)
-        edit = RegionEdit(
-            settle_at=self.settle,
-            stop=self.stop,
-            wait=self.wait,
-            background=self.background,
-            emphasis=self.emphasis,
-            sigma=self.sigma,
-            spacing=self.spacing,
-            margin=self.margin,
-            radius=self.radius,
-            tau=self.tau,
-            grow=self.grow,
-            candidates=self.candidates,
-        )
+        score = self.make(LayoutLoss)
+        edit = self.make(RegionEdit, settle_at=self.settle)
         return Method(
             loss=loss if self.step_size else None,
-            schedule=Schedule(stop=self.pull_stop, step_size=self.step_size),
+            schedule=self.make(Schedule, stop=self.pull_stop),
             noise=NoiseChoice(score, self.candidates) if self.candidates > 1 else None,
             edits=(edit, ApartEdit(self.apart)) if self.apart else (edit,),
         )

@@ -16,7 +16,18 @@ class Span:
 
 @dataclass(frozen=True)
 class Entity:
-    """A noun that should appear in the picture, with the words that say how."""
+    """A noun that should appear in the image, with its modifiers.
+
+    >>> import unbleed
+    >>> entity = unbleed.parse("two red cats").entities[0]
+    >>> entity.noun, entity.modifiers, entity.count
+    ('cats', ['red'], 2)
+
+    Args:
+        noun_span: The noun in the prompt.
+        modifier_spans: Its modifiers in the prompt.
+        count: How many the prompt asks for; None if it does not say.
+    """
 
     noun_span: Span
     modifier_spans: tuple[Span, ...] = ()
