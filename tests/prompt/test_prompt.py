@@ -148,12 +148,14 @@ def check_spans(prompt: str) -> None:
     assert nouns == sorted(nouns)
 
 
+@pytest.mark.filterwarnings("ignore:.*which the English parser does not read")
 @pytest.mark.parametrize("prompt", ODD)
 def test_no_prompt_is_refused(prompt: str) -> None:
     check_spans(prompt)
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*which the English parser does not read")
 def test_no_random_prompt_is_refused(tokenizer: CLIPTokenizer) -> None:
     rng = random.Random(2)
     words = ["a", "and", "of", "photo", "next", "to", ",", "cat", "red", "-", "'", "ing", "running"]

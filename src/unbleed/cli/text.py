@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,12 +63,13 @@ def train(
 ) -> None:
     """Train the embedded parser on a treebank and on sentences in the language of prompts."""
     from ..files import check_writable
-    from ..prompt.training.train import ParserRecipe
+    from ..prompt.training.train import STAGES
     from ..prompt.training.train import train as train_parser
 
     check_writable(out.parent)
+    stages = [replace(stage, seed=seed) for stage in STAGES]
     with showing_progress() as advance:
-        train_parser(treebank, out, ParserRecipe(seed=seed), report=lambda done, of, loss: advance("parser", done, of, loss))
+        train_parser(treebank, out, stages, report=lambda done, of, loss: advance("parser", done, of, loss))
     if json:
         print_json({"out": str(out)})
     else:
@@ -84,8 +86,11 @@ def evaluate(
     """Measure how well a parser parses a split of a treebank from its plain text."""
     from ..prompt.parser import load
     from ..prompt.training.train import evaluate as measure
+    from ..prompt.training.train import evaluate_templates
 
-    scores = measure(load(parser).pipeline, treebank, split)
+    pipeline = load(parser).pipeline
+    scores = measure(pipeline, treebank, split)
+    scores |= {f"templates_{name}": value for name, value in evaluate_templates(pipeline, treebank).items()}
     if json:
         print_json(scores)
         return
@@ -96,6 +101,9 @@ def evaluate(
         ("part of speech right", "pos"),
     ):
         table.add_row(title, f"{scores[key]:.1%}")
+    table.add_row(
+        "the same of templates that were held out (UAS, LAS)", f"{scores['templates_uas']:.1%}, {scores['templates_las']:.1%}"
+    )
     table.add_row("words per second", f"{scores['words_per_second']:.0f}")
     Console(highlight=False).print(table)
 

@@ -32,6 +32,8 @@ class Entity:
     noun_span: Span
     modifier_spans: tuple[Span, ...] = ()
     count: int | None = None  # "two red cats"
+    weight: float | None = None  # "(red cat:1.3)"
+    alternatives: tuple[Span, ...] = ()  # given in place of one of its words: dog in "[cat|dog]"
 
     @property
     def noun(self) -> str:
@@ -51,5 +53,8 @@ class Parsed:
 
     prompt: str
     entities: list[Entity]
-    left_out: tuple[tuple[Span, str], ...] = ()  # nouns that are no entities, each with the reason
+    left_out: tuple[tuple[Span, str], ...] = ()  # what is not an entity, each with the reason
     learnt: tuple[str, ...] = ()  # words of textual inversion that count as one, see `parse`
+    absent: tuple[Span, ...] = ()  # nouns that the picture should not show: "without a hat", "--no hat"
+    written: tuple[Span, ...] = ()  # text that should be written in the picture: 'a sign that reads "open"'
+    language: str | None = None  # that the prompt seems to be in, where the parser does not read it

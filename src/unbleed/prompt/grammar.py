@@ -8,13 +8,14 @@ cat is red", "a cat that is red", "painted red"); and what it is made of or dres
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from . import lexicon
-from .entities import Entity, Parsed
+from . import lexicon, style_words
 from .tree import Node, nodes_of
-from .words import Readable
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -35,6 +36,7 @@ class Tree(Protocol):
     PART_OF_NAME: frozenset[str]
     SUBJECTS: frozenset[str]
     RELATIVE: frozenset[str]
+    OBJECTS: frozenset[str]
 
     def preposition(self, noun: Node) -> Node | None: ...
     def behind(self, node: Node) -> Iterator[tuple[Node, Node]]: ...
@@ -50,6 +52,7 @@ class Universal:
     PART_OF_NAME = frozenset({"flat", "flat:name", "flat:foreign", "goeswith", "fixed"})
     SUBJECTS = frozenset({"nsubj", "nsubj:pass", "nsubj:outer"})
     RELATIVE = frozenset({"acl:relcl", "acl"})
+    OBJECTS = frozenset({"obj", "obl", "iobj"})
 
     def preposition(self, noun: Node) -> Node | None:
         return next((child for child in noun.lefts if child.dep == "case" and child.pos != "PART"), None)
@@ -75,6 +78,7 @@ class ClearNLP:
     PART_OF_NAME = frozenset[str]()
     SUBJECTS = frozenset({"nsubj", "nsubjpass"})
     RELATIVE = frozenset({"relcl", "acl"})
+    OBJECTS = frozenset({"dobj", "attr", "dative"})
 
     def preposition(self, noun: Node) -> Node | None:
         return noun.head if noun.dep == "pobj" else None
@@ -103,11 +107,52 @@ _MODIFYING = frozenset(
     "punct mark discourse vocative".split()
 )
 _DESCRIBING = frozenset({"ADJ", "NOUN", "PROPN", "VERB", "X"})
+_NONE = frozenset({"no", "neither", "zero", "not", "n't", "never"}) | lexicon.WITHOUT
+_NEGATIONS = frozenset({"not", "n't", "n’t", "never", "cannot", "nt"})
+_PERSONAL = frozenset({"he", "she", "it", "they"})
+_TAG_OF_PEOPLE = re.compile(r"(\d)\+?(?:girl|boy|other|man|woman|men|women|people|person|guy|female|male)s?\Z", re.IGNORECASE)
+
+Place = tuple[int, int]
+"""Characters of the text that was read: the first, and the one after the last."""
 
 
-def entities_of(doc: Doc, tree: Tree, text: Readable) -> Parsed:
-    """Return the entities of a parsed text, in its order, and the nouns that are none, each with the reason."""
-    return _Rules(nodes_of(doc), tree).entities(text)
+@dataclass(frozen=True)
+class Mention:
+    """A noun of a text and what is said of it there."""
+
+    noun: Place
+    words: tuple[Place, ...]
+    count: int | None
+    why_not: str | None  # the reason why it is no thing of the picture
+    absent: bool  # the picture is not to show it
+    lower: str
+    pointer: str  # the article or owner before it, in small letters: "the", "her"
+    subject: bool
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What is said of a pronoun: "it is red"."""
+
+    pronoun: str
+    words: tuple[Place, ...]
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a text says."""
+
+    mentions: list[Mention]
+    remarks: list[Remark]
+    unfinished: bool  # it ends in the middle of a noun phrase, as "a big" does
+
+
+NOTHING = Read([], [], False)
+
+
+def read(doc: Doc, tree: Tree) -> Read:
+    """Return the nouns of a parsed text, in its order, and what is said of them and of pronouns."""
+    return _Rules(nodes_of(doc), tree).read()
 
 
 class _Rules:
@@ -115,70 +160,224 @@ class _Rules:
 
     def __init__(self, nodes: Sequence[Node], tree: Tree) -> None:
         self.nodes, self.tree = nodes, tree
+        _mend(nodes, tree)
+        content = [node for node in nodes if node.pos in ("NOUN", "VERB", "ADJ")]
+        self.has_small_words = any(node.text[:1].islower() for node in content)
         self.behind = functools.cache(lambda node: list(tree.behind(node)))
-        self.said = functools.cache(tree.said)
+        self.said = functools.cache(self._said)
         self.stuff = functools.cache(self._stuff)
+        self.absent = functools.cache(self._absent)
         self.first: dict[Node, Node] = {}  # of what "and" joins, the first: "the cat and the dog are red"
-        self.in_style: dict[Node, bool] = {}  # "style" stands above
+        self.in_style: dict[Node, bool] = {}  # "style" or "sense of" stands above
         for node in sorted(nodes, key=lambda node: node.depth):
             above = node.head
             joined = node.dep == "conj" and above.pos in ("NOUN", "PROPN")
             self.first[node] = self.first.get(above, above) if joined else node
-            self.in_style[node] = above is not node and (above.lower == "style" or self.in_style.get(above, False))
+            self.in_style[node] = above is not node and (
+                above.lower in _OF_ABSTRACT or (self.in_style.get(above, False) and above.pos not in ("VERB", "AUX"))
+            )
+        self.joined = self._compounds()  # of a noun, the nouns right before it that the tree does not hang on it
+        self.swallowed = {node for before in self.joined.values() for node in before}
 
-    def entities(self, text: Readable) -> Parsed:
-        nouns = [node for node in self.nodes if self.is_noun(node)]
+    def read(self) -> Read:
+        nouns = [node for node in self.nodes if self.is_noun(node) and node not in self.swallowed]
         modifiers = {noun: self.modifiers(noun) for noun in nouns}
         taken = {word for words in modifiers.values() for word in words}
-        entities, left_out = [], []
+        mentions = []
         for noun in nouns:
             if noun in taken:
                 continue
-            if reason := self.why_not(noun, modifiers[noun]):
-                left_out.append((text.span(noun.start, noun.end), reason))
-            else:
-                last = noun
-                for child in noun.rights:  # "New York"
-                    if child.i == last.i + 1 and child.dep in self.tree.PART_OF_NAME:
-                        last = child
-                words = tuple(text.span(word.start, word.end) for word in modifiers[noun])
-                entities.append(Entity(text.span(noun.start, last.end), words, self.count(noun)))
-        return Parsed(text.prompt, entities, tuple(left_out), text.learnt)
+            first, last = self._name(noun)
+            words = tuple((word.start, word.end) for word in modifiers[noun] if not first.i <= word.i <= last.i)
+            pointers = [child.lower for child in noun.lefts if child.dep in ("det", "nmod:poss", "poss", "det:poss")]
+            mentions.append(
+                Mention(
+                    (first.start, last.end),
+                    words,
+                    self.count(noun),
+                    None if self.absent(noun) else self.why_not(noun, modifiers[noun]),
+                    self.absent(noun),
+                    noun.lower,
+                    pointers[0] if pointers else "",
+                    noun.dep in self.tree.SUBJECTS or noun.head is noun,
+                )
+            )
+        return Read(mentions, list(self.remarks()), self.unfinished(mentions))
+
+    def unfinished(self, mentions: Sequence[Mention]) -> bool:
+        """Return whether the text is the beginning of a noun phrase: "a big"."""
+        words = [node for node in self.nodes if node.pos != "PUNCT"]
+        if not words or mentions or len(words) > 4:
+            return False
+        looks = all(node.pos in ("ADJ", "ADV", "CCONJ") for node in words)
+        return looks or words[0].lower in ("a", "an", "the", "two", "three")
+
+    def remarks(self) -> Iterator[Remark]:
+        for node in self.nodes:
+            if node.pos == "PRON" and node.lower in _PERSONAL and node.dep in self.tree.SUBJECTS and node.head is not node:
+                said = self.said(node.head)
+                words = [own for word in (*said.of_subject, *said.of_objects) for own in self._with_its_own(word)]
+                if words and not said.objects:
+                    yield Remark(node.lower, tuple((word.start, word.end) for word in sorted(words, key=lambda w: w.i)))
+
+    def _said(self, clause: Node) -> Said:
+        if any(child.lower in _NEGATIONS for child in clause.children):
+            return Said([], [], [])
+        said = self.tree.said(clause)
+        if clause.lower in lexicon.SHINING and (colours := [child for child in clause.rights if _is_bare_colour(child)]):
+            return Said(
+                [*said.of_subject, *colours], said.of_objects, [child for child in said.objects if child not in colours]
+            )
+        return said
+
+    def _name(self, noun: Node) -> tuple[Node, Node]:
+        """Return the first and the last word of a name: "New York", "Darth Vader"."""
+        first = last = noun
+        for child in noun.rights:
+            if child.i == last.i + 1 and child.dep in self.tree.PART_OF_NAME:
+                last = child
+        if noun.pos == "PROPN" and noun.text[:1].isupper():
+            while first.i and self._is_first_name(self.nodes[first.i - 1], first):
+                first = self.nodes[first.i - 1]
+        return first, last
+
+    def _is_first_name(self, node: Node, noun: Node) -> bool:
+        """Return whether a word and the next are one name, as "Darth Vader" is and "Golden Retriever" is not."""
+        return (
+            node.pos == noun.pos == "PROPN"
+            and node.text[:1].isupper()
+            and node.end + 1 == noun.start
+            and node.lower not in lexicon.COLOURS
+            and noun.lower not in _COMMON
+            and (self.has_small_words or len(self.nodes) < 4)
+        )
+
+    def _compounds(self) -> dict[Node, list[Node]]:
+        """Return nouns that stand right before a noun without hanging on it: they say what kind it is."""
+        found: dict[Node, list[Node]] = {}
+        for before, node in pairwise(self.nodes):
+            if (
+                before.pos in ("NOUN", "PROPN")
+                and node.pos in ("NOUN", "PROPN")
+                and before.end + 1 == node.start
+                and node.dep in ("conj", "appos", "list", "dep", "parataxis", "root", "ROOT", "obj", "nmod", "nsubj", "obl")
+                and (before.head is node or node.head is before)
+                and not any(
+                    child.dep in ("det", "case", "cop", "aux", "nsubj", "amod", "nummod")
+                    for child in node.lefts
+                    if child is not before
+                )
+                and before.dep not in ("compound", "nmod:poss", "poss", "amod")
+                and node.dep not in self.tree.PART_OF_NAME
+                and self.is_noun(before)
+                and self.is_noun(node)
+            ):
+                found[node] = [*found.pop(before, []), before]
+        return found
 
     def is_noun(self, node: Node) -> bool:
         """Return whether a word is the head of a noun phrase."""
+        if node.head.lower in lexicon.SHINING and _is_bare_colour(node):
+            return False
         if node.dep in _MODIFYING or node.dep in self.tree.PART_OF_NAME or not any(map(str.isalnum, node.text)):
             return False
         if node.dep == "nmod" and node.i < node.head.i and self.tree.preposition(node) is None:
             return False
         if node.pos in ("NOUN", "PROPN"):
             return True
+        if node.pos == "NUM":
+            return _TAG_OF_PEOPLE.match(node.text) is not None
+        if node.pos == "VERB" and any(child.dep in ("amod", "compound", "nummod") and child.i < node.i for child in node.lefts):
+            return True
         return node.pos in ("ADJ", "VERB", "X") and any(child.dep == "det" for child in node.lefts)
 
     def modifiers(self, noun: Node) -> list[Node]:
         found: set[Node] = set()
-        for child in noun.children:
-            if self._modifies(child, noun):
-                found.update(self._with_its_own(child))
+        for owner in (noun, *self.joined.get(noun, ())):
+            if owner is not noun:
+                found.add(owner)
+            for child in owner.children:
+                if child is not noun and self._modifies(child, owner):
+                    found.update(self._with_its_own(child))
         for clause in self._clauses_about(noun):
             said = self.said(clause)
             of_noun = said.of_objects if not said.objects or noun in said.objects else []  # "a man paints the wall red"
             for word in (*said.of_subject, *of_noun):
-                if word.lower not in lexicon.POINTING:
+                if word.lower not in lexicon.POINTING and not self._is_full_of(word):
                     found.update(self._with_its_own(word))
             found.update(self.stuff(clause))
         for preposition, colour in self.behind(noun):
             if preposition.lower == "in" and colour.lower in lexicon.COLOURS:
                 found.update(self._with_its_own(colour))
         found.discard(noun)
-        return sorted(found, key=lambda node: node.i)
+        return sorted(found or self._shared(noun), key=lambda node: node.i)
+
+    def _shared(self, noun: Node) -> list[Node]:
+        """Return the adjectives of a noun before "and" that are said of the next one too: "blue walls and floor"."""
+        first = noun.head
+        if (
+            noun.dep != "conj"
+            or first.pos != "NOUN"
+            or not any(first.lower in kind and noun.lower in kind for kind in lexicon.KINDRED)
+            or [child.dep for child in noun.lefts] != ["cc"]
+            or noun.i != first.i + 2
+        ):
+            return []
+        words = [
+            child
+            for child in first.lefts
+            if (child.dep == "amod" or child.lower in lexicon.MATERIALS) and self._modifies(child, first)
+        ]
+        return [own for word in words for own in self._with_its_own(word) if own.i < first.i]
 
     def _modifies(self, child: Node, head: Node) -> bool:
         if child.dep not in self.tree.MODIFIERS or child.lower in lexicon.POINTING or child.pos not in _DESCRIBING:
             return False
         if child.dep in ("nmod", "acl"):  # "a hat" in "cat with a hat" is no modifier, "sliced" before an apple is one
             return child.i < head.i and self.tree.preposition(child) is None
+        if any(own.lower in _NEGATIONS for own in child.children):
+            return False
+        if self._is_full_of(child):
+            return False
+        if child.i == 0 and child.lower in lexicon.ACTIONS:  # "holding sword"
+            return False
         return child.i < head.i or child.dep == "amod"
+
+    def _is_full_of(self, word: Node) -> bool:
+        return word.lower == "full" and word.i + 1 < len(self.nodes) and self.nodes[word.i + 1].lower == "of"
+
+    def _absent(self, noun: Node) -> bool:
+        """Return whether the text says that there is none: "no dogs", "without a hat", "has no tail", "does not wear a hat"."""
+        found = False
+        seen = 0
+        while seen < 50:  # of what "or" joins, the first says it
+            seen += 1
+            before = self.tree.preposition(noun)
+            if before is not None and before.lower in lexicon.WITHOUT:
+                return True
+            if any(child.lower in _NONE and child.i < noun.i for child in noun.lefts):
+                return True
+            verb = noun.head
+            if (
+                noun.dep in self.tree.OBJECTS or (noun.dep in self.tree.SUBJECTS and verb.lower in ("is", "are"))
+            ) and verb is not noun:
+                objects = before is None or before.lower in ("of",)
+                if objects and (verb.lower in lexicon.WITHOUT or any(child.lower in _NEGATIONS for child in verb.children)):
+                    return True
+            if (
+                before is not None
+                and before.lower == "of"
+                and noun.head.lower in ("free", "devoid", "absence", "lack", "empty")
+            ):
+                return True
+            if (
+                noun.dep != "conj"
+                or noun.head is noun
+                or any(child.dep in ("det", "poss") or child.lower == "but" for child in noun.lefts)
+            ):
+                return found
+            noun = noun.head
+        return found
 
     def _with_its_own(self, word: Node) -> Iterator[Node]:
         """Yield a modifier, those before it that are its own ("dark" of green) and what "and" joins to it."""
@@ -217,25 +416,39 @@ class _Rules:
     def why_not(self, noun: Node, modifiers: Sequence[Node]) -> str | None:
         """Return why a noun is nothing that could be in the picture, None if it could."""
         word, before = noun.lower, self.tree.preposition(noun)
+        how = [node.lower for node in modifiers]
         of = any(preposition.lower == "of" for preposition, _ in self.behind(noun))
-        shows = any(child.lower in ("showing", "depicting", "featuring") for child in noun.rights)
-        if word in lexicon.PICTURES and (of or shows or _is_tag(noun)):
+        if word in lexicon.PICTURES and (of or self._shows(noun) or (_is_tag(noun) and before is None)):
             return "names the picture"
-        if word in lexicon.GROUPS and of:
+        if word in lexicon.GROUPS and (of or (word in ("row", "line") and before is not None and not modifiers)):
             return "counts what follows"
         if word in lexicon.SIDES and before is not None and before.lower != "with" and (of or not modifiers):
             return "names a side"
-        if before is None and _is_tag(noun) and any(node.lower in lexicon.STYLE for node in (noun, *noun.children)):
-            return "names a style"
         if before is not None and before.lower == "by" and noun.pos == "PROPN":
             return "names an artist"
         if word in lexicon.STAND_INS:
             return "stands for another word"
-        if word in lexicon.NO_THINGS or word == "style" or (word in lexicon.BACKGROUNDS and not modifiers):
-            return "shows nothing"
-        if self.in_style[noun] or (before is not None and _above(noun).lower == "depth"):
+        if word in lexicon.BACKGROUNDS:
+            return None if any(own in lexicon.COLOURS for own in how) else "shows nothing"
+        if before is not None and before.lower in _AT and (word in lexicon.TIMES or (word == "camera" and _is_the(noun))):
+            return "names a time" if word in lexicon.TIMES else "shows nothing"
+        if word == "light" and all(own in style_words.LIGHT for own in how):
+            return "names the light"
+        if self.in_style[noun] or word in style_words.NO_THING_HEADS or (before is not None and _above(noun).lower == "depth"):
             return "names a style"
+        if word == "field" and "depth" in how:
+            return "names a style"
+        if word in lexicon.NO_THINGS or is_abstract(word):
+            return "shows nothing"
+        if word in _BODY and any(own in ("full", "upper", "lower", "half") for own in how):
+            return "says how much is seen"
         return None
+
+    def _shows(self, noun: Node) -> bool:
+        """Return whether a noun is said to show something: "the image shows a cat"."""
+        verb = noun.head
+        subject = noun.dep in self.tree.SUBJECTS and verb.lower in lexicon.SHOWING
+        return subject or any(child.lower in lexicon.SHOWING for child in noun.rights)
 
     def count(self, noun: Node) -> int | None:
         """Return how many of it are asked for: "two", "2", "a pair of"; None where nothing is said."""
@@ -243,10 +456,81 @@ class _Rules:
             if child.dep == "nummod":
                 number = lexicon.NUMBERS.get(child.lower)
                 return number or (int(child.text) if child.text.isdecimal() and len(child.text) < 4 else None)
+        if tag := _TAG_OF_PEOPLE.match(noun.text):
+            return int(tag[1])
         above = _above(noun)
         if above is not noun and self.tree.preposition(noun) is not None and above.lower in ("pair", "couple"):
             return 2
         return None
+
+
+_NOT_ALONE = style_words.KINDS | style_words.QUALITY | lexicon.COLOURS
+
+
+def _mend(nodes: Sequence[Node], tree: Tree) -> None:
+    """Set right what the parser takes for verbs where none can be: "elf archer", "red sails in the sunset", "lightning"."""
+    for node in nodes:
+        if node.pos not in ("VERB", "ADV", "INTJ", "X", "ADJ", "AUX"):
+            continue
+        subjects = [child for child in node.lefts if child.dep in tree.SUBJECTS]
+        objects = [child for child in node.children if child.dep in tree.OBJECTS and tree.preposition(child) is None]
+        alone = len(nodes) == 1 and node.pos != "ADJ" and node.lower not in _NOT_ALONE
+        if alone and not node.lower.endswith(("ing", "ed", "ly")):
+            node.pos = "NOUN"
+        if node.lower in lexicon.NOUNS_IN_ING and node.dep not in _MODIFYING and not objects:
+            node.pos = "NOUN"
+        if node.pos != "VERB" or node.head is not node:
+            continue
+        before = nodes[node.i - 1] if node.i else None
+        if subjects and before in subjects and not objects and _is_base_form(node.lower) and _is_singular(before):
+            node.pos, before.dep = "NOUN", "compound"
+        elif (
+            not subjects
+            and not objects
+            and node.lower.endswith("s")
+            and all(own.pos in ("ADJ", "NUM", "ADV", "NOUN", "PROPN") or own.dep == "amod" for own in nodes[: node.i])
+        ):
+            node.pos = "NOUN"
+            for child in node.lefts:
+                child.dep = "amod" if child.pos == "ADJ" else "compound" if child.pos in ("NOUN", "PROPN") else child.dep
+
+
+def _is_base_form(verb: str) -> bool:
+    return not verb.endswith(("s", "ed", "ing", "en")) and verb not in lexicon.PAST
+
+
+def _is_singular(noun: Node) -> bool:
+    return noun.pos in ("NOUN", "PROPN") and not noun.lower.endswith("s") and noun.lower not in lexicon.PLURALS
+
+
+_OF_ABSTRACT = frozenset(
+    "style styles sense feeling aura air mood atmosphere touch essence spirit vibe ambiance ambience".split()
+)
+_AT = frozenset("at during before after until towards toward into facing by".split())
+_BODY = frozenset({"body"})
+_COMMON = frozenset(
+    "tower bridge building street city park square castle palace church car bus train cat dog bear retriever shepherd "
+    "terrier collar".split()
+)
+
+
+def is_abstract(word: str) -> bool:
+    """Return whether a noun ends as those do that name nothing one could see.
+
+    >>> is_abstract("tranquility"), is_abstract("city"), is_abstract("emptiness"), is_abstract("harness")
+    (True, False, True, False)
+    """
+    single = word.removesuffix("s") if not word.endswith("ss") else word
+    return (
+        len(word) > 6
+        and single.endswith(lexicon.ABSTRACT_ENDINGS)
+        and word not in lexicon.CONCRETE
+        and single not in lexicon.CONCRETE
+    )
+
+
+def _is_bare_colour(node: Node) -> bool:
+    return node.lower in lexicon.COLOURS and not node.lefts
 
 
 def _above(noun: Node) -> Node:
@@ -260,3 +544,7 @@ def _above(noun: Node) -> Node:
 def _is_tag(noun: Node) -> bool:
     """Return whether a noun stands without an article between commas or at an end."""
     return not any(child.dep in ("det", "nsubj", "nummod") for child in noun.children)
+
+
+def _is_the(noun: Node) -> bool:
+    return all(child.dep != "det" or child.lower == "the" for child in noun.lefts)

@@ -12,7 +12,8 @@ SHADES = frozenset("dark light bright pale deep neon pastel vivid dull hot".spli
 # Adjectives that count, compare or point, and say nothing of how a thing looks.
 POINTING = frozenset(
     "several many few other another same such various different own more most less only certain whole entire next last first "
-    "second third additional numerous multiple assorted respective single ready able full".split()
+    "second third additional numerous multiple assorted respective single ready able left right both every each any "
+    "such".split()
 )
 NUMBERS: dict[str, int] = dict(
     zip("one two three four five six seven eight nine ten eleven twelve".split(), range(1, 13), strict=True)
@@ -21,31 +22,168 @@ NUMBERS: dict[str, int] = dict(
 # "a photo of a cat": not in the picture, but what it is.
 PICTURES = frozenset(
     "photo photograph picture image painting drawing sketch illustration portrait render rendering watercolor watercolour "
-    "snapshot shot close-up closeup up view scene depiction emoji icon artwork art print photography".split()
+    "snapshot shot close-up closeup up view scene depiction emoji icon artwork art print photography visual still selfie "
+    "screenshot "
+    "visualization composition poster wallpaper photos images pictures paintings drawings illustrations".split()
 )
 # "a group of cats": what there is stands behind "of".
 GROUPS = frozenset(
-    "group pair couple bunch lot number variety set series row stack pile heap kind type sort collection array assortment bit "
+    "group pair couple bunch lot number variety set series row stack pile heap kind type sort collection array assortment "
+    "bit "
     "piece slice slices pieces pairs groups rows stacks piles lots couples part parts".split()
 )
 SIDES = frozenset(
     "left right front back top bottom side sides middle center centre corner edge end rear inside outside".split()
 )
-# Words of quality, style and camera, at the end of a comma list.
-STYLE = frozenset(
-    "masterpiece quality detail details resolution focus lighting style artstation engine bokeh hdr uhd 4k 8k 16k hd "
-    "photorealistic hyperrealistic realistic realism photorealism render cgi 3d 2d dof blur grain lens mm 35mm 50mm 85mm "
-    "aesthetic composition palette wallpaper trending unreal octane cinematic deviantart pinterest exposure perspective angle "
-    "depth hour".split()
-)
 # Words for a thing that is named elsewhere.
-STAND_INS = frozenset("one ones another other others".split())
+STAND_INS = frozenset("one ones another other others first second third former latter rest".split())
 # Nouns of place and time that show nothing; what lies behind does if it is said how it looks.
 BACKGROUNDS = frozenset("background backdrop foreground".split())
 NO_THINGS = frozenset(
-    "day night morning afternoon evening noon dusk dawn time times way ways air distance shade shape color colour colors "
-    "colours use order action motion case kind example name idea work home today tomorrow yesterday week year month moment "
-    "turn place area spot addition midair half rest display game match tennis soccer football golf".split()
+    "day days daytime night nighttime nights morning mornings afternoon evening noon midday midnight dusk dawn twilight time "
+    "times moment moments hour hours "
+    "minute minutes second seconds season seasons summer winter autumn spring year years month week weekend today tomorrow "
+    "yesterday age ages era century period "
+    "way ways distance shade shape form size sizes color colour colors colours order action actions motion case kind type "
+    "sort example name idea ideas work place area spot "
+    "spots addition midair half rest display game match turn tennis soccer football golf use home viewer viewers audience "
+    "observer onlooker spectator beholder "
+    "sense senses feeling feelings feel touch hint air aura vibe vibes mood moods atmosphere ambiance ambience spirit "
+    "essence soul presence "
+    "mystery wonder awe magic drama tension power strength energy grace charm beauty elegance luxury glamour grandeur "
+    "majesty splendor splendour chaos calm peace harmony "
+    "balance contrast contrasts depth warmth coolness intensity emotion emotions joy sorrow sadness happiness fear anger "
+    "love hope despair nostalgia "
+    "romance adventure journey exploration freedom danger death life history story stories tale narrative memory memories "
+    "dream dreams imagination fantasy reality theme themes concept concepts "
+    "expression expressions gaze pose poses posture stance look looks demeanor demeanour appearance attitude personality "
+    "mind thought thoughts attention focus emphasis "
+    "detail details precision clarity quality texture textures pattern-making perspective angle angles viewpoint composition "
+    "layout lighting illumination shading tone tones hue hues "
+    "style styles aesthetic aesthetics vibe genre medium technique tradition culture influence inspiration reference fashion "
+    "design designs theme setting settings environment environments "
+    "surroundings scene scenes world-building context backdrop movement movements flow rhythm progress effect effects result "
+    "impact impression illusion interplay juxtaposition mix blend "
+    "fusion combination blending center centre middle focal point points part parts range scale level levels degree amount "
+    "lot bit sort others other something anything everything nothing someone "
+    "something anyone everyone everybody nobody it thing things stuff bokeh blur grain dof resolution craftsmanship "
+    "handiwork artistry skill work care ease fun excitement comfort convenience "
+    "weather temperature heat cold silence sound noise music song rhythm scent smell aroma taste flavor flavour breeze "
+    "overhead underwater outdoors indoors side front back foreground direction view background-blur right left "
+    "close-up close photography cinematography realism photorealism surrealism minimalism body-language opportunity "
+    "possibility ".split()
+)
+# What may be a thing or a time: "at sunset", but "a red sunset".
+TIMES = frozenset(
+    "sunset sunrise dusk dawn noon midnight midday night nightfall twilight daybreak sundown christmas halloween easter".split()
+)
+# Endings of abstract nouns, and the nouns that end so and can be seen.
+ABSTRACT_ENDINGS = (
+    "ness",
+    "ity",
+    "ism",
+    "tion",
+    "sion",
+    "ment",
+    "ance",
+    "ence",
+    "ship",
+    "hood",
+    "dom",
+    "tude",
+    "ology",
+    "graphy",
+)
+CONCRETE = frozenset(
+    "wilderness harness witness lioness baroness governess highness city deity celebrity university facility amenity cavity "
+    "community entity metropolis "
+    "station stations vegetation decoration decorations constellation constellations construction plantation fortification "
+    "reflection reflections explosion explosions illustration precipitation congregation dandelion mansion cushion pension "
+    "lion medallion pavilion champion battalion scorpion "
+    "onion companion accordion dominion million television fountain inscription incision projection projections formation "
+    "formations infestation ammunition nation population procession "
+    "garment garments monument monuments apartment apartments instrument instruments equipment ornament ornaments pavement "
+    "basement parchment armament cement embellishment embellishments "
+    "adornment adornments compartment compartments establishment settlement battlement battlements document documents "
+    "pigment fragment fragments filament regiment parliament tenement casement monument ointment "
+    "fence ambulance entrance appliance appliances residence audience fences hence substance conveyance ordinance "
+    "ship ships airship airships spaceship spaceships starship starships warship warships battleship battleships flagship "
+    "steamship hood hoods kingdom kingdoms "
+    "neighborhood neighbourhood riding-hood crystal prism organism organisms mechanism mechanisms gravity vanity trinity "
+    "infinity "
+    "champions infantry fraternity sorority carnation carnations crustacean creation creations intersection section sections "
+    "collection concoction contraption contraptions potion potions lotion "
+    "locomotion tradition audition exhibition excavation foundation junction transmission mission possession possessions "
+    "passion-fruit passion extension dimension "
+    "figurine element elements experiment attachment implement implements regimen segment segments "
+    "pageant elephant infant merchant giant servant sergeant lightness calligraphy photography topography cartography "
+    "pornography typography".split()
+)
+WRITING = frozenset(
+    "text texts word words wording phrase title slogan caption captions message quote inscription headline tagline name font "
+    "typography".split()
 )
 MAKING = frozenset("made built carved crafted constructed sculpted woven knitted formed molded moulded assembled cut".split())
 DRESSING = frozenset("dressed clad clothed painted colored coloured".split())
+# Verbs by which a picture says what is in it: "the image shows a cat".
+SHOWING = frozenset(
+    "show shows showing depict depicts depicting feature features featuring capture captures capturing portray portrays "
+    "portraying present presents presenting "
+    "display displays displaying illustrate illustrates illustrating contain contains include includes represent represents "
+    "showcase showcases showcasing reveal reveals "
+    "highlight highlights evoke evokes convey conveys focus focuses unfold unfolds".split()
+)
+WITHOUT = frozenset("instead rather without sans minus lacking excluding except".split())
+# Things of one kind: in "blue walls and floor" the adjective is said of both.
+KINDRED = tuple(
+    frozenset(words.split())
+    for words in (
+        "wall walls floor floors ceiling ceilings roof roofs door doors window windows shutter shutters curtain curtains "
+        "tile tiles trim carpet rug cabinets counter counters countertop countertops",
+        "hat hats cap coat coats cape cloak gloves glove boots boot shoes shoe socks sock scarf scarves jacket jackets belt "
+        "belts dress skirt shirt blouse vest pants trousers shorts suit suits tie robe "
+        "robes hood tunic uniform helmet helmets gauntlets armor armour shield stockings leggings sneakers heels sandals "
+        "sash veil gown mask",
+        "hair beard mustache moustache eyebrows fur mane whiskers sideburns goatee",
+        "ears ear tail tails paws paw wings wing horns horn claws claw hooves beak feathers feather scales scale fins fin "
+        "legs feet",
+        "sofa couch chair chairs armchair armchairs table tables stool stools desk desks bed beds shelf shelves lamp lamps "
+        "cushions cushion pillows pillow blanket blankets bench benches",
+        "flower flowers petals petal leaf leaves stem stems rose roses tulip tulips lily lilies grass bushes bush tree trees "
+        "moss vines fern ferns",
+        "cup cups plate plates bowl bowls saucer saucers mug mugs teapot fork knife spoon forks knives spoons napkin napkins "
+        "tablecloth vase vases",
+        "cat cats dog dogs kitten kittens puppy puppies horse horses bird birds fish rabbit rabbits",
+        "ball balls balloon balloons ribbon ribbons flag flags banner banners kite kites",
+    )
+)
+# Verbs that begin a tag with what is held or done: "holding sword".
+ACTIONS = frozenset(
+    "holding wearing carrying eating drinking riding playing reading using touching hugging kissing facing wielding pulling "
+    "pushing breathing casting "
+    "throwing catching feeding petting pouring cooking making painting drawing writing chasing hunting driving lifting "
+    "raising grabbing gripping removing "
+    "adjusting covering showing pointing aiming shooting smoking biting licking stroking watching climbing".split()
+)
+NOUNS_IN_ING = frozenset(
+    "lightning building painting ring wing king string spring clothing ceiling earring awning railing wedding pudding "
+    "stocking icing frosting topping "
+    "piercing bedding sling herring duckling gosling sapling dumpling viking pudding swing".split()
+)
+PAST = frozenset(
+    "sat stood lay lit held ran flew swam wore put cut set hung shot rose fell sank sprang grew drew threw caught built "
+    "bent".split()
+)
+PLURALS = frozenset(
+    "people men women children mice geese feet teeth sheep fish deer cattle folk police oxen crew crowd family couple".split()
+)
+MATERIALS = frozenset(
+    "wood metal glass stone brick marble concrete leather silk cotton velvet wool steel iron gold silver copper brass bronze "
+    "plastic "
+    "paper clay ceramic porcelain crystal ice bamboo tile granite satin denim lace fur".split()
+)
+# Verbs with the colour in which a thing shines: "its eyes glow orange".
+SHINING = frozenset(
+    "glow glows glowing shine shines shining gleam gleams gleaming burn burns burning turn turns turning flash flashes blink "
+    "blinks".split()
+)

@@ -8,10 +8,11 @@ held out of training, so that what was learnt can be measured on sentences of a 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from . import template_words as words
-from .templates import Lexicon, Phrase, Word, _Maker, govern, ing_of, plural_of, third_of
+from .templates import Lexicon, Maker, Phrase, Word, govern, ing_of, plural_of, third_of
 
 TEMPLATES = """
 *bare|root|0
@@ -74,7 +75,6 @@ not|PART|advmod|3 a|DET|det|3 *bare|root|0
 *colour|ADJ|amod|2 *noun|NOUN|root|0 and|CCONJ|cc|4 *noun|NOUN|conj|2
 *adj|ADJ|amod|2 *plural|NOUN|root|0 and|CCONJ|cc|4 *plural|NOUN|conj|2
 *np|root|0 with|ADP|case|4 *colour|ADJ|amod|4 *plural|NOUN|nmod|1 and|CCONJ|cc|6 *noun|NOUN|conj|4
-both|CCONJ|cc:preconj|2 *np|root|0 and|CCONJ|cc|4 *np|conj|2
 *first|NOUN|compound|2 *noun|NOUN|root|0
 a|DET|det|3 *first|NOUN|compound|3 *noun|NOUN|root|0
 a|DET|det|4 *colour|ADJ|amod|4 *first|NOUN|compound|4 *noun|NOUN|root|0
@@ -125,13 +125,51 @@ A|DET|det|3 *pic|NOUN|compound|3 shot|NOUN|root|0 of|ADP|case|5 *things|nmod|3
 *name|PROPN|compound|2 *name|PROPN|root|0
 *name|PROPN|root|0 as|ADP|case|4 a|DET|det|4 *bare|nmod|1
 *name|PROPN|nsubj|3 is|AUX|aux|3 *ing|VERB|root|0 *np|obj|3
-""".strip().splitlines()
+*noun|NOUN|root|0
+*noun|NOUN|root|0
+*adj|ADJ|amod|2 *noun|NOUN|root|0
+*colour|ADJ|amod|2 *noun|NOUN|root|0
+*first|NOUN|compound|2 *noun|NOUN|root|0
+*first|NOUN|compound|2 *noun|NOUN|root|0
+*first|NOUN|compound|2 *verblike|NOUN|root|0
+*first|NOUN|compound|2 *plural|NOUN|root|0
+*beingadj|VERB|amod|2 *bare|root|0
+*beingadj|VERB|amod|2 *noun|NOUN|root|0
+a|DET|det|3 *beingadj|VERB|amod|3 *noun|NOUN|root|0
+in|ADP|case|4 *beingadj|VERB|amod|4 *colour|ADJ|amod|4 *noun|NOUN|root|0
+*np|root|0 in|ADP|case|4 *beingadj|VERB|amod|4 *bare|nmod|1
+*ing|VERB|root|0 *noun|NOUN|obj|1
+*ing|VERB|root|0 *first|NOUN|compound|3 *noun|NOUN|obj|1
+*ing|VERB|root|0 *adj|ADJ|amod|3 *noun|NOUN|obj|1
+*noun|NOUN|root|0 *being|VERB|acl|1
+*bare|root|0 *being|VERB|acl|1
+*verblike|NOUN|root|0 *being|VERB|acl|1 *prep|ADP|case|4 *np|obl|2
+*bare|root|0 *being|VERB|acl|1 *where|ADV|advmod|2
+*noun|NOUN|root|0 *where|ADV|advmod|1
+*verblike|NOUN|nsubj|2 *standp|VERB|root|0 *prep|ADP|case|4 *np|obl|2
+*plural|NOUN|nsubj|2 *standp|VERB|root|0 *prep|ADP|case|4 *np|obl|2
+*plural|NOUN|nsubj|2 *dop|VERB|root|0 *np|obj|2
+*adj|ADJ|amod|2 *plural|NOUN|nsubj|3 *standp|VERB|root|0 *prep|ADP|case|5 *np|obl|3
+*noun|NOUN|nsubj|2 *does|VERB|root|0 *np|obj|2
+a|DET|det|2 *noun|NOUN|nsubj|3 *stands|VERB|root|0
+the|DET|det|2 *noun|NOUN|nsubj|3 *stands|VERB|root|0 *prep|ADP|case|5 *np|obl|3
+a|DET|det|3 *first|NOUN|compound|3 *noun|NOUN|nsubj|4 *stands|VERB|root|0 *prep|ADP|case|6 *np|obl|4
+a|DET|det|3 *first|NOUN|compound|3 *noun|NOUN|root|0 with|ADP|case|5 *np|nmod|3
+*np|root|0 that|PRON|nsubj|4 is|AUX|aux:pass|4 *adorned|VERB|acl:relcl|1 *colour|ADJ|xcomp|4
+*np|nsubj|7 that|PRON|nsubj|3 has|VERB|acl:relcl|1 *colour|ADJ|amod|5 *plural|NOUN|obj|3 ,|PUNCT|punct|1 *stands|VERB|root|0
+*np|nsubj|6 that|PRON|nsubj|3 has|VERB|acl:relcl|1 *adj|ADJ|amod|5 *plural|NOUN|obj|3 *stands|VERB|root|0 *prep|ADP|case|8 *np|obl|6
+*np|root|0 with|ADP|case|3 *bare|nmod|1 but|CCONJ|cc|6 without|ADP|case|6 *bare|conj|3
+*np|nsubj|2 *stands|VERB|root|0 side|NOUN|obl:unmarked|2 by|ADP|case|5 side|NOUN|nmod|3 on|ADP|case|7 *np|obl|2
+a|DET|det|2 *noun|NOUN|root|0 full|ADJ|amod|2 of|ADP|case|5 *bare|obl|3
+*verblike|NOUN|root|0 ,|PUNCT|punct|3 *colour|ADJ|conj|1 and|CCONJ|cc|5 *colour|ADJ|conj|3
+""".strip().splitlines()  # noqa: E501
 
 HELD_OUT = TEMPLATES[4::5]
 LEARNT = [template for template in TEMPLATES if template not in HELD_OUT]
 
 _VERBLIKE = (
-    "sail wave bow duck fly drop light rock step fall leave plant stand train park watch ring crown mask pan nail stamp spring "
+    "sail wave bow duck fly drop light rock step fall leave plant stand train park watch ring crown mask pan nail stamp "
+    "spring "
     "bat bear saw hammer swing walk ship cook tear crack bloom spark star fan flag pipe swallow stripe spot feather flower "
     "tattoo braid horn freckle glass cloud shadow reflection bubble ripple petal button pocket sleeve lace strap buckle "
     "curl lock bang bob curve coil loop trail track block brick board print stain splash spray stream flame smoke beam ray "
@@ -149,7 +187,7 @@ _ADORNED = (
 _SURFACES = "wall floor ceiling roof door window curtain shirt hat glove boot shoe jacket scarf eye ear tail wing".split()
 
 
-class Filler(_Maker):
+class Filler(Maker):
     """Fills templates."""
 
     def template(self, line: str) -> Phrase:
@@ -162,7 +200,7 @@ class Filler(_Maker):
             if int(item[-1]):
                 govern(roots[int(item[-1]) - 1], item[-2], part)
         found = [word for part in parts for word in part]
-        for before, word in zip(found, found[1:], strict=False):
+        for before, word in pairwise(found):
             if word.text in (",", "n't", "'s"):
                 before.space = False
         return found
@@ -224,6 +262,20 @@ class Filler(_Maker):
     def w_being(self) -> str:
         return ing_of(self.verb(words.BEING))
 
+    def w_beingadj(self) -> str:
+        return ing_of(self.rng.choice((*words.BEING, *"shine flow fold ride fish race".split())))
+
+    def w_standp(self) -> str:
+        return self.verb((*words.BEING, "crash"))
+
+    def w_dop(self) -> str:
+        return self.verb(words.DOING)
+
+    def w_where(self) -> str:
+        return self.rng.choice(
+            ("overhead", "underwater", "everywhere", "nearby", "outside", "above", "below", "around", "away")
+        )
+
     def w_standing(self) -> str:
         return self.rng.choice(words.STANDING)
 
@@ -268,7 +320,7 @@ class Filler(_Maker):
         return name.title() if self.chance(0.8) else name
 
 
-def prompts(seed: int, lexicon: Lexicon, templates: list[str]) -> Iterator[Phrase]:
+def prompts(seed: int, lexicon: Lexicon, templates: Sequence[str]) -> Iterator[Phrase]:
     """Yield filled templates without end; the n-th depends on the seed and n alone."""
     number = 0
     while True:

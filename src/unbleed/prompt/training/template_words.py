@@ -17,7 +17,8 @@ SHADES = _words("dark light bright pale deep neon pastel vivid dull soft hot")
 
 LOOKS = _words(
     "furry fluffy hairy shaggy curly bushy spotted striped checkered checked plaid dotted floral patterned plain modern "
-    "vintage antique old new ancient rustic futuristic rusty shiny glossy matte dusty dirty clean muddy wet dry frozen melted "
+    "vintage antique old new ancient rustic futuristic rusty shiny glossy matte dusty dirty clean muddy wet dry frozen "
+    "melted "
     "broken cracked torn worn tattered wrinkled smooth rough soft hard thick thin fat slim skinny plump chubby tall short "
     "long wide narrow big small tiny little large huge giant enormous gigantic massive miniature round square oval "
     "rectangular triangular curved straight pointed pointy spiky sharp flat hollow empty full open closed wooden woolen "
@@ -34,12 +35,14 @@ LOOKS = _words(
     "masked hooded cloaked armored armoured crowned jeweled jewelled royal regal noble holy sacred evil demonic angelic "
     "ghostly alien cosmic celestial lunar solar tropical arctic exotic oriental medieval gothic baroque victorian retro "
     "minimalist abstract surreal realistic detailed intricate ornate simple humble shabby lovely gorgeous stunning weathered "
-    "crooked tilted upright lush barren dense sparse distant nearby lone single double matching identical vertical horizontal "
+    "crooked tilted upright lush barren dense sparse distant nearby lone single double matching identical vertical "
+    "horizontal "
     "diagonal"
 )
 MATERIALS = _words(
     "wood metal glass plastic leather stone brick marble concrete steel iron copper brass silver gold bronze paper cardboard "
-    "cotton wool silk linen denim velvet satin lace fur rubber clay ceramic porcelain crystal ice sand chocolate straw bamboo "
+    "cotton wool silk linen denim velvet satin lace fur rubber clay ceramic porcelain crystal ice sand chocolate straw "
+    "bamboo "
     "wicker granite slate tin aluminum chrome canvas felt nylon wax jade pearl diamond"
 )
 # nouns that stand before a noun like a modifier
@@ -59,15 +62,18 @@ PEOPLE = _words(
     "astronaut pilot dancer ballerina singer musician guitarist drummer violinist artist painter writer teacher student "
     "player skier surfer snowboarder skateboarder cyclist runner swimmer boxer wrestler golfer clown magician wizard witch "
     "elf fairy mermaid angel demon ghost vampire zombie robot alien cyborg warrior samurai ninja monk nun priest businessman "
-    "worker tourist hiker grandmother grandfather mother father sister brother friend hero superhero villain detective hunter "
+    "worker tourist hiker grandmother grandfather mother father sister brother friend hero superhero villain detective "
+    "hunter "
     "shepherd cowboy viking"
 )
 ANIMALS = _words(
     "cat kitten dog puppy bird parrot owl eagle hawk pigeon crow raven swan duck goose chicken hen rooster peacock flamingo "
     "penguin ostrich turkey sparrow hummingbird toucan bear panda koala lion tiger leopard cheetah jaguar panther wolf fox "
-    "coyote hyena horse pony foal zebra donkey mule cow bull calf ox buffalo bison sheep lamb goat pig piglet boar deer moose "
+    "coyote hyena horse pony foal zebra donkey mule cow bull calf ox buffalo bison sheep lamb goat pig piglet boar deer "
+    "moose "
     "elk reindeer antelope gazelle giraffe elephant rhino rhinoceros hippo hippopotamus camel llama alpaca kangaroo monkey "
-    "gorilla chimpanzee orangutan lemur sloth raccoon skunk badger otter beaver squirrel chipmunk rabbit bunny hare mouse rat "
+    "gorilla chimpanzee orangutan lemur sloth raccoon skunk badger otter beaver squirrel chipmunk rabbit bunny hare mouse "
+    "rat "
     "hamster hedgehog mole bat frog toad turtle tortoise lizard gecko iguana chameleon snake crocodile alligator dinosaur "
     "dragon unicorn phoenix griffin fish goldfish shark whale dolphin seal walrus octopus squid jellyfish starfish crab "
     "lobster shrimp snail slug worm spider scorpion ant bee wasp butterfly moth dragonfly beetle ladybug grasshopper "
@@ -83,7 +89,8 @@ OBJECTS = _words(
     "glasses sunglasses goggles mask scarf tie bow ribbon shirt t-shirt blouse sweater hoodie jacket coat vest suit dress "
     "skirt pants jeans shorts socks shoe boot sandal slipper sneaker glove mitten belt ring necklace bracelet earring brooch "
     "gown robe cape cloak uniform apron pajamas swimsuit bikini phone telephone smartphone laptop computer keyboard monitor "
-    "screen tablet camera television radio speaker headphones microphone book notebook newspaper magazine letter envelope pen "
+    "screen tablet camera television radio speaker headphones microphone book notebook newspaper magazine letter envelope "
+    "pen "
     "pencil crayon paintbrush easel canvas poster sign flag kite ball bat racket net trophy medal guitar violin cello piano "
     "drum trumpet saxophone flute harp accordion banjo tuba toy doll teddy_bear puppet puzzle dice card chess_board sword "
     "shield spear bow arrow axe gun cannon armor key lock door window curtain gate fence wall roof chimney stairs staircase "
@@ -170,11 +177,13 @@ PREPOSITIONS = _words(
 )
 # verbs with something that is done to, as in "holds a red ball"
 DOING = _words(
-    "wear hold carry eat drink ride play read push pull chase watch paint kick throw catch feed hug face cover wash drive fly "
+    "wear hold carry eat drink ride play read push pull chase watch paint kick throw catch feed hug face cover wash drive "
+    "fly "
     "hit use bite chew lick sniff guard juggle slice pour draw repair nibble cut chop cook bake stir serve brush comb clean "
     "polish climb cross pass follow lead show display touch grab grip lift raise balance swing toss shoot photograph film "
     "sketch write build carve sew knit open close fold wrap decorate fill surround cast spray splash water milk saddle walk "
-    "pet stroke scratch kiss greet visit enter leave explore examine inspect study sell buy pick gather collect plant harvest "
+    "pet stroke scratch kiss greet visit enter leave explore examine inspect study sell buy pick gather collect plant "
+    "harvest "
     "peel squeeze spill blow light melt reflect overlook block frame line border adorn support contain offer hand give take "
     "bring drop drag tow haul load steer pilot row paddle tie try have see find keep sip taste tear wave hang place set park "
     "point aim fire operate drive board approach join lean rest put hurl stack arrange mix dip roll spin flip slide crack "
@@ -187,9 +196,11 @@ BEING = _words(
     "stretch kneel squat crouch bend reach point smile laugh frown grin cry shout sing talk chat speak listen pose work cook "
     "shop eat drink read study rise fall sink dive drip flow leak burn glow shine sparkle shimmer glitter twinkle flicker "
     "wave bark roar howl chirp buzz hum spin roll slide slip skid race speed drive ride travel sail row park stop pause "
-    "arrive gather huddle loom tower spread wrap curl coil twist swing sway bounce balance ski snowboard skateboard bike hike "
+    "arrive gather huddle loom tower spread wrap curl coil twist swing sway bounce balance ski snowboard skateboard bike "
+    "hike "
     "camp fish hunt dig chew nibble peck sniff wade splash soak bathe bask nest hover soar swoop circle flap flutter bloom "
-    "sprout melt move turn come go live stay stick lead open face cross pass appear emerge stretch extend tumble stumble limp "
+    "sprout melt move turn come go live stay stick lead open face cross pass appear emerge stretch extend tumble stumble "
+    "limp "
     "sneak lurk snuggle cuddle nap doze snooze pile cluster line rush dash charge fight"
 )
 STANDING = _words(

@@ -36,7 +36,7 @@ Lexicon = dict[str, Sequence[str]]  # nouns and adjectives of the treebank, by p
 
 def sentence(rng: random.Random, lexicon: Lexicon) -> Phrase:
     """Return one sentence; it is decided by `rng` alone."""
-    made = _Maker(rng, lexicon).sentence()
+    made = Maker(rng, lexicon).sentence()
     text_case = rng.random()
     if text_case < 0.25:
         made[0].text = made[0].text[:1].upper() + made[0].text[1:]
@@ -49,7 +49,7 @@ def sentence(rng: random.Random, lexicon: Lexicon) -> Phrase:
     return made
 
 
-class _Maker:
+class Maker:
     def __init__(self, rng: random.Random, lexicon: Lexicon) -> None:
         self.rng, self.lexicon = rng, lexicon
 

@@ -21,6 +21,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from ...errors import TrainingError
+from .patterns import HELD_OUT, LEARNT, prompts
 from .templates import Lexicon, Phrase, sentences
 
 SPLITS = {split: f"en_ewt-ud-{split}.conllu" for split in ("train", "dev", "test")}
@@ -37,6 +38,7 @@ class ParserRecipe:
     steps: int = 6_000
     words: int = 1_000  # in a step, at least
     made: float = 0.5  # share of the sentences that are made; the others are the treebank's
+    templates: float = 0.0  # share of the made sentences that fill a template of prompts (`patterns`)
     lowered: float = 0.3  # share of the treebank's sentences that lose their capitals
     unended: float = 0.3  # share of them that lose the sign at their end
     width: int = 96
@@ -48,21 +50,41 @@ class ParserRecipe:
     dropout: float = 0.1
 
 
+STAGES = (ParserRecipe(), ParserRecipe(steps=900, made=0.75, templates=0.7, rate=0.0005, warm_up=30))
+"""How the embedded parser was trained: first on whole sentences, then on what prompts are made of."""
+
+
 def train(
-    treebank: Path, out: Path, recipe: ParserRecipe | None = None, report: Report = lambda done, of, loss: None
+    treebank: Path, out: Path, stages: Sequence[ParserRecipe] = STAGES, report: Report = lambda done, of, loss: None
 ) -> Language:
-    """Train a parser, write it to the folder `out` with its recipe, and return it.
+    """Train a parser in stages, write it to the folder `out` with its recipes, and return it.
 
     Raises `TrainingError` when the treebank is not there.
     """
-    recipe, begun = recipe or ParserRecipe(), time.perf_counter()
-    nlp = blank(recipe)
-    stream = examples(recipe, nlp, treebank_docs(treebank, "train", nlp))
+    about: list[dict[str, Any]] = []
+    nlp = None
+    for number, recipe in enumerate(stages):
+        begun = time.perf_counter()
+        loss = _train(treebank, out, recipe, report, out if number else None)
+        about.append({"recipe": asdict(recipe), "seconds": round(time.perf_counter() - begun), "loss": loss})
+        (out / "training.json").write_text(json.dumps({"stages": about}, indent=2) + "\n")
+        nlp = spacy.load(out)
+    assert nlp is not None
+    return nlp
+
+
+def _train(treebank: Path, out: Path, recipe: ParserRecipe, report: Report, start: Path | None) -> float:
+    """Train one stage, from the pipeline in `start` or from nothing, write it, and return the last loss per word."""
     spacy.util.fix_random_seed(recipe.seed)
-    sample = [next(stream) for _ in range(SAMPLE)]
-    optimizer = nlp.initialize(lambda: sample)
+    nlp = blank(recipe) if start is None else spacy.load(start)
+    stream = examples(recipe, nlp, treebank_docs(treebank, "train", nlp))
+    if start is None:
+        sample = [next(stream) for _ in range(SAMPLE)]
+        optimizer = nlp.initialize(lambda: sample)
+    else:
+        optimizer = nlp.resume_training()
     losses: dict[str, float] = {}
-    words = 0
+    words, loss = 0, 0.0
     for step in range(1, recipe.steps + 1):
         batch = []
         seen = 0
@@ -79,9 +101,7 @@ def train(
             losses, words = {}, 0
     with nlp.use_params(optimizer.averages):
         write(nlp, out)
-    about = {"recipe": asdict(recipe), "seconds": round(time.perf_counter() - begun), "loss": loss}
-    (out / "training.json").write_text(json.dumps(about, indent=2) + "\n")
-    return spacy.load(out)
+    return loss
 
 
 def write(nlp: Language, out: Path) -> None:
@@ -219,11 +239,12 @@ def lexicon_of(docs: Sequence[Doc]) -> Lexicon:
 def examples(recipe: ParserRecipe, nlp: Language, docs: Sequence[Doc]) -> Iterator[Example]:
     """Yield what is learnt from, without end."""
     rng = random.Random(recipe.seed)
-    invented = sentences(recipe.seed, lexicon_of(docs))
+    lexicon = lexicon_of(docs)
+    invented, filled = sentences(recipe.seed, lexicon), prompts(recipe.seed, lexicon, LEARNT)
     queue: list[Doc] = []
     while True:
         if rng.random() < recipe.made:
-            reference = made(nlp, next(invented))
+            reference = made(nlp, next(filled if rng.random() < recipe.templates else invented))
         else:
             queue = queue or rng.sample(docs, len(docs))
             reference = queue.pop()
@@ -239,3 +260,12 @@ def evaluate(nlp: Language, treebank: Path, split: str = "test") -> dict[str, fl
     """
     scores = nlp.evaluate([Example(nlp.make_doc(doc.text), doc) for doc in treebank_docs(treebank, split, nlp)])
     return {"uas": scores["dep_uas"], "las": scores["dep_las"], "pos": scores["pos_acc"], "words_per_second": scores["speed"]}
+
+
+def evaluate_templates(nlp: Language, treebank: Path, held_out: bool = True, count: int = 500) -> dict[str, float]:
+    """Return the same of sentences that fill templates of prompts, those that no parser learnt from or the others."""
+    lexicon = lexicon_of(treebank_docs(treebank, "train", nlp))
+    filled = prompts(1_000_003, lexicon, HELD_OUT if held_out else LEARNT)
+    docs = [made(nlp, next(filled)) for _ in range(count)]
+    scores = nlp.evaluate([Example(nlp.make_doc(doc.text), doc) for doc in docs])
+    return {"uas": scores["dep_uas"], "las": scores["dep_las"], "pos": scores["pos_acc"]}

@@ -1,0 +1,158 @@
+"""The pieces of a prompt that are read each by itself: sentences, tags between commas, lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from .lexicon import COLOURS, SHADES
+from .style import PICTURE, STYLE, is_kind, lead_in, picture_head, style_of, tail_of
+from .syntax import Readable
+
+_SENTENCE_END = re.compile(
+    r"(?:[!?\u2026]+|(?<!\b[A-Za-z])(?<!\b[DMS][rst])(?<!\bMrs)(?<!\bvs)(?<!\betc)\.+)(?=[\s)]|\Z)|\.{2,}|"
+    r"(?<=[a-z]{3})\.(?=[A-Z])"
+)
+_LABEL = re.compile(r"\s*-?\s*(?P<name>[A-Za-z][A-Za-z /&-]{0,28}?)\s*:\s+")
+_STYLE_LABEL = re.compile(
+    r"\b(?:style|styles|lighting|light|mood|camera|lens|quality|medium|artist|artists|palette|colou?rs?|colou?r scheme|"
+    r"resolution|aspect|ratio|aspect ratio|render|rendering|"
+    r"atmosphere|composition|tone|technique|technical|shot|shot type|angle|view|perspective|model|seed|version|steps|sampler|"
+    r"vibe|aesthetic|focus|format|settings|parameters|year|genre|"
+    r"title|note|notes|instructions?|type|time|time of day|emotion|emotions|texture)\Z",
+    re.IGNORECASE,
+)
+_CONTINUES = re.compile(r"(?:which|who|whose|whom|that|where)\b", re.IGNORECASE)
+_WORD = re.compile(r"[\w'-]+")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Characters of the text that are read together."""
+
+    start: int
+    end: int
+    sentence: int  # the number of the sentence that it is a part of
+    negative: bool = False  # it says what the picture is not to show
+    looks: tuple[tuple[int, int], ...] = ()  # the words of a piece of colours alone
+
+
+@dataclass
+class Segments:
+    """A text in pieces."""
+
+    units: list[Unit] = field(default_factory=list)
+    left_out: list[tuple[int, int, str]] = field(default_factory=list)  # characters that name no thing, with the reason
+
+
+def whole(text: Readable) -> Segments:
+    """Return the lines of a text as they are: for languages whose words of style are not known."""
+    found = Segments()
+    for number, (start, end) in enumerate(_pieces(text.text, re.compile(r"\n"), 0, len(text.text))):
+        found.units.append(Unit(start, end, number, _is_negative(text, start, end)))
+    return found
+
+
+def segments(text: Readable) -> Segments:
+    """Return the pieces of an English text, without those that name a style.
+
+    >>> from .syntax import readable
+    >>> read = readable("a red cat, cinematic lighting. A dog, 35mm, by Ann Other")
+    >>> [read.text[unit.start : unit.end] for unit in segments(read).units]
+    ['a red cat', 'A dog']
+    """
+    found = Segments()
+    sentence = 0
+    for line_start, line_end in _pieces(text.text, re.compile(r"\n"), 0, len(text.text)):
+        label = _LABEL.match(text.text, line_start, line_end)
+        start = line_start
+        if label:
+            if _STYLE_LABEL.search(label["name"]) and label.end() < line_end:
+                found.left_out.append((line_start, line_end, STYLE))
+                continue
+            if len(label["name"].split()) < 4:
+                start = label.end()
+        for begin, end in _pieces(text.text, _SENTENCE_END, start, line_end):
+            _add_sentence(found, text, begin, end, sentence)
+            sentence += 1
+    return found
+
+
+def _pieces(text: str, pattern: re.Pattern[str], start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield what stands between the matches of a pattern, without spaces around it."""
+    at = start
+    for match in pattern.finditer(text, start, end):
+        yield from _stripped(text, at, match.start())
+        at = match.end()
+    yield from _stripped(text, at, end)
+
+
+def _stripped(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    while start < end and text[start] in " \n,":
+        start += 1
+    while start < end and text[end - 1] in " \n,":
+        end -= 1
+    if start < end:
+        yield start, end
+
+
+def _is_negative(text: Readable, start: int, end: int) -> bool:
+    first, last = text.places[start], text.places[end - 1]
+    return any(a <= first and last < b for a, b in text.negative)
+
+
+_COMMA = re.compile(r",(?!\d{3}\b)")
+
+
+def _add_sentence(found: Segments, text: Readable, start: int, end: int, number: int) -> None:
+    names = False  # a name of an artist stood before
+    last: Unit | None = None  # the piece before, where nothing was left out after it
+    for begin, stop in _pieces(text.text, _COMMA, start, end):
+        piece = text.text[begin:stop]
+        if reason := style_of(piece) or (STYLE if names and _may_be_name(piece) else None):
+            names = names or re.match(r"(?:\w+ ){0,3}by\b", piece, re.IGNORECASE) is not None
+            found.left_out.append((begin, stop, reason))
+            last = None
+            continue
+        if leading := lead_in(piece):
+            found.left_out.append((begin + leading[0], begin + leading[1], PICTURE))
+            begin += leading[2]
+            piece, last = text.text[begin:stop], None
+            if reason := style_of(piece):
+                found.left_out.append((begin, stop, reason))
+                continue
+        tail = tail_of(piece)
+        names = tail is not None and re.search(r"\bby\b", piece[slice(*tail)], re.IGNORECASE) is not None
+        head = picture_head(piece) if tail is None else None
+        parts = [(begin, begin + tail[0]), (begin + tail[1], stop)] if tail else [(begin, begin + head if head else stop)]
+        if tail:
+            found.left_out += [(a, b, STYLE) for a, b in _stripped(text.text, begin + tail[0], begin + tail[1])]
+        elif head:
+            found.left_out.append((begin + head, stop, PICTURE))
+        for a, b in (own for part in parts for own in _stripped(text.text, *part)):
+            own = text.text[a:b]
+            if (tail or head) and (style_of(own) or is_kind(own)):
+                found.left_out.append((a, b, STYLE))
+                continue
+            if last and _CONTINUES.match(own):
+                a = last.start
+                found.units.pop()
+            last = Unit(a, b, number, _is_negative(text, a, b), _looks(text.text, a, b))
+            found.units.append(last)
+        if tail or head:
+            last = None
+
+
+def _looks(text: str, start: int, end: int) -> tuple[tuple[int, int], ...]:
+    """Return the words of a piece that has colours alone, "blue, white and red", nothing of any other."""
+    words = [(match.start(), match.end()) for match in _WORD.finditer(text, start, end)]
+    own = [text[a:b].lower() for a, b in words]
+    if not own or own[-1] not in COLOURS or not all(word in COLOURS | SHADES | {"and", "or"} for word in own):
+        return ()
+    return tuple(place for place, word in zip(words, own, strict=True) if word not in ("and", "or"))
+
+
+def _may_be_name(piece: str) -> bool:
+    own = piece.replace(" and ", " ").split()
+    return 0 < len(own) <= 5 and (all(word[0].isupper() for word in own) or len(own) == 2)

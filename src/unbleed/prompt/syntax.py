@@ -1,0 +1,369 @@
+"""A prompt without the signs that are meant for programs, and what these signs say.
+
+A1111 and ComfyUI (weights, alternatives, adapters, BREAK, a negative prompt and settings at the end), regional prompting
+(ADDROW ...), InvokeAI and compel ((red)1.2, red++, .and()), Midjourney (--ar 16:9, red::2), wildcards. What is removed leaves
+a line break where it parts the prompt in two; every character that stays keeps its place in the prompt.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from .entities import Span
+from .words import learnt_pattern
+from .writing import written
+
+Range = tuple[int, int]
+"""Characters of the prompt: the first, and the one after the last."""
+
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)"
+_END = r"(?=[\s,.;:!?)\]|]|$)"
+_LONG = re.compile(r"\S{80}(?=\S)")  # no word; cut, because the time to find words in it grows with its square
+_OPTIONS_WITHOUT_VALUE = frozenset("tile hd turbo fast relax raw video draft test testp stealth public standard".split())
+
+
+@dataclass(frozen=True)
+class Readable:
+    """A prompt as a person would read it aloud, and where each of its characters stands in the prompt.
+
+    A line break parts what does not belong together.
+    """
+
+    text: str
+    places: Sequence[int]
+    prompt: str
+    learnt: tuple[str, ...] = ()
+    negative: tuple[Range, ...] = ()  # what the picture is not to show
+    weights: tuple[tuple[Range, float], ...] = ()
+    alternatives: tuple[tuple[Range, tuple[Range, ...]], ...] = ()  # what is read, and what is given in place of it
+    written: tuple[Range, ...] = ()  # text to be written in the picture
+    removed: tuple[tuple[Range, str], ...] = ()  # words for programs, each with what it is
+
+    def span(self, start: int, end: int) -> Span:
+        """Return the span of the prompt that characters `start` to `end` of the text come from."""
+        first, last = self.places[start], self.places[end - 1] + 1
+        return Span(first, last, self.prompt[first:last])
+
+    def weight(self, place: int) -> float | None:
+        """Return the product of the weights around a character of the prompt, None where there is none."""
+        found = [value for (first, last), value in self.weights if first <= place < last]
+        return math.prod(found) if found else None
+
+
+Piece = str | tuple[int, int]
+"""What takes the place of a match: a text, or the characters of the text that stay."""
+
+
+class _Edited:
+    """A text under change."""
+
+    def __init__(self, prompt: str) -> None:
+        self.text, self.places = prompt, list(range(len(prompt)))
+
+    def sub(self, pattern: re.Pattern[str], replace: Callable[[re.Match[str]], Piece | list[Piece]]) -> bool:
+        """Replace every match; return whether there was one."""
+        text: list[str] = []
+        places: list[int] = []
+        at = 0
+        for match in pattern.finditer(self.text):
+            text.append(self.text[at : match.start()])
+            places += self.places[at : match.start()]
+            new = replace(match)
+            for piece in new if isinstance(new, list) else [new]:
+                if isinstance(piece, str):
+                    text.append(piece)
+                    last = match.end() - match.start() - 1
+                    own = [*(min(i, last) for i in range(len(piece) - 1)), last][: len(piece)]
+                    places += [self.places[match.start() + i] for i in own]
+                else:
+                    text.append(self.text[piece[0] : piece[1]])
+                    places += self.places[piece[0] : piece[1]]
+            at = match.end()
+        if not at:
+            return False
+        text.append(self.text[at:])
+        places += self.places[at:]
+        self.text, self.places = "".join(text), places
+        return True
+
+    def range(self, start: int, end: int) -> Range:
+        """Return the characters of the prompt that characters of the text come from."""
+        return (self.places[start], self.places[end - 1] + 1) if start < end else (0, 0)
+
+
+# ------------------------------------------------------------------------------------------------------ what is removed
+
+_BROKEN = re.compile(r"[\ud800-\udfff]")  # half of a character
+_LINE = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+_COMMAND = re.compile(r"\A\s*(?:/imagine\s*)?(?:(?:positive\s+)?prompt\s*:)?\s*", re.IGNORECASE)
+_SETTINGS = re.compile(r"(?:^|(?<=[\s,.]))(?:Steps: \d|CFG scale: \d|Sampler: \w|Seed: \d)[^\n]*", re.IGNORECASE | re.MULTILINE)
+_NEGATIVE = re.compile(r"(?:^|(?<=[\s,.;]))negative(?: prompt)?\s*:([^\n]*)", re.IGNORECASE)
+_URL = re.compile(r"(?:https?://|www\.)\S+")
+_DASHED = r"(?:--|[\u2013\u2014](?=(?:ar|v|no|style|s|q|niji|seed|chaos|c|iw|stylize|weird|w|tile|sref|cref|aspect|raw)\b))"
+_OPTION = re.compile(rf"(?<!\S){_DASHED}(?P<name>[a-zA-Z]\w*)(?P<value>[ \t]+(?!--)[^\s,]+)?")
+_OPTION_NO = re.compile(r"(?<!\S)(?:--|\u2013|\u2014)no\b([^\n]*?)(?=\s(?:--|\u2013|\u2014)[a-zA-Z]|\n|\Z)")
+_WITHOUT_VALUE = frozenset("tile hd turbo fast relax raw video draft test testp stealth public standard".split())
+_ADAPTER = re.compile(r"<[A-Za-z]\w*:[^<>\n]*>")
+_EMBEDDING = re.compile(rf"\bembedding:[^\s,()]+(?::{_NUMBER})?")
+_WILDCARD = re.compile(r"__[\w/*-]{1,60}?__(?!\w)")
+_QUALIFIER = re.compile(r"(?<=\S)\s*\\\([^\\()\n,]{1,60}\\\)(?=\s*(?:[,\n]|\Z))")
+_KEYWORD = re.compile(r"(?<!\w)(?:BREAK|ADD(?:ROW|COL|COMM|BASE)|AND(?:_(?:SALT|PERP))?)(?!\w)")
+_KEYWORD_NOT = re.compile(r"(?<!\w)AND_NOT(?!\w)([^\n]*)")
+_KEY = re.compile(r'[{,\[]\s*"(?P<key>\w[\w ]{0,30})"\s*:\s*[\["{]*')
+_OR = re.compile(r"(?<=[^\W\d]{3})/(?=[^\W\d]{3})")
+_PARTED = re.compile(
+    r"\s+[/~|\u2022\u00b7\u25cf\u2013\u2014]+\s+|\s+-+\s+|\|+|(?<!\S)[%=^+#@]+(?!\S)|[~%=^]{2,}|[*\u2022\u25cf\u2014]+|"
+    r"-?[-=]>|;|\n+"
+)
+_BULLET = re.compile(r"(?:^|(?<=\n))[ \t]*(?:[-+>]|\d{1,2}[.)])[ \t]+|(?<=\s)\d{1,2}[.)](?=\s+[A-Za-z])")
+_TAG_SIGN = re.compile(r"(?<!\S)[#@](?=[^\W\d])")
+_WIDE = str.maketrans({"\uff0c": ",", "\u3001": ",", "\u3002": ".", "\uff1b": ";", "\uff01": "!", "\uff1f": "?", "\uff1a": ":"})
+_SPACES = re.compile(r"(?:(?!\n)[_\s\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\ufeff])+")
+_QUOTE = re.compile(
+    r"[\"\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d]|(?<!\w)['\u2018](?=\w)|(?<=[\w,.])['\u2019](?=[\s,.]|\Z)(?<!s['\u2019])"
+)
+_GAPS = re.compile(r" ?\n[ \n]*|,(?: ?,)+| +(?=[,.](?:\s|\Z))|\A +|(?<=[ \n]) +")
+
+
+def readable(prompt: str, learnt: Iterable[str] = ()) -> Readable:
+    """Return the prompt without weights, brackets, adapters and other signs for programs.
+
+    >>> readable("a (red:1.3)  cat BREAK a [[blue_bench]] <lora:style:0.8> --ar 3:2").text
+    'a red cat\\na blue bench\\n'
+    >>> readable("a [cat|dog] on a bench").alternatives
+    (((3, 6), ((7, 10),)),)
+    """
+    learnt = tuple(learnt)
+    edited = _Edited(prompt)
+    removed: list[tuple[Range, str]] = []
+    negative: list[Range] = []
+
+    def drop(pattern: re.Pattern[str], what: str, instead: str = " ") -> None:
+        def replace(match: re.Match[str]) -> Piece:
+            removed.append((edited.range(*match.span()), what))
+            return instead
+
+        edited.sub(pattern, replace)
+
+    def turn(pattern: re.Pattern[str], instead: str) -> None:
+        edited.sub(pattern, lambda match: instead)
+
+    def negate(pattern: re.Pattern[str]) -> None:
+        def replace(match: re.Match[str]) -> list[Piece]:
+            negative.append(edited.range(*match.span(1)))
+            return ["\n", match.span(1), "\n"]
+
+        edited.sub(pattern, replace)
+
+    turn(_BROKEN, "\ufffd")
+    turn(_LINE, "\n")
+    edited.text = edited.text.translate(_WIDE)
+    drop(_URL, "is an address")
+    turn(_COMMAND, "")
+    drop(_SETTINGS, "is a setting for a program", "\n")
+    negate(_NEGATIVE)
+    negate(_OPTION_NO)
+    edited.sub(_OPTION, lambda match: _option(match, edited, removed))
+    drop(_ADAPTER, "is for a program")
+    drop(_EMBEDDING, "is an embedding")
+    drop(_WILDCARD, "is a wildcard")
+    # letters alone, so that a learnt word is read as a word that nobody has heard of
+    edited.sub(_learnt(learnt), lambda match: "".join(c if c.isalpha() else "o" for c in match.group()))
+    alternatives = _alternatives(edited)
+    if '":' in edited.text or '" :' in edited.text:
+        edited.sub(_KEY, lambda match: ["\n", match.span("key"), ": "])
+    drop(_QUALIFIER, "says where a tag belongs", "")
+    negate(_KEYWORD_NOT)
+    turn(_KEYWORD, "\n")
+    weights = [*_weights(edited), *_parts(edited)]
+    turn(_BULLET, "\n")
+    edited.sub(_TAG_SIGN, lambda match: "\n" if match.group() == "#" else "")
+    turn(_OR, " and ")
+    turn(_PARTED, "\n")
+    if _are_joined_tags(edited.text):
+        turn(re.compile(r"\s+"), "\n")
+    edited.sub(_EMOJI, lambda match: _emoji(match, edited, removed))
+    turn(_SPACES, " ")
+    edited.sub(_GAPS, lambda match: "\n" if "\n" in match.group() else "," if "," in match.group() else "")
+    texts = _take_writing(edited)
+    text, places = _cut_long(edited.text, edited.places)
+    return Readable(
+        text,
+        places,
+        prompt,
+        learnt,
+        tuple(sorted([*negative, *(own for own, value in weights if value <= 0)])),
+        tuple((own, value) for own, value in weights if value > 0),
+        tuple(alternatives),
+        texts,
+        removed=tuple(sorted(removed)),
+    )
+
+
+def _take_writing(edited: _Edited) -> tuple[Range, ...]:
+    """Remove what is to be written in the picture, and the quotes that are left."""
+    found = written(edited.text)
+    ranges = tuple(edited.range(*inner) for _, inner in found)
+    for (start, end), _ in reversed(found):
+        edited.text, edited.places = edited.text[:start] + edited.text[end:], edited.places[:start] + edited.places[end:]
+    edited.sub(_QUOTE, lambda match: "")
+    edited.sub(_GAPS, lambda match: "\n" if "\n" in match.group() else "," if "," in match.group() else "")
+    return ranges
+
+
+def _learnt(learnt: tuple[str, ...]) -> re.Pattern[str]:
+    """Return a pattern of learnt words, also of those whose vectors are written out although nobody named them."""
+    return re.compile(rf"{learnt_pattern(learnt)}|(?<![^\s(,])(?P<own>[^\s,()]{{1,60}})(?:\s+(?P=own)_\d+)+")
+
+
+def _option(match: re.Match[str], edited: _Edited, removed: list[tuple[Range, str]]) -> list[Piece]:
+    end = match.start("value") if match["value"] and match["name"].lower() in _WITHOUT_VALUE else match.end()
+    removed.append((edited.range(match.start(), end), "is a setting for a program"))
+    return ["\n", (end, match.end())]
+
+
+# -------------------------------------------------------------------------------------------------------- alternatives
+
+_CHOICE = re.compile(r"(?<!\\)[\[{](?P<all>[^\[\]{}\n|:]*(?:[|:][^\[\]{}\n|:]*)+)[\]}]")
+_PICKED = re.compile(r"\s*(?:[\d.-]+\s*\$\$\s*)?(?:\d*\.?\d+::)?\s*")
+_SWAP = re.compile(r'\(?"?(?P<own>\w[\w -]{0,60})"?\)?\.swap\(\s*"?(?P<other>[^"(),\n]{0,60})"?[^()\n]{0,80}\)')
+_JOINED = re.compile(r"\)\s*\.(?:and|or|blend)\([^()\n]{0,80}\)")
+_JOINED_QUOTES = re.compile(r'"\s*,\s*"|(?<=\()\s*"|"\s*(?=\)\s*\.(?:and|or|blend)\()')
+
+
+def _alternatives(edited: _Edited) -> list[tuple[Range, tuple[Range, ...]]]:
+    """Keep the first of alternatives: [cat|dog], [cat:dog:0.5], {red|blue}, cat.swap(dog)."""
+    found: list[tuple[Range, tuple[Range, ...]]] = []
+
+    def choose(match: re.Match[str]) -> list[Piece]:
+        text, start = match["all"], match.start("all")
+        sign = "|" if "|" in text else ":"
+        options = []
+        at = start
+        for option in text.split(sign):
+            begin = at + (skipped.end() if (skipped := _PICKED.match(option)) else 0)
+            end = at + len(option.rstrip())
+            options.append((begin, max(begin, end)))
+            at += len(option) + 1
+        if sign == ":":
+            when = edited.text[slice(*options.pop())]
+            if match.group()[0] == "{" or not re.fullmatch(_NUMBER, when) or len(options) > 2:
+                return [match.span()]
+        given = [option for option in options if option[0] < option[1]]
+        if len(given) > 1:
+            found.append((edited.range(*given[0]), tuple(edited.range(*option) for option in given[1:])))
+        return [" ", *given[:1], " "]
+
+    def swap(match: re.Match[str]) -> list[Piece]:
+        if match["other"].strip():
+            found.append((edited.range(*match.span("own")), (edited.range(*match.span("other")),)))
+        return [match.span("own")]
+
+    for _ in range(4):  # alternatives can stand in alternatives
+        if not edited.sub(_CHOICE, choose):
+            break
+    if ".swap(" in edited.text:
+        edited.sub(_SWAP, swap)
+    if _JOINED.search(edited.text):
+        edited.sub(_JOINED_QUOTES, lambda match: "\n")
+        edited.sub(_JOINED, lambda match: ")\n")
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------------- weights
+
+_BRACKET = re.compile(
+    rf"(?<!\\)(?P<open>[(\[{{])|(?<!\\)(?::\s*(?P<inner>{_NUMBER})\s*)?(?P<close>[)\]}}])(?:(?P<outer>{_NUMBER}){_END}|"
+    rf"[+-]+{_END})?"
+)
+_ESCAPED = re.compile(r"\\(?=[()\[\]{}:])[()\[\]{}]?")
+_BARE_WEIGHT = re.compile(rf"(?<=[^\W\d])(?<!\\):({_NUMBER}){_END}|\s:\s?({_NUMBER})(?=\s*(?:\n|\Z))")
+_SIGNED = re.compile(rf"(?<=\w)(?:\+\++|--+|\+){_END}")
+_PART = re.compile(rf"::\s*({_NUMBER}(?=[\s,]|\Z))?")
+
+
+def _weights(edited: _Edited) -> list[tuple[Range, float]]:
+    """Remove the signs of emphasis, and return what a number stands for."""
+    found: list[tuple[Range, float]] = []
+    starts: list[int] = []
+    for match in _BRACKET.finditer(edited.text):
+        if match["open"]:
+            starts.append(match.end())
+        elif starts:
+            start, number = starts.pop(), match["inner"] or match["outer"]
+            if number:
+                found.append((edited.range(start, match.start()), float(number)))
+
+    def space(match: re.Match[str]) -> str:
+        after = edited.text[match.end() : match.end() + 1]
+        return " " if match["open"] or after.isalnum() else ""
+
+    edited.sub(_BRACKET, space)
+
+    def bare(match: re.Match[str]) -> str:
+        before = edited.text[max(0, match.start() - 80) : match.start()]
+        cut = "\n" if match[2] else None
+        word = before.rsplit(cut, 1)[-1] if cut else (before.split() or [""])[-1].split(",")[-1]
+        found.append((edited.range(match.start() - len(word), match.start()), float(match[1] or match[2])))
+        return ", "
+
+    edited.sub(_BARE_WEIGHT, bare)
+    edited.sub(_SIGNED, lambda match: "")
+    edited.sub(_ESCAPED, lambda match: " ")
+    return found
+
+
+def _parts(edited: _Edited) -> list[tuple[Range, float]]:
+    """Part the prompt at "::", and return the weights of the parts before."""
+    found: list[tuple[Range, float]] = []
+    begin = 0
+
+    def part(match: re.Match[str]) -> str:
+        nonlocal begin
+        if match[1]:
+            found.append((edited.range(begin, match.start()), float(match[1])))
+        begin = match.end()
+        return "\n"
+
+    edited.sub(_PART, part)
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------- tags
+
+_EMOJI = re.compile(
+    "(?:[\U0001f1e6-\U0001f1ff]{2}|[\u231a-\u231b\u23e9-\u23f3\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]*"
+    "(?:\u200d[\u2600-\u27bf\U0001f000-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]*)*)"
+)
+_ORNAMENTS = frozenset("✨🎨🔥💯📸📷🎥🎬💫⭐🌟❤💖✅❗➡👉👇🖼🖌🎭🙏😍🤩♥❌⚡")
+
+
+def _emoji(match: re.Match[str], edited: _Edited, removed: list[tuple[Range, str]]) -> Piece | list[Piece]:
+    """Return the word for an emoji: it is read as a noun."""
+    sign = match.group()[0]
+    name = re.sub(r"\b(?:FACE|SIGN|SYMBOL|EMOJI|HEAD)\b", "", unicodedata.name(sign, "").split(" WITH ")[0]).split()
+    if sign in _ORNAMENTS or not name:
+        removed.append((edited.range(*match.span()), "decorates the prompt"))
+        return " "
+    return [" ", re.sub(r"[^a-z]", "", name[-1].lower()) or "thing", " "]
+
+
+def _are_joined_tags(text: str) -> bool:
+    """Return whether spaces stand between tags whose own words are joined: "1girl long_hair red_eyes"."""
+    if "," in text or "\n" in text.strip() or "_" not in text:
+        return False
+    words = text.split()
+    joined = sum("_" in word.strip("_") for word in words)
+    return joined > 1 and joined >= 0.4 * len(words)
+
+
+def _cut_long(text: str, places: list[int]) -> tuple[str, tuple[int, ...]]:
+    cuts = [0, *(run.end() for run in _LONG.finditer(text)), len(text)]
+    parts = [(text[a:b], places[a:b]) for a, b in pairwise(cuts)]
+    spaced = [place for _, own in parts[:-1] for place in (*own, own[-1])]
+    return " ".join(part for part, _ in parts), (*spaced, *parts[-1][1])
