@@ -14,7 +14,7 @@ from typing import Any
 
 from . import schema
 from .errors import OutputError, UnbleedError
-from .prompt.words import readable
+from .prompt.syntax import spoken
 from .recipes import Recipe, texts_in
 
 
@@ -53,7 +53,7 @@ def _usable(program: str, said: Mapping[str, Any], left: list[str]) -> Foreign:
     taken: dict[str, Any] = {}
     for name in ("prompt", "negative_prompt"):
         if text := said.get(name):
-            taken[name] = _spoken(text)
+            taken[name] = spoken(text)
             if taken[name] != " ".join(text.split()):
                 left = [*left, f"the weights and other signs in the {name.replace('_', ' ')}"]
     if not taken["prompt"]:
@@ -67,10 +67,6 @@ def _usable(program: str, said: Mapping[str, Any], left: list[str]) -> Foreign:
         except (schema.SchemaError, UnbleedError) as error:
             left = [*left, str(error)]
     return Foreign(program, taken, tuple(left))
-
-
-def _spoken(text: str) -> str:
-    return readable(text).text.strip(" ,")
 
 
 # --------------------------------------------------------------------------------------------------- AUTOMATIC1111

@@ -189,7 +189,7 @@ def readable(prompt: str, learnt: Iterable[str] = ()) -> Readable:
         turn(re.compile(r"\s+"), "\n")
     edited.sub(_EMOJI, lambda match: _emoji(match, edited, removed))
     turn(_SPACES, " ")
-    edited.sub(_GAPS, lambda match: "\n" if "\n" in match.group() else "," if "," in match.group() else "")
+    edited.sub(_GAPS, _gap)
     texts = _take_writing(edited)
     text, places = _cut_long(edited.text, edited.places)
     return Readable(
@@ -205,6 +205,29 @@ def readable(prompt: str, learnt: Iterable[str] = ()) -> Readable:
     )
 
 
+def spoken(prompt: str) -> str:
+    """Return the words of a prompt in one line, without weights, brackets, adapters and keywords.
+
+    >>> spoken("a (red:1.3) cat BREAK a [[blue_bench]] <lora:style:0.8>")
+    'a red cat, a blue bench'
+    """
+    edited = _Edited(prompt)
+    edited.sub(_BROKEN, lambda match: "\ufffd")
+    for pattern in (_ADAPTER, _EMBEDDING):
+        edited.sub(pattern, lambda match: " ")
+    _alternatives(edited)
+    edited.sub(_KEYWORD, lambda match: "\n")
+    _weights(edited)
+    _parts(edited)
+    edited.sub(_SPACES, lambda match: " ")
+    edited.sub(_GAPS, _gap)
+    return re.sub(r",?\n,? ?", ", ", edited.text.strip(" ,\n"))
+
+
+def _gap(match: re.Match[str]) -> str:
+    return "\n" if "\n" in match.group() else "," if "," in match.group() else ""
+
+
 def _take_writing(edited: _Edited) -> tuple[Range, ...]:
     """Remove what is to be written in the picture, and the quotes that are left."""
     found = written(edited.text)
@@ -212,7 +235,7 @@ def _take_writing(edited: _Edited) -> tuple[Range, ...]:
     for (start, end), _ in reversed(found):
         edited.text, edited.places = edited.text[:start] + edited.text[end:], edited.places[:start] + edited.places[end:]
     edited.sub(_QUOTE, lambda match: "")
-    edited.sub(_GAPS, lambda match: "\n" if "\n" in match.group() else "," if "," in match.group() else "")
+    edited.sub(_GAPS, _gap)
     return ranges
 
 
