@@ -188,6 +188,9 @@ class _Rules:
             if noun in taken:
                 continue
             first, last = self._name(noun)
+            if last is not noun and not last.text[:1].isupper():  # no name: "bob cut"
+                modifiers[noun] = [*modifiers[noun], *self.nodes[first.i : last.i]]
+                first = last
             words = tuple((word.start, word.end) for word in modifiers[noun] if not first.i <= word.i <= last.i)
             pointers = [child.lower for child in noun.lefts if child.dep in ("det", "nmod:poss", "poss", "det:poss")]
             mentions.append(
@@ -209,7 +212,7 @@ class _Rules:
         words = [node for node in self.nodes if node.pos != "PUNCT"]
         if not words or mentions or len(words) > 4:
             return False
-        looks = all(node.pos in ("ADJ", "ADV", "CCONJ") for node in words)
+        looks = all(node.lower in lexicon.MEASURES | lexicon.COLOURS for node in words)
         return looks or words[0].lower in ("a", "an", "the", "two", "three")
 
     def remarks(self) -> Iterator[Remark]:
@@ -236,7 +239,7 @@ class _Rules:
         for child in noun.rights:
             if child.i == last.i + 1 and child.dep in self.tree.PART_OF_NAME:
                 last = child
-        if noun.pos == "PROPN" and noun.text[:1].isupper():
+        if noun.text[:1].isupper() and noun.i and (noun.pos == "PROPN" or noun.lower not in _COMMON):
             while first.i and self._is_first_name(self.nodes[first.i - 1], first):
                 first = self.nodes[first.i - 1]
         return first, last
@@ -244,12 +247,14 @@ class _Rules:
     def _is_first_name(self, node: Node, noun: Node) -> bool:
         """Return whether a word and the next are one name, as "Darth Vader" is and "Golden Retriever" is not."""
         return (
-            node.pos == noun.pos == "PROPN"
+            noun.pos in ("PROPN", "NOUN")
+            and node.pos in ("PROPN", "NOUN", "X")
             and node.text[:1].isupper()
             and node.end + 1 == noun.start
-            and node.lower not in lexicon.COLOURS
+            and node.lower not in lexicon.COLOURS | lexicon.MEASURES
+            and not node.lower.endswith(("ian", "ese", "ish", "ican"))
             and noun.lower not in _COMMON
-            and (self.has_small_words or len(self.nodes) < 4)
+            and (self.has_small_words or (node.pos == noun.pos == "PROPN" and len(self.nodes) < 4))
         )
 
     def _compounds(self) -> dict[Node, list[Node]]:
@@ -269,6 +274,7 @@ class _Rules:
                 )
                 and before.dep not in ("compound", "nmod:poss", "poss", "amod")
                 and node.dep not in self.tree.PART_OF_NAME
+                and node.lower not in lexicon.NO_THINGS
                 and self.is_noun(before)
                 and self.is_noun(node)
             ):
@@ -420,8 +426,10 @@ class _Rules:
         of = any(preposition.lower == "of" for preposition, _ in self.behind(noun))
         if word in lexicon.PICTURES and (of or self._shows(noun) or (_is_tag(noun) and before is None)):
             return "names the picture"
-        if word in lexicon.GROUPS and (of or (word in ("row", "line") and before is not None and not modifiers)):
+        if (word in lexicon.GROUPS and of) or (word in ("row", "line") and before is not None and not modifiers):
             return "counts what follows"
+        if _YEARS.fullmatch(word):
+            return "names a time"
         if word in lexicon.SIDES and before is not None and before.lower != "with" and (of or not modifiers):
             return "names a side"
         if before is not None and before.lower == "by" and noun.pos == "PROPN":
@@ -468,31 +476,108 @@ _NOT_ALONE = style_words.KINDS | style_words.QUALITY | lexicon.COLOURS
 
 
 def _mend(nodes: Sequence[Node], tree: Tree) -> None:
-    """Set right what the parser takes for verbs where none can be: "elf archer", "red sails in the sunset", "lightning"."""
+    """Set right what the parser takes for verbs where none can be: "elf archer", "red sails in the sunset", "hiking boots"."""
     for node in nodes:
-        if node.pos not in ("VERB", "ADV", "INTJ", "X", "ADJ", "AUX"):
-            continue
-        subjects = [child for child in node.lefts if child.dep in tree.SUBJECTS]
-        objects = [child for child in node.children if child.dep in tree.OBJECTS and tree.preposition(child) is None]
-        alone = len(nodes) == 1 and node.pos != "ADJ" and node.lower not in _NOT_ALONE
-        if alone and not node.lower.endswith(("ing", "ed", "ly")):
-            node.pos = "NOUN"
-        if node.lower in lexicon.NOUNS_IN_ING and node.dep not in _MODIFYING and not objects:
-            node.pos = "NOUN"
-        if node.pos != "VERB" or node.head is not node:
-            continue
-        before = nodes[node.i - 1] if node.i else None
-        if subjects and before in subjects and not objects and _is_base_form(node.lower) and _is_singular(before):
-            node.pos, before.dep = "NOUN", "compound"
-        elif (
-            not subjects
-            and not objects
-            and node.lower.endswith("s")
-            and all(own.pos in ("ADJ", "NUM", "ADV", "NOUN", "PROPN") or own.dep == "amod" for own in nodes[: node.i])
-        ):
-            node.pos = "NOUN"
-            for child in node.lefts:
-                child.dep = "amod" if child.pos == "ADJ" else "compound" if child.pos in ("NOUN", "PROPN") else child.dep
+        if node.pos == "NOUN":
+            _mend_noun(node, tree)
+        elif node.pos in ("VERB", "ADV", "INTJ", "X", "ADJ", "AUX"):
+            _mend_verb(node, nodes, tree)
+
+
+def _mend_noun(node: Node, tree: Tree) -> None:
+    """Turn what is called a noun into a verb where it must be one: "a castle burns"."""
+    before = node.lefts[-1] if node.lefts else None
+    if (
+        before is not None
+        and before.dep == "compound"
+        and before.i == node.i - 1
+        and any(child.dep == "det" and child.lower in ("a", "an") for child in node.lefts)
+        and re.search(r"[^suiao]s\Z", node.lower)
+        and node.lower not in lexicon.SINGULAR_IN_S
+    ):
+        node.pos, before.dep = "VERB", "nsubj"
+        for child in node.lefts[:-1]:
+            child.head = before
+            before.lefts.append(child)
+        node.lefts = [before]
+
+
+def _mend_verb(node: Node, nodes: Sequence[Node], tree: Tree) -> None:
+    subjects = [child for child in node.lefts if child.dep in tree.SUBJECTS]
+    objects = [child for child in node.children if child.dep in tree.OBJECTS and tree.preposition(child) is None]
+    following = nodes[node.i + 1] if node.i + 1 < len(nodes) else None
+    alone = len(nodes) == 1 and node.pos != "ADJ" and node.lower not in _NOT_ALONE
+    if alone and not node.lower.endswith(("ing", "ed", "ly")):
+        node.pos = "NOUN"
+    if node.lower in lexicon.NOUNS_IN_ING and node.dep not in _MODIFYING:
+        node.pos = "NOUN"
+        if following is not None and objects[:1] == [following] and following.lower.endswith("s"):  # "lightning splits the sky"
+            following.pos = "VERB"
+    if node.pos != "VERB":
+        return
+    before = nodes[node.i - 1] if node.i else None
+    if any(child.dep == "case" for child in node.lefts) and node.dep in ("nmod", "obl", "obj"):  # "with glow sticks"
+        _make_noun(node)
+    elif node.head is not node:
+        return
+    elif (
+        node.i == 0
+        and following is not None
+        and following in objects
+        and node.lower not in lexicon.ACTIONS
+        and (not following.lefts or following.lefts[0].dep != "det")
+    ):
+        if not node.lower.endswith(("s", "ed")) and node.lower not in lexicon.ORDERS:  # "hiking boots", "cyberpunk city"
+            _hang(node, following, "amod")
+    elif before in subjects and not before.lefts and not objects and _is_base_form(node.lower) and _is_singular(before):
+        _make_noun(node)
+    elif (
+        subjects
+        and before in subjects
+        and node.lower.endswith("s")
+        and not any(child.dep in ("det", "poss", "nmod:poss") for child in before.lefts)
+        and all(child.lower.endswith("ing") for child in node.rights)
+        and before.pos in ("NOUN", "PROPN")
+    ):  # "cherry blossom petals"
+        _make_noun(node)
+    elif not subjects and not objects and node.lower.endswith("s") and all(_may_describe(own) for own in nodes[: node.i]):
+        _make_noun(node)
+
+
+def _may_describe(node: Node) -> bool:
+    return node.pos in ("ADJ", "NUM", "ADV", "NOUN", "PROPN") or node.dep == "amod"
+
+
+def _make_noun(node: Node) -> None:
+    node.pos = "NOUN"
+    for child in node.lefts:
+        if child.pos == "ADJ":
+            child.dep = "amod"
+        elif child.pos in ("NOUN", "PROPN") and child.dep != "conj":
+            child.dep = "compound"
+    for child in list(node.lefts):
+        for own in [own for own in child.lefts if own.dep in ("amod", "det", "nummod")] if child.dep == "compound" else []:
+            _move(own, node)
+
+
+def _move(child: Node, head: Node) -> None:
+    (child.head.lefts if child.i < child.head.i else child.head.rights).remove(child)
+    child.head = head
+    head.lefts.append(child)
+    head.lefts.sort(key=lambda own: own.i)
+
+
+def _hang(node: Node, noun: Node, relation: str) -> None:
+    """Hang a root under the noun after it, which takes its place."""
+    node.rights.remove(noun)
+    noun.head, noun.dep = noun, "ROOT"
+    for child in node.rights:
+        child.head = noun
+        noun.rights.append(child)
+    node.rights.clear()
+    noun.rights.sort(key=lambda own: own.i)
+    node.head, node.dep, node.pos = noun, relation, "ADJ"
+    noun.lefts.insert(0, node)
 
 
 def _is_base_form(verb: str) -> bool:
@@ -503,6 +588,7 @@ def _is_singular(noun: Node) -> bool:
     return noun.pos in ("NOUN", "PROPN") and not noun.lower.endswith("s") and noun.lower not in lexicon.PLURALS
 
 
+_YEARS = re.compile(r"(?:1\d|20)\d\ds?|\d0s|\d+(?:st|nd|rd|th)")
 _OF_ABSTRACT = frozenset(
     "style styles sense feeling aura air mood atmosphere touch essence spirit vibe ambiance ambience".split()
 )

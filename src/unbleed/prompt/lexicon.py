@@ -44,7 +44,7 @@ NO_THINGS = frozenset(
     "times moment moments hour hours "
     "minute minutes second seconds season seasons summer winter autumn spring year years month week weekend today tomorrow "
     "yesterday age ages era century period "
-    "way ways distance shade shape form size sizes color colour colors colours order action actions motion case kind type "
+    "way ways distance shade shape form size sizes color colour colors colours order action actions motion kind type "
     "sort example name idea ideas work place area spot "
     "spots addition midair half rest display game match turn tennis soccer football golf use home viewer viewers audience "
     "observer onlooker spectator beholder "
@@ -69,7 +69,7 @@ NO_THINGS = frozenset(
     "something anyone everyone everybody nobody it thing things stuff bokeh blur grain dof resolution craftsmanship "
     "handiwork artistry skill work care ease fun excitement comfort convenience "
     "weather temperature heat cold silence sound noise music song rhythm scent smell aroma taste flavor flavour breeze "
-    "overhead underwater outdoors indoors side front back foreground direction view background-blur right left "
+    "mid-air overhead underwater outdoors indoors side front back foreground direction view background-blur right left "
     "close-up close photography cinematography realism photorealism surrealism minimalism body-language opportunity "
     "possibility ".split()
 )
@@ -97,7 +97,8 @@ ABSTRACT_ENDINGS = (
 CONCRETE = frozenset(
     "wilderness harness witness lioness baroness governess highness city deity celebrity university facility amenity cavity "
     "community entity metropolis "
-    "station stations vegetation decoration decorations constellation constellations construction plantation fortification "
+    "equation equations station stations vegetation decoration decorations constellation constellations construction "
+    "plantation fortification "
     "reflection reflections explosion explosions illustration precipitation congregation dandelion mansion cushion pension "
     "lion medallion pavilion champion battalion scorpion "
     "onion companion accordion dominion million television fountain inscription incision projection projections formation "
@@ -160,11 +161,26 @@ KINDRED = tuple(
 # Verbs that begin a tag with what is held or done: "holding sword".
 ACTIONS = frozenset(
     "holding wearing carrying eating drinking riding playing reading using touching hugging kissing facing wielding pulling "
-    "pushing breathing casting "
-    "throwing catching feeding petting pouring cooking making painting drawing writing chasing hunting driving lifting "
-    "raising grabbing gripping removing "
-    "adjusting covering showing pointing aiming shooting smoking biting licking stroking watching climbing".split()
-)
+    "pushing breathing casting throwing "
+    "catching feeding petting pouring cooking making painting drawing writing chasing hunting driving lifting raising "
+    "grabbing gripping removing adjusting "
+    "covering showing pointing aiming shooting smoking biting licking stroking watching climbing chopping cutting slicing "
+    "selling buying picking gathering "
+    "collecting planting harvesting peeling squeezing stirring mixing baking serving brushing combing cleaning washing "
+    "polishing crossing following leading "
+    "tossing kicking hitting building carving sewing knitting opening closing folding wrapping decorating filling "
+    "surrounding saddling walking greeting visiting "
+    "entering leaving exploring examining inspecting studying lighting blowing reflecting overlooking blocking supporting "
+    "offering giving taking bringing "
+    "dropping dragging hauling loading steering piloting tying having finding keeping sipping tasting tearing waving hanging "
+    "setting firing operating boarding "
+    "approaching hurling stacking arranging dipping rolling spinning sliding roping grooming shaving trimming mowing raking "
+    "sweeping mopping scrubbing dusting "
+    "sharpening photographing filming sketching juggling repairing guarding nibbling herding emitting releasing revealing "
+    "exposing clutching cradling balancing "
+    "creating evoking adding conveying casting giving doing fighting slaying defending summoning controlling operating "
+    "performing singing".split()
+) - frozenset("peeling folding rolling spinning sliding hanging lighting walking setting reflecting".split())
 NOUNS_IN_ING = frozenset(
     "lightning building painting ring wing king string spring clothing ceiling earring awning railing wedding pudding "
     "stocking icing frosting topping "
@@ -187,3 +203,16 @@ SHINING = frozenset(
     "glow glows glowing shine shines shining gleam gleams gleaming burn burns burning turn turns turning flash flashes blink "
     "blinks".split()
 )
+# Adjectives of size and shape that stand in a row: "a tall, slender woman".
+MEASURES = frozenset(
+    "tall short big small large huge tiny little old young long wide narrow thick thin round square slender slim fat heavy "
+    "massive giant "
+    "gigantic enormous low high deep beautiful pretty lovely fluffy furry shiny dirty dusty rusty muddy cute happy sad "
+    "angry".split()
+)
+# Verbs that ask for a picture, not what is in it.
+ORDERS = frozenset(
+    "draw create make show imagine generate paint add give use put write depict include have design render illustrate want "
+    "need see let".split()
+)
+SINGULAR_IN_S = frozenset("series species lens canvas iris cactus bus chess dress news tennis headquarters barracks".split())

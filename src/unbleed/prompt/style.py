@@ -139,7 +139,7 @@ _LEAD_IN = re.compile(
     r"(?P<head>photo|photos|photograph|photographs|photography|still|stills|shot|portrait|selfie|painting|paintings|"
     r"illustration|drawing|sketch|render|rendering|image|images|picture|"
     r"pictures|pic|close-up|closeup|close up|snapshot|depiction|visualization|cutaway|screenshot|wallpaper|artwork|"
-    r"watercolor|view|scene|visual|cgi|collage)\s+"
+    r"watercolor|view|scene|visual|cgi|collage|poster|logo|icon|sticker|postcard)\s+"
     r"(?:of|showing|depicting|featuring|with|that shows|which shows)\s+",
     re.IGNORECASE,
 )

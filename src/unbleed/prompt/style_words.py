@@ -171,7 +171,8 @@ KINDS = _words(
 
 # Tags that stand alone: what the person does, how she is framed, what kind of picture it is, what is no thing.
 TAGS = _phrases(
-    "solo, solo focus, duo, trio, group, couple focus, no one, looking at viewer, looking back, looking away, looking up, "
+    "hand holding, holding hands, hug, hugging, kiss, kissing, solo, solo focus, duo, trio, group, couple focus, no one, "
+    "looking at viewer, looking back, looking away, looking up, "
     "looking down, looking to the side, looking "
     "at another, facing viewer, facing away, eye contact, smile, smiling, grin, grinning, smirk, frown, frowning, blush, "
     "blushing, blushed, wink, winking, crying, laughing, laugh, "

@@ -124,6 +124,7 @@ _BULLET = re.compile(r"(?:^|(?<=\n))[ \t]*(?:[-+>]|\d{1,2}[.)])[ \t]+|(?<=\s)\d{
 _TAG_SIGN = re.compile(r"(?<!\S)[#@](?=[^\W\d])")
 _WIDE = str.maketrans({"\uff0c": ",", "\u3001": ",", "\u3002": ".", "\uff1b": ";", "\uff01": "!", "\uff1f": "?", "\uff1a": ":"})
 _SPACES = re.compile(r"(?:(?!\n)[_\s\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\ufeff])+")
+_SAID = re.compile(r"\b(?:says?|saying|reads?|reading|spells|spelling)\s*\Z", re.IGNORECASE)
 _QUOTE = re.compile(
     r"[\"\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d]|(?<!\w)['\u2018](?=\w)|(?<=[\w,.])['\u2019](?=[\s,.]|\Z)(?<!s['\u2019])"
 )
@@ -233,7 +234,10 @@ def _take_writing(edited: _Edited) -> tuple[Range, ...]:
     found = written(edited.text)
     ranges = tuple(edited.range(*inner) for _, inner in found)
     for (start, end), _ in reversed(found):
-        edited.text, edited.places = edited.text[:start] + edited.text[end:], edited.places[:start] + edited.places[end:]
+        said = _SAID.search(edited.text, max(0, start - 12), start) is not None  # "a board saying ... hangs on a wall"
+        comma, places = (",", [edited.places[start]]) if said else ("", [])
+        edited.text = edited.text[:start] + comma + edited.text[end:]
+        edited.places = edited.places[:start] + places + edited.places[end:]
     edited.sub(_QUOTE, lambda match: "")
     edited.sub(_GAPS, _gap)
     return ranges

@@ -44,7 +44,7 @@ ANNOUNCING = frozenset(
 def written(text: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Return what a text wants to be written: for each, its characters with the quotes, and without.
 
-    >>> text = 'a mug that says "good day" and a sign saying Keep Out on a "red" wall'
+    >>> text = 'a "red" wall, a mug that says "good day" and a sign saying Keep Out'
     >>> [text[a:b] for _, (a, b) in written(text)]
     ['good day', 'Keep Out']
 
@@ -56,7 +56,10 @@ def written(text: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
         words = text[inner[0] : inner[1]]
         before, single = text[max(0, match.start() - 60) : match.start()], match.lastgroup == "single"
         loud = words.isupper() and len(words) > 1 and not single and before.strip() != ""
-        if _BEFORE.search(before) or loud or _AFTER.match(text, match.end(), min(len(text), match.end() + 80)):
+        goes_on = (
+            bool(found) and re.fullmatch(r"\s*(?:,|and|or|&|,\s*and)\s*", text[found[-1][0][1] : match.start()]) is not None
+        )
+        if _BEFORE.search(before) or loud or goes_on or _AFTER.match(text, match.end(), min(len(text), match.end() + 80)):
             found.append((match.span(), inner))
     taken = [own for own, _ in found]
     for match in _UNQUOTED.finditer(text):
