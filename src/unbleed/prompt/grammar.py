@@ -210,10 +210,14 @@ class _Rules:
     def unfinished(self, mentions: Sequence[Mention]) -> bool:
         """Return whether the text is the beginning of a noun phrase: "a big"."""
         words = [node for node in self.nodes if node.pos != "PUNCT"]
-        if not words or mentions or len(words) > 4:
+        if not words or len(words) > 4:
             return False
-        looks = all(node.lower in lexicon.MEASURES | lexicon.COLOURS for node in words)
-        return looks or words[0].lower in ("a", "an", "the", "two", "three")
+        looks = lexicon.COLOURS | lexicon.SHADES | lexicon.MEASURES
+        if words[0].lower in ("a", "an", "the") and len(words) > 1 and all(node.lower in looks for node in words[1:]):
+            return True
+        if mentions:
+            return False
+        return all(node.lower in looks for node in words) or words[0].lower in ("a", "an", "the", "two", "three")
 
     def remarks(self) -> Iterator[Remark]:
         for node in self.nodes:
@@ -353,7 +357,7 @@ class _Rules:
         return word.lower == "full" and word.i + 1 < len(self.nodes) and self.nodes[word.i + 1].lower == "of"
 
     def _absent(self, noun: Node) -> bool:
-        """Return whether the text says that there is none: "no dogs", "without a hat", "has no tail", "does not wear a hat"."""
+        """Return whether the text says that there is none: "no dogs", "without a hat", "has no tail", "does not wear it"."""
         found = False
         seen = 0
         while seen < 50:  # of what "or" joins, the first says it
@@ -404,10 +408,18 @@ class _Rules:
         if first.dep in subjects or noun.dep in ("obj", "dobj"):
             yield first.head if first.dep in subjects else noun.head
         for child in noun.rights:
+            if child.dep == "conj" and self._is_of_both(child, noun):
+                yield child
             if child.dep in self.tree.RELATIVE and not any(
                 c.dep in subjects and c.pos in ("NOUN", "PROPN") for c in child.children
             ):
                 yield child
+
+    def _is_of_both(self, clause: Node, noun: Node) -> bool:
+        """Return whether a clause says something of a noun that "and" joins to its subject: "the roof and the door are blue"."""
+        joint = clause.lefts[0] if clause.lefts else None
+        several = any(child.dep == "cop" and child.lower == "are" for child in clause.lefts)
+        return several and joint is not None and joint.dep == "cc" and joint.i == noun.i + 1
 
     def _stuff(self, verb: Node) -> list[Node]:
         """Return what a verb says that its nouns are made of, and the colours they are dressed in."""
@@ -491,7 +503,7 @@ def _mend_noun(node: Node, tree: Tree) -> None:
         before is not None
         and before.dep == "compound"
         and before.i == node.i - 1
-        and any(child.dep == "det" and child.lower in ("a", "an") for child in node.lefts)
+        and any(child.dep == "det" and child.lower in ("a", "an") for child in (*node.lefts, *before.lefts))
         and re.search(r"[^suiao]s\Z", node.lower)
         and node.lower not in lexicon.SINGULAR_IN_S
     ):

@@ -108,7 +108,13 @@ _COMMA = re.compile(r",(?!\d{3}\b)")
 def _add_sentence(found: Segments, text: Readable, start: int, end: int, number: int) -> None:
     names = False  # a name of an artist stood before
     last: Unit | None = None  # the piece before, where nothing was left out after it
+    waiting: int | None = None  # where colours begin that stand before the first thing: "red, yellow and green apples"
     for begin, stop in _pieces(text.text, _COMMA, start, end):
+        if waiting is not None:
+            begin, waiting = waiting, None
+        elif last is None and not _has_units(found, number) and stop < end and _is_first_colour(text.text, begin, stop):
+            waiting = begin
+            continue
         piece = text.text[begin:stop]
         if reason := style_of(piece) or (STYLE if names and _may_be_name(piece) else None):
             names = names or re.match(r"(?:\w+ ){0,3}by\b", piece, re.IGNORECASE) is not None
@@ -142,6 +148,14 @@ def _add_sentence(found: Segments, text: Readable, start: int, end: int, number:
             found.units.append(last)
         if tail or head:
             last = None
+
+
+def _is_first_colour(text: str, start: int, end: int) -> bool:
+    return bool(_looks(text, start, end)) and not style_of(text[start:end])
+
+
+def _has_units(found: Segments, sentence: int) -> bool:
+    return bool(found.units) and found.units[-1].sentence == sentence
 
 
 def _looks(text: str, start: int, end: int) -> tuple[tuple[int, int], ...]:

@@ -35,7 +35,7 @@ _THINGS_ALONE = frozenset(
     "tv mixed horror level work "
     "wash screen silk block letterpress print prints line-art outlines voxel voxels graffiti star window rain".split()
 )
-_ADJECTIVES = (words.KINDS | words.QUALITY | words.LIGHT) - _THINGS_ALONE
+_ADJECTIVES = (words.KINDS | words.QUALITY) - _THINGS_ALONE
 _BEFORE_HEADS = words.KINDS | words.QUALITY | words.LIGHT | words.STYLE_HEADS | COLOURS
 # A picture of something can be called by what it shows: in "cat portrait" the cat is a thing.
 _PICTURE_HEADS = (
@@ -81,7 +81,11 @@ def _style_of(lowered: str) -> str | None:
         return STYLE
     if _BEGINNING.match(plain) and not _names_water(tokens):
         return STYLE
-    if all(token in _ADJECTIVES for token in tokens) and not all(token in COLOURS or token == "and" for token in tokens):
+    if (
+        tokens[0] not in _ARTICLES
+        and all(token in _ADJECTIVES for token in tokens)
+        and not all(token in COLOURS or token == "and" for token in tokens)
+    ):
         return STYLE
     bare = tokens[1:] if tokens[0] in ("a", "an", "the", "in", "with", "as", "and", "very") else tokens
     if not bare or any(token in _RELATING - {"and", "&", "or"} for token in bare):

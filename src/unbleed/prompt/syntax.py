@@ -182,6 +182,7 @@ def readable(prompt: str, learnt: Iterable[str] = ()) -> Readable:
     negate(_KEYWORD_NOT)
     turn(_KEYWORD, "\n")
     weights = [*_weights(edited), *_parts(edited)]
+    texts = _take_writing(edited)
     turn(_BULLET, "\n")
     edited.sub(_TAG_SIGN, lambda match: "\n" if match.group() == "#" else "")
     turn(_OR, " and ")
@@ -191,7 +192,6 @@ def readable(prompt: str, learnt: Iterable[str] = ()) -> Readable:
     edited.sub(_EMOJI, lambda match: _emoji(match, edited, removed))
     turn(_SPACES, " ")
     edited.sub(_GAPS, _gap)
-    texts = _take_writing(edited)
     text, places = _cut_long(edited.text, edited.places)
     return Readable(
         text,
@@ -239,7 +239,6 @@ def _take_writing(edited: _Edited) -> tuple[Range, ...]:
         edited.text = edited.text[:start] + comma + edited.text[end:]
         edited.places = edited.places[:start] + places + edited.places[end:]
     edited.sub(_QUOTE, lambda match: "")
-    edited.sub(_GAPS, _gap)
     return ranges
 
 
@@ -365,7 +364,7 @@ def _parts(edited: _Edited) -> list[tuple[Range, float]]:
 
 _EMOJI = re.compile(
     "(?:[\U0001f1e6-\U0001f1ff]{2}|[\u231a-\u231b\u23e9-\u23f3\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]*"
-    "(?:\u200d[\u2600-\u27bf\U0001f000-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]*)*)"
+    "(?:\u200d[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]*)*)"
 )
 _ORNAMENTS = frozenset("✨🎨🔥💯📸📷🎥🎬💫⭐🌟❤💖✅❗➡👉👇🖼🖌🎭🙏😍🤩♥❌⚡")
 
