@@ -416,7 +416,7 @@ class _Rules:
                 yield child
 
     def _is_of_both(self, clause: Node, noun: Node) -> bool:
-        """Return whether a clause says something of a noun that "and" joins to its subject: "the roof and the door are blue"."""
+        """Return whether a clause says something of a noun that "and" joins to its subject: "the cat and the dog are red"."""
         joint = clause.lefts[0] if clause.lefts else None
         several = any(child.dep == "cop" and child.lower == "are" for child in clause.lefts)
         return several and joint is not None and joint.dep == "cc" and joint.i == noun.i + 1
