@@ -13,6 +13,7 @@ import random
 import re
 import resource
 import time
+import warnings
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,14 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, T5Tokenizer
 
 from unbleed.emoji import WEIGHTS
+from unbleed.errors import UnbleedWarning
 from unbleed.prompt import Encoder, Parsed, locate, parse_all
 from unbleed.prompt import parser as parsers
-from unbleed.prompt.training.train import evaluate
+from unbleed.prompt.training.labelled import Gold, agreement, labelled_prompts, read_cases
+from unbleed.prompt.training.train import evaluate, evaluate_templates
 
-Gold = list[tuple[str, list[str]]]  # nouns with their modifiers
 CAPTIONS = Path(__file__).parents[1] / "tests/prompt/captions.txt"
+DEVELOPMENT = Path(__file__).parents[1] / "tests/prompt/prompts.txt"
 SIGNS = "abcXYZ 0123 \t\n\x00\x1f.,;:!?'\"()[]{}<>_-–—#@&%$/\\|~^`´°½🐱👩‍👧\u0301\u200b\u202e\ufeffאבגقطк猫犬é"
 WORDS = "a red cat and BREAK (blue:1.3) <x> <lora:y:1> photo of two 3 that is made wearing best quality , .".split()
 
@@ -91,34 +94,17 @@ def captions(path: Path) -> list[tuple[str, Gold]]:
     return cases
 
 
-def read(cases: list[tuple[str, Gold]], parser: Any) -> list[Gold]:
-    parsed = parse_all([prompt for prompt, _ in cases], parser=parser)
-    return [[(e.noun, e.modifiers) for e in one.entities] for one in parsed]
-
-
 def exact(cases: list[tuple[str, Gold]], parser: Any) -> dict[str, int]:
-    right = sum(found == gold for found, (_, gold) in zip(read(cases, parser), cases, strict=True))
+    right = sum(found == gold for found, (_, gold) in zip(read_cases(cases, parser), cases, strict=True))
     return {"exact": right, "prompts": len(cases)}
 
 
-def shared(one: list[Any], other: list[Any]) -> int:
-    return sum(min(one.count(x), other.count(x)) for x in set(one))
-
-
-def agreement(cases: list[tuple[str, Gold]], parser: Any) -> dict[str, float]:
-    """Precision and recall of entities, and of their pairs with modifiers."""
-    counts = dict.fromkeys(("entity", "pair"), (0, 0, 0))  # shared, found, gold
-    for found, (_, gold) in zip(read(cases, parser), cases, strict=True):
-        for kind, of in (
-            ("entity", lambda g: [n.lower() for n, _ in g]),
-            ("pair", lambda g: [(n.lower(), m.lower()) for n, ms in g for m in ms]),
-        ):
-            a, b = of(found), of(gold)
-            counts[kind] = tuple(map(sum, zip(counts[kind], (shared(a, b), len(a), len(b)), strict=True)))
+def development(path: Path, parser: Any) -> dict[str, Any]:
+    """How well labelled prompts are read, by group: those on which the rules were mended, and every third, held back."""
     return {
-        f"{kind}_{name}": both / (found if name == "precision" else gold)
-        for kind, (both, found, gold) in counts.items()
-        for name in ("precision", "recall")
+        f"{group}, {part}": agreement([case for number, case in enumerate(cases) if (number % 3 == 2) == back], parser)
+        for group, cases in labelled_prompts(path).items()
+        for part, back in (("mended on", False), ("held back", True))
     }
 
 
@@ -170,6 +156,51 @@ def anything(parser: Any, count: int = 10_000) -> dict[str, float]:
             for span in (entity.noun_span, *entity.modifier_spans):
                 assert prompt[span.start : span.end] == span.text != "", prompt
     return {"strings": count, "seconds": time.perf_counter() - begun, "slowest_microseconds_per_character": slowest * 1e6}
+
+
+PIECES = """\
+( ) [ ] { } (( )) [[ ]] :1.2 :1.2) :-1) ::2 :: :: | || , ,, . ... ; / - -- + ++ += -- BREAK AND AND_NOT ADDROW ADDCOL ADDBASE ADDCOMM --ar 16:9 --no --v 6 --style raw
+<lora:x:1> <hypernet:y> <cat> <cat>_1 < > embedding:bad __wild__ __ _ ___ \\\\( \\\\) \\\\ " ' \u201c \u201d \u00ab \u00bb # @ % = ~ * \u2022 1. 2) 1girl 2boys score_9 f/1.8 35mm 8k
+a an the red blue cat dog hat bench girl's of with in on and or by no not without that is are has it her she reads says sign text holding wearing photo
+style masterpiece trending https://x.y \n \t \u732b \u72ac \u043a\u043e\u0442 \u0642\u0637\u0629 \u05d7\u05ea\u05d5\u05dc un gato y el der und \U0001f431 \U0001f408\u200d\u2b1b \U0001f469\u200d\U0001f469 \u0301 \u200b \ufeff \ud800 \x00 \uff0c \u3001 \u3002
+.and() .blend( .swap( Negative prompt: Steps: 20, Sampler: {"subject": 2$$ 0.5:: -> /imagine prompt:""".split(" ")  # noqa: E501
+
+
+def fuzz(parser: Any, count: int, seed: int = 0) -> dict[str, float]:
+    """Parse and locate strings made of what prompts are made of; an exception ends the run. The slowest batch of 64, in
+    microseconds per character, and the slowest string by itself."""
+    rng, tokenizer = random.Random(seed), AutoTokenizer.from_pretrained(WEIGHTS / "tokenizer")
+    slowest, alone, done, begun = 0.0, 0.0, 0, time.perf_counter()
+    while done < count:
+        batch = [fuzzed(rng) for _ in range(64)]
+        start = time.process_time()
+        parsed = parse_all(batch, parser=parser)
+        for prompt, one in zip(batch, parsed, strict=True):
+            for entity in one.entities:
+                for span in (entity.noun_span, *entity.modifier_spans):
+                    assert prompt[span.start : span.end] == span.text != "", prompt
+            if "\ud800" not in prompt:
+                locate(one, tokenizer)
+        characters = sum(map(len, batch)) + 1
+        slowest = max(slowest, (time.process_time() - start) / characters)
+        if done % 64_000 == 0:
+            for prompt in batch:
+                start = time.process_time()
+                parse_all([prompt], parser=parser)
+                alone = max(alone, (time.process_time() - start) / (len(prompt) + 10))
+        done += len(batch)
+    return {
+        "strings": done,
+        "seconds": time.perf_counter() - begun,
+        "slowest_batch_microseconds_per_character": slowest * 1e6,
+        "slowest_string_microseconds_per_character": alone * 1e6,
+    }
+
+
+def fuzzed(rng: random.Random) -> str:
+    """Return a string of pieces of prompts, with spaces between most of them."""
+    pieces = rng.choices(PIECES, k=rng.choice((1, 2, 4, 8, 12, 20)))
+    return "".join(piece + rng.choice(("", " ", " ")) for piece in pieces)
 
 
 def memory(parser: Any, count: int) -> dict[str, float]:
@@ -264,16 +295,27 @@ def main() -> None:
     options.add_argument(
         "--captions", type=Path, default=CAPTIONS, help="labelled captions, as tests/prompt/captions.txt has them"
     )
+    options.add_argument("--labelled", type=Path, default=DEVELOPMENT, help="prompts in the form of tests/prompt/prompts.txt")
+    options.add_argument("--only-labelled", action="store_true", help="measure only the labelled prompts")
     options.add_argument("--parser", help="a spaCy pipeline in place of the embedded parser")
     options.add_argument("--clip", type=Path, default=WEIGHTS / "tokenizer", help="a CLIP tokenizer [the embedded model's]")
     options.add_argument("--t5", type=Path, help="a T5 tokenizer [one of its kind, learnt from the captions]")
+    options.add_argument("--strings", type=int, metavar="N", help="only parse and locate so many strings of pieces of prompts")
     options.add_argument("--fuzz", type=int, metavar="PROMPTS", help="measure only memory, over so many random prompts")
     given = options.parse_args()
+    if given.strings:
+        warnings.simplefilter("ignore", UnbleedWarning)  # of other languages
+        print(json.dumps({"strings": fuzz(given.parser, given.strings)}, indent=2))
+        return
     if given.fuzz:
         print(json.dumps({"memory": memory(given.parser, given.fuzz)}, indent=2))
         return
+    figures: dict[str, Any] = {"labelled": development(given.labelled, given.parser)}
+    if given.only_labelled:
+        print(json.dumps(figures, indent=2))
+        return
     labelled = captions(given.captions)
-    figures: dict[str, Any] = {"captions": agreement(labelled, given.parser)}
+    figures["captions"] = agreement(labelled, given.parser)
     figures["speed"] = speed([caption for caption, _ in labelled] * 10, given.parser)
     if given.prompts:
         figures["Attend-and-Excite"] = exact(attend_and_excite(given.prompts), given.parser)
@@ -282,7 +324,10 @@ def main() -> None:
         lines = [line for line in (given.prompts / "abc6k/ABC-6K.txt").read_text().splitlines() if line.strip()]
         figures["pieces"] = pieces(random.Random(0).sample(lines, 200), given.parser, given.clip, given.t5)
     if given.treebank:
-        figures["treebank"] = evaluate(parsers.load(given.parser).pipeline, given.treebank, "test")
+        pipeline = parsers.load(given.parser).pipeline
+        figures["treebank"] = evaluate(pipeline, given.treebank, "test")
+        figures["templates held out"] = evaluate_templates(pipeline, given.treebank)
+        figures["templates learnt"] = evaluate_templates(pipeline, given.treebank, held_out=False)
     figures["anything"] = anything(given.parser)
     figures["linear"] = linear(given.parser)
     print(json.dumps(figures, indent=2))
