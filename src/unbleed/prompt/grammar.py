@@ -436,6 +436,8 @@ class _Rules:
         word, before = noun.lower, self.tree.preposition(noun)
         how = [node.lower for node in modifiers]
         of = any(preposition.lower == "of" for preposition, _ in self.behind(noun))
+        if word == "view" and how and not of:
+            return None if any(own not in style_words.VIEWS for own in how) else "names the picture"
         if word in lexicon.PICTURES and (of or self._shows(noun) or (_is_tag(noun) and before is None)):
             return "names the picture"
         if (word in lexicon.GROUPS and of) or (word in ("row", "line") and before is not None and not modifiers):

@@ -51,7 +51,8 @@ def assemble(text: Readable, segments: Segments, read: Sequence[tuple[Unit, Read
             continue
         for mention in said.mentions:
             noun = text.span(unit.start + mention.noun[0], unit.start + mention.noun[1])
-            if mention.absent or unit.negative:
+            negative = unit.negative or text.is_negative(unit.start + mention.noun[0], unit.start + mention.noun[1])
+            if mention.absent or negative:
                 absent.append(noun)
                 left_out.append((noun, "is not to be there"))
             elif text.written and mention.lower in WRITING:

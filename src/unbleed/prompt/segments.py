@@ -50,7 +50,7 @@ def whole(text: Readable) -> Segments:
     """Return the lines of a text as they are: for languages whose words of style are not known."""
     found = Segments()
     for number, (start, end) in enumerate(_pieces(text.text, re.compile(r"\n"), 0, len(text.text))):
-        found.units.append(Unit(start, end, number, _is_negative(text, start, end)))
+        found.units.append(Unit(start, end, number, text.is_negative(start, end)))
     return found
 
 
@@ -97,11 +97,6 @@ def _stripped(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-def _is_negative(text: Readable, start: int, end: int) -> bool:
-    first, last = text.places[start], text.places[end - 1]
-    return any(a <= first and last < b for a, b in text.negative)
-
-
 _COMMA = re.compile(r",(?!\d{3}\b)")
 
 
@@ -144,7 +139,7 @@ def _add_sentence(found: Segments, text: Readable, start: int, end: int, number:
             if last and _CONTINUES.match(own):
                 a = last.start
                 found.units.pop()
-            last = Unit(a, b, number, _is_negative(text, a, b), _looks(text.text, a, b))
+            last = Unit(a, b, number, text.is_negative(a, b), _looks(text.text, a, b))
             found.units.append(last)
         if tail or head:
             last = None
@@ -169,4 +164,4 @@ def _looks(text: str, start: int, end: int) -> tuple[tuple[int, int], ...]:
 
 def _may_be_name(piece: str) -> bool:
     own = piece.replace(" and ", " ").split()
-    return 0 < len(own) <= 5 and (all(word[0].isupper() for word in own) or len(own) == 2)
+    return 0 < len(own) <= 5 and all(word[0].isupper() and word.lower() not in COLOURS for word in own)

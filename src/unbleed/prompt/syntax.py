@@ -49,6 +49,11 @@ class Readable:
         first, last = self.places[start], self.places[end - 1] + 1
         return Span(first, last, self.prompt[first:last])
 
+    def is_negative(self, start: int, end: int) -> bool:
+        """Return whether characters of the text are among what the picture is not to show."""
+        first, last = self.places[start], self.places[end - 1]
+        return any(a <= first and last < b for a, b in self.negative)
+
     def weight(self, place: int) -> float | None:
         """Return the product of the weights around a character of the prompt, None where there is none."""
         found = [value for (first, last), value in self.weights if first <= place < last]
@@ -74,11 +79,13 @@ class _Edited:
             text.append(self.text[at : match.start()])
             places += self.places[at : match.start()]
             new = replace(match)
-            for piece in new if isinstance(new, list) else [new]:
+            for number, piece in enumerate(new if isinstance(new, list) else [new]):
                 if isinstance(piece, str):
                     text.append(piece)
                     last = match.end() - match.start() - 1
-                    own = [*(min(i, last) for i in range(len(piece) - 1)), last][: len(piece)]
+                    own = [*(min(i, last) for i in range(len(piece) - 1)), last if number or len(piece) > 1 else 0][
+                        : len(piece)
+                    ]
                     places += [self.places[match.start() + i] for i in own]
                 else:
                     text.append(self.text[piece[0] : piece[1]])
