@@ -95,10 +95,11 @@ def test_pieces_are_sentences_tags_and_lines() -> None:
 
 @pytest.mark.parametrize(
     "tag",
-    "cinematic lighting|35mm|f/1.8|by Greg Rutkowski|trending on artstation|oil painting|8k|best quality|soft light|cottagecore|"
-    "in the style of Monet|shot on Kodak|rating:safe|score_9|depth of field|looking at viewer|top view|studio ghibli style".split(
-        "|"
-    ),
+    (
+        "cinematic lighting|35mm|f/1.8|by Greg Rutkowski|trending on artstation|oil painting|8k|best quality|soft light|"
+        "cottagecore|in the style of Monet|shot on Kodak|rating:safe|score_9|depth of field|looking at viewer|top view|"
+        "studio ghibli style"
+    ).split("|"),
 )
 def test_words_of_style_name_no_thing(tag: str) -> None:
     assert style_of(tag.replace("_", " ")) is not None
@@ -247,8 +248,8 @@ def test_what_a_function_answers_is_checked() -> None:
 # ----------------------------------------------------------------------------------------------------------- anything
 
 SIGNS = (
-    "( ) [ ] { } :1.2) ::2 | , . ; / - -- ++ BREAK AND --no --ar <lora:x:1> <cat> __wild__ \\( \" ' “ ” # * 1. 1girl f/1.8 8k a the "
-    "red cat of with in and by no without is it her reads photo style https://x.y \n 猫 кот 🐱 ，"
+    "( ) [ ] { } :1.2) ::2 | , . ; / - -- ++ BREAK AND --no --ar <lora:x:1> <cat> __wild__ \\( \" ' “ ” # * 1. 1girl f/1.8 8k a "
+    "the red cat of with in and by no without is it her reads photo style https://x.y \n 猫 кот 🐱 ，"
 ).split(" ")
 
 
