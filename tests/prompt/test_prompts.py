@@ -248,8 +248,8 @@ def test_what_a_function_answers_is_checked() -> None:
 # ----------------------------------------------------------------------------------------------------------- anything
 
 SIGNS = (
-    "( ) [ ] { } :1.2) ::2 | , . ; / - -- ++ BREAK AND --no --ar <lora:x:1> <cat> __wild__ \\( \" ' “ ” # * 1. 1girl f/1.8 8k a "
-    "the red cat of with in and by no without is it her reads photo style https://x.y \n 猫 кот 🐱 ，"
+    "( ) [ ] { } :1.2) ::2 | , . ; / - -- ++ BREAK AND --no --ar <lora:x:1> <cat> __wild__ \\( \" ' “ ” # * 1. 1girl f/1.8 "
+    "8k a the red cat of with in and by no without is it her reads photo style https://x.y \n 猫 кот 🐱 ，"
 ).split(" ")
 
 
