@@ -201,7 +201,7 @@ class _German:
         return type("Labels", (), {"labels": ("amod", "nsubj", "obl")})
 
     def pipe(self, texts: list[str], batch_size: int) -> list[Doc]:
-        words: list[str] = "eine rote Katze und ein blauer Hund".split()
+        words = [*"eine rote Katze und ein blauer Hund".split()]
         assert texts == [" ".join(words)]
         return [
             Doc(

@@ -215,4 +215,6 @@ ORDERS = frozenset(
     "draw create make show imagine generate paint add give use put write depict include have design render illustrate want "
     "need see let".split()
 )
-SINGULAR_IN_S = frozenset("series species lens canvas iris cactus bus chess dress news tennis headquarters barracks".split())
+SINGULAR_IN_S = frozenset(
+    "series species lens canvas iris cactus bus chess dress news tennis headquarters barracks glasses scissors pants jeans shorts sunglasses goggles headphones trousers boots shoes pajamas binoculars tongs pliers".split()
+)
