@@ -1,10 +1,10 @@
-"""The settings that suit a model: sampling, and one table of method settings, read from `unbleed.json` beside its weights.
+"""Settings for a model, read from `unbleed.json` in the folder of its weights: sampling, and settings of methods.
 
-A method is named by a label: `syngen` with the model's own settings, `syngen@paper` with its paper's, and either with some
-changed, as in `syngen:step_size=5:stop=0.8`. A sum of methods stands in place of a name, as in `syngen + 0.5*overlap-iou`.
+A label names a method: `syngen` with the model's own settings, `syngen@paper` with its paper's, and either with some changed,
+as in `syngen:step_size=5:stop=0.8`. A sum of methods can take the place of a name, as in `syngen + 0.5*overlap-iou`.
 
-A method's own defaults are its paper's, found on Stable Diffusion. A model of another scale wants other step sizes; whoever
-has measured them for a model writes them into its folder, and they are used wherever the model is named.
+The defaults of a method are its paper's, found on Stable Diffusion. A model of another scale needs other step sizes. Once
+measured, they are written into the model's folder, and are used wherever the model is named.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ FILE_NAME = "unbleed.json"
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Sampling defaults of a model, and for each method the settings in which it departs from the paper's.
+    """Sampling defaults of a model, and for each method the settings that differ from its paper's.
 
-    The defaults here are those of the papers, for Stable Diffusion.
+    The defaults are those of the papers, for Stable Diffusion.
     """
 
     steps: int = 50
@@ -59,15 +59,15 @@ def settings_of(model: str | Path | None) -> ModelSettings:
 
 
 def method_for(pipe: Any, given: MethodLike) -> BaseMethod:
-    """Return what `given` means for a pipeline: a label has the settings of the folder that the pipeline was loaded from.
+    """Return the method for a pipeline: a label gets the settings of the folder that the pipeline was loaded from.
 
-    Of a pipeline that was put together from components, it is the folder of its denoiser.
+    For a pipeline made from components, it is the folder of its denoiser.
     """
     return method_of(given, folder_of(pipe)) if isinstance(given, str) else method_from(given)
 
 
 def folder_of(pipe: Any) -> str | Path | None:
-    """Return the folder that a pipeline was loaded from, or its denoiser; None where neither says so."""
+    """Return the folder that a pipeline or its denoiser was loaded from; None if neither has one."""
     if name := getattr(pipe, "name_or_path", None):
         return name
     name = getattr(getattr(denoiser_of(pipe), "config", None), "_name_or_path", None)
@@ -78,7 +78,7 @@ def folder_of(pipe: Any) -> str | Path | None:
 
 
 def method_of(label: str, model: str | Path | None, changes: Mapping[str, Any] | None = None) -> BaseMethod:
-    """Return the method that `label` (NAME, NAME@paper, NAME:SETTING=VALUE:...) means for a model, with `changes` on top.
+    """Return the method for `label` (NAME, NAME@paper, NAME:SETTING=VALUE:...) and a model, with further `changes`.
 
     >>> method_of("syngen@paper", "emoji").settings()["step_size"]
     20.0
@@ -90,7 +90,7 @@ def method_of(label: str, model: str | Path | None, changes: Mapping[str, Any] |
     base, *settings = label.split(":")
     name, at, variant = base.partition("@")
     if at and variant != "paper":
-        raise MethodError(f'"{label}" is no method; expected NAME, NAME@paper or NAME:SETTING=VALUE')
+        raise MethodError(f'"{label}" is not a method; expected NAME, NAME@paper or NAME:SETTING=VALUE')
     own: dict[str, Any] = {}
     if not at:
         suited = settings_of(model).methods
@@ -100,12 +100,12 @@ def method_of(label: str, model: str | Path | None, changes: Mapping[str, Any] |
 
 
 def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """Return {name: value} of NAME=VALUE texts, each value read as JSON or a number (".3") where it is one, else as text."""
+    """Return {name: value} of NAME=VALUE texts, each value read as JSON, as a number (".3"), or else as text."""
     settings: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise MethodError(f'"{pair}" is no setting; expected NAME=VALUE, as in step_size=15')
+            raise MethodError(f'"{pair}" is not a setting; expected NAME=VALUE, as in step_size=15')
         settings[name.strip()] = _value(value)
     return settings
 

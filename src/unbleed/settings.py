@@ -1,6 +1,6 @@
-"""Settings of losses, edits and methods: each is checked against its annotation when it is given.
+"""Settings of losses, edits and methods: declared with a default, a source and a help text, checked against annotations.
 
-A frozen dataclass says in its annotations what it takes, and calls `check_settings` once it is made:
+A frozen dataclass declares in its annotations which values it accepts, and calls `check_settings` after it is made:
 
 >>> from dataclasses import dataclass
 >>> @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def check_settings(owner: Any, name: str = "") -> None:
         if one.name not in hints:
             continue
         value, hint = getattr(owner, one.name), hints[one.name]
-        if hasattr(hint, "__set__"):  # a descriptor checks what it is given
+        if hasattr(hint, "__set__"):  # a descriptor checks its own values
             continue
         if get_origin(hint) is Mapping and isinstance(value, Mapping):
             value = FrozenMapping(_with_numbers(value) if get_args(hint)[0] is float else value)
@@ -156,12 +156,12 @@ def _with_numbers(values: Mapping[Any, Any]) -> dict[Any, Any]:
     try:
         return {float(key): value for key, value in values.items()}
     except (TypeError, ValueError):
-        return dict(values)  # refused for its keys
+        return dict(values)  # rejected later, for its keys
 
 
 @functools.cache
 def _hints(kind: type) -> dict[str, Any]:
-    """Return the annotations of a class, without those that name what its module does not know."""
+    """Return the annotations of a class, without those that cannot be resolved in its module."""
     found: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
         for name, annotation in inspect.get_annotations(base).items():
@@ -174,7 +174,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _missed(value: Any, hint: Any) -> str:
-    """Return what `hint` expects if `value` is not that, else nothing."""
+    """Return what `hint` expects if `value` does not fit it, else an empty text."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         ranges = [one for one in inner[1:] if isinstance(one, Range)]
@@ -187,7 +187,7 @@ def _missed(value: Any, hint: Any) -> str:
         return "" if value in inner else f"one of {', '.join(map(str, inner))}"
     if origin is Mapping:
         numbers = isinstance(value, Mapping) and all(is_number(x) for pair in value.items() for x in pair)
-        return "" if inner != (float, float) or numbers else "numbers by shares of the run, as in {0.2: 0.5}"
+        return "" if inner != (float, float) or numbers else "numbers by fractions of the run, as in {0.2: 0.5}"
     if hint is float:
         return "" if is_number(value) else "a number"
     if hint is int:

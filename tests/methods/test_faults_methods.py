@@ -220,7 +220,7 @@ def test_I1_a_loss_of_nothing_may_be_without_a_gradient(pipe: Any) -> None:
         (lambda: OverlapLoss(kind="xyz"), 'kind of OverlapLoss is "xyz"; expected one of iou, com, kl, cc'),  # type: ignore[arg-type]
         (
             lambda: DivisionLoss(coefficients={"a": 1}),
-            "coefficients of DivisionLoss is {'a': 1}; expected numbers by shares of the run, as in {0.2: 0.5}",
+            "coefficients of DivisionLoss is {'a': 1}; expected numbers by fractions of the run, as in {0.2: 0.5}",
         ),  # type: ignore[dict-item]
         (lambda: 2 * ExciteLoss() * float("nan"), "the weight of SumLoss is nan; expected a finite number"),
         (lambda: AttendAndExcite(temperature=0), "temperature of attend-and-excite is 0; expected a number above 0"),

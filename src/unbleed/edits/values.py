@@ -1,7 +1,7 @@
 """StructureDiffusion: the values, or the keys, of the text attention come from noun phrases that were encoded apart.
 
 Feng et al., ICLR 2023, arXiv 2212.05032, section 3.2. W_0 is the prompt's embedding; W_j that of noun phrase j alone, laid
-over W_0 at the phrase's own places (start, end and padding stay W_0's). With n the number of phrases and the prompt,
+over W_0 at the phrase's own positions (start, end and padding stay W_0's). With n the number of phrases and the prompt,
 
     values     softmax(Q K_0) V       V from the mean of W_0 .. W_(n-1), which is the mean of their values
     keys       mean over j of softmax(Q K_j) V       V from W_0 with all phrases laid over it
@@ -38,8 +38,8 @@ def aligned(embedding: Tensor, phrases: Sequence[Phrase]) -> list[Tensor]:
 def overlaid(embedding: Tensor, phrases: Sequence[Phrase]) -> Tensor:
     """Return the prompt's `embedding`, (token, channel), with all `phrases` laid over it, one after another."""
     laid = embedding.clone()
-    for places, own in phrases:
-        laid[places] = own.to(laid)
+    for positions, own in phrases:
+        laid[positions] = own.to(laid)
     return laid
 
 
