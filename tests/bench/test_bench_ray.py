@@ -150,8 +150,8 @@ class Broken:
     ("error", "at_once", "seen"),
     [
         (ModelError("no such model"), False, ModelError("no such model")),
-        (RuntimeError("too old a driver"), False, BenchError("a worker cannot draw: RuntimeError: too old a driver")),
-        (RuntimeError("too old a driver"), True, BenchError("a worker cannot begin: RuntimeError: too old a driver")),
+        (RuntimeError("too old a driver"), False, BenchError("a worker failed: RuntimeError: too old a driver")),
+        (RuntimeError("too old a driver"), True, BenchError("a worker cannot start: RuntimeError: too old a driver")),
     ],
 )
 @pytest.mark.slow
@@ -195,7 +195,7 @@ def test_more_workers_than_the_cluster_holds_are_refused() -> None:
     ]
     cluster = SimpleNamespace(nodes=lambda: nodes)
     check_capacity(cluster, 5, {"CPU": 4, "GPU": 1})
-    with pytest.raises(BenchError, match=r"^6 workers of 4 CPU and 1 GPU each, but the cluster holds 5; take fewer"):
+    with pytest.raises(BenchError, match=r"^6 workers of 4 CPU and 1 GPU each, but the cluster holds 5; use fewer"):
         check_capacity(cluster, 6, {"CPU": 4, "GPU": 1})
     with pytest.raises(BenchError, match=r"^6 workers of 16 CPU each, but the cluster holds 5"):
         check_capacity(cluster, 6, {"CPU": 16, "GPU": 0})

@@ -132,7 +132,7 @@ def test_B6_a_run_whose_raylet_is_killed_ends_in_one_line(process: Process) -> N
     code, out, err = process.ended(90)
     assert (code, out) == (1, "")
     assert err.splitlines()[-1] == (
-        "unbleed: Ray has no node left that could hold a worker; the same command goes on where this run was"
+        "unbleed: Ray has no node left that can hold a worker; run the same command again to resume"
     )
     assert "Traceback" not in err
     assert process.left() == {}
