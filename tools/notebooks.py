@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,11 @@ def jpeg(image: Image.Image) -> bytes:
 def main(paths: list[Path]) -> None:
     warnings.simplefilter("ignore")
     for path in paths:
-        path.write_text(json.dumps(run(path), indent=1, ensure_ascii=False) + "\n")
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            notebook = run(path)
+        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
         print(path)
 
 
 if __name__ == "__main__":
-    main([Path(argument) for argument in sys.argv[1:]] or sorted(FOLDER.glob("*.ipynb")))
+    main([Path(argument).resolve() for argument in sys.argv[1:]] or sorted(FOLDER.glob("*.ipynb")))
