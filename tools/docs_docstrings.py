@@ -1,7 +1,4 @@
-"""An extension of griffe, which reads docstrings for the site.
-
-Examples outside an `Examples:` section become code blocks. The docstring of a class ends with a list of its own settings.
-"""
+"""Extensions of griffe, which reads the docstrings for the site: doctests become code blocks, settings become arguments."""
 
 from __future__ import annotations
 
@@ -12,26 +9,36 @@ import griffe
 
 
 class Doctests(griffe.Extension):
+    """Doctests outside an `Examples:` section become fenced code blocks."""
+
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         if obj.docstring:
             obj.docstring.value = fenced(obj.docstring.value)
 
-    def on_class_members(self, *, cls: griffe.Class, **_: Any) -> None:
-        lines = [line for member in cls.attributes.values() if (line := argument(member))]
-        if cls.docstring and lines:
-            cls.docstring.value = "\n".join([cls.docstring.value.rstrip(), "", "Args:", *lines, ""])
 
+class Settings(griffe.Extension):
+    """`name: type = setting(default, source, help=...)` is a field with that default; the class documents it as an argument."""
 
-def argument(member: griffe.Attribute) -> str:
-    """Return the line of a field that is declared as `setting(default, source, help=...)`, else an empty text."""
-    if not str(member.value).startswith("setting("):
-        return ""
-    call = ast.parse(str(member.value), mode="eval").body
-    assert isinstance(call, ast.Call)
-    texts = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
-    source = f" ({ast.literal_eval(call.args[1])})" if len(call.args) > 1 else ""
-    what = texts.get("help", "")
-    return f"    {member.name}: {what[:1].upper()}{what[1:]}. Default: `{ast.unparse(call.args[0])}`{source}."
+    def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
+        call = attr.value
+        if not (isinstance(call, griffe.ExprCall) and call.canonical_path.rpartition(".")[2] == "setting"):
+            return
+        given = {one.name: one.value for one in call.arguments if isinstance(one, griffe.ExprKeyword)}
+        given |= zip(
+            ("default", "source"), (one for one in call.arguments if not isinstance(one, griffe.ExprKeyword)), strict=False
+        )
+        about, source = (ast.literal_eval(str(given.get(name, "''"))) for name in ("help", "source"))
+        attr.value = given["default"]
+        if about:
+            attr.extra["unbleed"]["about"] = (
+                f"{about[0].upper()}{about[1:]}.{f' Source of the default: {source}.' if source else ''}"
+            )
+
+    def on_class(self, *, cls: griffe.Class, **_: Any) -> None:
+        about = {name: text for name, attr in cls.attributes.items() if (text := attr.extra["unbleed"].get("about"))}
+        if about and cls.docstring and "\nArgs:\n" not in cls.docstring.value:
+            lines = "".join(f"    {name}: {text}\n" for name, text in about.items())
+            cls.docstring.value = f"{cls.docstring.value.rstrip()}\n\nArgs:\n{lines}"
 
 
 def fenced(text: str) -> str:

@@ -246,6 +246,7 @@ def test_the_installed_command_keeps_stdout_for_json(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_files_and_pipes_are_written_in_utf_8() -> None:
     """Windows gives them the country's old encoding, which has no words for many prompts."""
     command = [sys.executable, "-W", "ignore", "-m", "unbleed", "parse", "a 一只猫 and a dog", "--json"]

@@ -354,6 +354,7 @@ def test_I2_an_empty_name_is_no_folder(run: Any, arguments: list[str], tmp_path:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_I12_a_full_device_is_one_line() -> None:
     command = [sys.executable, "-m", "unbleed", "methods", "--json"]
     with open("/dev/full", "w") as full:
