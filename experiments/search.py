@@ -69,8 +69,9 @@ def trials(name: str, pipe: Any, prompts: Suite, fixed: dict[str, Any]) -> list[
 
 def gradient_size(method: PaperMethod, pipe: Any, prompts: Suite) -> float:
     """Return the root mean square of the gradient in the first step, the median over prompts."""
-    own, denoiser = settings_of(folder_of(pipe)), denoiser_of(pipe).config
-    values = denoiser.in_channels * denoiser.sample_size**2
+    own = settings_of(folder_of(pipe))
+    denoiser: Any = denoiser_of(pipe)
+    values = denoiser.config.in_channels * denoiser.config.sample_size**2
 
     def stop(running: Any, *_: Any) -> dict[str, Any]:
         running._interrupt = True

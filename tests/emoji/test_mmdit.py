@@ -222,10 +222,11 @@ def draw(pipe: Any, prompts: str | list[str], latents: Tensor) -> Tensor:
 
 
 def test_any_program_draws_with_it(folder: Path) -> None:
-    found = DiffusionPipeline.from_pretrained(folder)
+    found: Any = DiffusionPipeline.from_pretrained(folder)
     assert isinstance(found, StableDiffusion3Pipeline)
     found.set_progress_bar_config(disable=True)
-    assert found("a cat", num_inference_steps=1).images[0].size == (128, 128)
+    made: Any = found("a cat", num_inference_steps=1)
+    assert made.images[0].size == (128, 128)
 
 
 def test_the_text_is_as_long_as_the_tokenizer_says(pipe: Any, folder: Path) -> None:

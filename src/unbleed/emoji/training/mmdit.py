@@ -194,15 +194,15 @@ class _Parts(nn.Module):
         self.read_colour = nn.Linear(mmdit_networks.WIDTH, len(LOOKS) + 1)
         for clip in self.clips:  # the pipeline reads its embeddings alone, and a pooled vector of zeros
             clip.requires_grad_(False)
-            clip.get_input_embeddings().requires_grad_(True)
-            clip.text_model.embeddings.position_embedding.requires_grad_(True)  # type: ignore[union-attr]
+            text: Any = clip.text_model
+            text.embeddings.requires_grad_(True)
 
     def text(self, texts: Sequence[str], length: int | None, kept: Tensor) -> Tensor:
         """Return what the pipeline makes of `texts`, (image, token, channel), with zeros for the encoders not `kept`.
 
         T5's text is `length` tokens long, by default as long as the longest. `kept` is 0 or 1, (image, CLIP and T5).
         """
-        padded = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
+        padded: dict[str, Any] = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
         ids = self.vocabulary(list(texts), max_length=networks.TOKENS, **padded).input_ids.to(kept.device)
         of_clip = torch.cat([clip(ids, output_hidden_states=True).hidden_states[-2] for clip in self.clips], dim=-1)
         of_clip = F.pad(of_clip, (0, mmdit_networks.WIDTH - of_clip.shape[-1]))
@@ -223,7 +223,7 @@ class _Parts(nn.Module):
         return velocity, self.read_noun(middle[0]), self.read_colour(middle[0])
 
     def pipeline(self, vae: Any, half: bool = False) -> Any:
-        parts = (vae, self.transformer, *self.clips, self.t5)
+        parts: tuple[Any, ...] = (vae, self.transformer, *self.clips, self.t5)
         vae, transformer, first, second, t5 = (part.half() if half else part for part in parts)
         return mmdit_networks.assemble(vae, transformer, (first, second), self.vocabulary, t5, self.t5_vocabulary)
 
