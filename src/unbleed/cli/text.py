@@ -116,11 +116,15 @@ def _document(parsed: Parsed, located: dict[str, PromptTokens]) -> dict[str, Any
                 "noun": entity.noun,
                 "modifiers": entity.modifiers,
                 "count": entity.count,
+                "weight": entity.weight,
+                "alternatives": [span.text for span in entity.alternatives],
                 "span": [entity.noun_span.start, entity.noun_span.end],
                 "modifier_spans": [[span.start, span.end] for span in entity.modifier_spans],
             }
             for entity in parsed.entities
         ],
+        "absent": [span.text for span in parsed.absent],
+        "written": [span.text for span in parsed.written],
         "left_out": [{"word": span.text, "span": [span.start, span.end], "reason": why} for span, why in parsed.left_out],
         "encoders": {
             name: {
@@ -157,14 +161,22 @@ def _show(parsed: Parsed, located: dict[str, PromptTokens], model: str) -> None:
         console.print(_table(parsed, located))
     else:
         console.print('no entities found; name them yourself: --entities "red cat; blue bench"')
+    for title, spans in (("not to be there", parsed.absent), ("to be written", parsed.written)):
+        if spans:
+            console.print(f"{title}: " + ", ".join(f'"{span.text}"' for span in spans))
+    reasons: dict[str, list[str]] = {}
     for span, reason in parsed.left_out:
-        console.print(f'left out: "{span.text}" {reason}')
+        reasons.setdefault(reason, []).append(f'"{" ".join(span.text.split())}"')
+    for reason, words in reasons.items():
+        if reason != "is not to be there":
+            console.print(f"left out, {reason}: {', '.join(words)}")
     lengths = ", ".join(f"{name} ({len(tokens.pieces)} tokens)" for name, tokens in located.items())
     hint = "; --model names another model" if model == "emoji" else ""
     console.print(f"positions in {lengths} of the model {model}{hint}", soft_wrap=True)
     for name, tokens in located.items():
-        for words in (*map(str, tokens.dropped), *(span.text for span in tokens.cut)):
-            console.print(f'left out by {name}: "{words}" lies beyond the {len(tokens.pieces)} tokens that it reads')
+        if lost := [*map(str, tokens.dropped), *(span.text for span in tokens.cut)]:
+            words = ", ".join(f'"{own}"' for own in lost)
+            console.print(f"beyond the {len(tokens.pieces)} tokens that {name} reads: {words}")
 
 
 def _table(parsed: Parsed, located: dict[str, PromptTokens]) -> Table:

@@ -216,5 +216,6 @@ ORDERS = frozenset(
     "need see let".split()
 )
 SINGULAR_IN_S = frozenset(
-    "series species lens canvas iris cactus bus chess dress news tennis headquarters barracks glasses scissors pants jeans shorts sunglasses goggles headphones trousers boots shoes pajamas binoculars tongs pliers".split()
+    "series species lens canvas iris cactus bus chess dress news tennis headquarters barracks glasses scissors pants jeans "
+    "shorts sunglasses goggles headphones trousers boots shoes pajamas binoculars tongs pliers".split()
 )
