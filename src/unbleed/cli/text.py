@@ -147,7 +147,7 @@ def _document(parsed: Parsed, located: dict[str, PromptTokens]) -> dict[str, Any
 
 
 def _show(parsed: Parsed, located: dict[str, PromptTokens], model: str) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False, markup=False)
     line = Text(parsed.prompt)
     for number, entity in enumerate(parsed.entities):
         colour = _COLOURS[number % len(_COLOURS)]

@@ -171,7 +171,7 @@ KINDS = _words(
 
 # Tags that stand alone: what the person does, how she is framed, what kind of picture it is, what is no thing.
 TAGS = _phrases(
-    "hand holding, holding hands, hug, hugging, kiss, kissing, solo, solo focus, duo, trio, group, couple focus, no one, "
+    "hand holding, holding hands, hug, hugging, kiss, kissing, solo, solo focus, duo, trio, group, couple focus, "
     "looking at viewer, looking back, looking away, looking up, "
     "looking down, looking to the side, looking "
     "at another, facing viewer, facing away, eye contact, smile, smiling, grin, grinning, smirk, frown, frowning, blush, "
@@ -188,7 +188,7 @@ TAGS = _phrases(
     "dynamic pose, contrapposto, spread legs, crossed arms, "
     "arms up, arm up, arms behind back, hand up, hands up, arms at sides, outdoors, indoors, outdoor, indoor, outside, "
     "inside, night, day, daytime, nighttime, evening, morning, dusk, dawn, noon, "
-    "twilight, golden hour, blue hour, magic hour, scenery, landscape, still life, simple background, no humans, general, "
+    "twilight, golden hour, blue hour, magic hour, scenery, landscape, still life, simple background, general, "
     "sensitive, nsfw, sfw, rating safe, rating explicit, "
     "highres, absurdres, commentary, english text, artist name, signature, watermark, dated, official art, key visual, "
     "concept art, fan art, fanart, ai-generated, tagme, "
