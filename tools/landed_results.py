@@ -20,7 +20,7 @@ from typing import Any
 
 from PIL import Image
 
-from unbleed import figures
+from unbleed import estimate, figures
 from unbleed.bench.analysis import summary as comparison
 from unbleed.bench.analysis.summary import Report, ScoreRow
 from unbleed.bench.reporting import writer as report
@@ -59,10 +59,18 @@ def ends(row: ScoreRow) -> tuple[float | None, float | None, float | None]:
     return row.difference_low, row.difference, row.difference_high
 
 
+def estimated(label: str, model: str, steps: int) -> float:
+    """Return the operations of a method with settings of its own, relative to the unguided run."""
+    from unbleed.loading import load
+    from unbleed.model_settings import method_of
+
+    return estimate(load(model), method_of(label, model), steps=steps).ratio
+
+
 def over_cost(built: Report) -> str:
     """Return a plot of the first score over the operations per image, as multiples of the baseline's.
 
-    Operations were counted by `method_pages.py measure`; seconds would depend on the machine's other load.
+    Operations were counted by `method_pages.py measure`, or are estimated; seconds would depend on the machine's other load.
     """
     measured = json.loads((Path(__file__).parents[1] / "docs/methods/measured.json").read_text())
     costs = {name: one["forwards"] / one["unguided_forwards"] for name, one in measured.items()} | {built.baseline: 1.0}
@@ -70,7 +78,9 @@ def over_cost(built: Report) -> str:
 
     def cost(label: str) -> float:
         drawn = re.fullmatch(r"best-of-(\d+)", label)
-        return float(drawn[1]) if drawn else costs[label]
+        if label not in costs:
+            costs[label] = float(drawn[1]) if drawn else estimated(label, built.run.model, built.run.steps or 0)
+        return costs[label]
 
     def draw(axes: Any) -> None:
         axes.axhline(100 * next(row.mean for row in rows if row.method == built.baseline), color=INK, linewidth=0.6)
