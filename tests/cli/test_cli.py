@@ -206,7 +206,10 @@ def test_a_prompt_without_entities_runs_unguided_with_a_warning(run: Any, out: P
         (["generate", PROMPT, "--compare", "--method", "none"], "name another method"),
         (["generate", PROMPT, "--out", "x.jpg"], "name it x.png"),
         (["generate", PROMPT, "--width", "1024"], "four times its own 128"),
-        (["generate", PROMPT, "--method", "attend-and-excite", "--set", "thresholds=5"], "expected numbers by shares"),
+        (
+            ["generate", PROMPT, "--method", "attend-and-excite", "--set", "thresholds=5"],
+            "expected numbers by fractions of the run",
+        ),
         (["emoji", "train", "--preset", "smoke", "--device", "warp", "--out", "{tmp}/o"], 'device "warp" cannot be used'),
         (["generate", PROMPT, "--nonsense"], "no such option"),
         (["attention", PROMPT, "--out", "{tmp}"], "expected one that ends in .png"),

@@ -519,11 +519,11 @@ def test_a_loss_sees_the_maps_at_the_end_of_the_step_before(
         draw(tiny_sd, prompts, noise(3), num_inference_steps=5)
     recorded = {maps.step: maps.maps for maps in run.maps}
     evaluations = 3 if refined else 1
-    assert [note.share for note in noting.notes] == [0.2] * evaluations + [0.4] * evaluations
+    assert [note.progress for note in noting.notes] == [0.2] * evaluations + [0.4] * evaluations
     for note in noting.notes:
-        assert note.before is not None
-        assert not note.before.requires_grad
-        assert torch.equal(note.before, recorded[round(5 * note.share) - 1][[0, 2]])
+        assert note.previous_maps is not None
+        assert not note.previous_maps.requires_grad
+        assert torch.equal(note.previous_maps, recorded[round(5 * note.progress) - 1][[0, 2]])
     # at the last evaluation before an update the loss is where the update begins, the record is where it ends
     assert (noting.notes[-1].maps - recorded[2][[0, 2]]).abs().max() > 1e-6
 
@@ -539,10 +539,10 @@ def test_a_loss_can_see_the_maps_that_the_step_before_was_measured_on(
         guided(tiny_sd, unbleed.Method(noting, schedule), [PROMPTS[0], "and", PROMPTS[1]], noise(3), num_inference_steps=5)
     *first, second, third = noting.notes
     assert len(first) == (3 if refined else 1)
-    assert all(note.before is None for note in first)
+    assert all(note.previous_maps is None for note in first)
     for before, after in ((first[-1], second), (second, third)):
-        assert after.before is not None
-        assert torch.equal(after.before, before.maps)
+        assert after.previous_maps is not None
+        assert torch.equal(after.previous_maps, before.maps)
     assert len(runs) == 5 + len(noting.notes)
 
 
@@ -550,8 +550,8 @@ def test_at_the_first_step_there_is_no_step_before(tiny_sd: StableDiffusionPipel
     with unbleed.guide(tiny_sd, noting):
         for _ in range(2):  # nor is it the last of another picture
             draw(tiny_sd, PROMPTS[0], noise(), num_inference_steps=4)
-    assert [note.before is None for note in noting.notes] == [True, False] * 2
-    assert [note.share for note in noting.notes] == [0.0, 0.25] * 2
+    assert [note.previous_maps is None for note in noting.notes] == [True, False] * 2
+    assert [note.progress for note in noting.notes] == [0.0, 0.25] * 2
 
 
 def test_remembering_costs_one_run_per_step_that_another_guided_one_follows(
@@ -560,7 +560,7 @@ def test_remembering_costs_one_run_per_step_that_another_guided_one_follows(
     with runs_of(tiny_sd.unet) as runs:
         guided(tiny_sd, unbleed.Method(noting, unbleed.Schedule(start=0.3, stop=0.6)), PROMPTS[0], noise())
     assert len(noting.notes) == 3
-    assert all(note.before is not None for note in noting.notes)
+    assert all(note.previous_maps is not None for note in noting.notes)
     assert len(runs) == STEPS + 3 + 3  # the pipeline's, the evaluations', and those at the ends of steps 2, 3 and 4
 
 
@@ -650,7 +650,7 @@ def test_resolution_names_the_level_that_is_read(tiny_sd: StableDiffusionPipelin
     default = family_of(tiny_sd.unet).layers(tiny_sd.unet, None)
     side = tiny_sd.unet.config.sample_size // default.factor
     assert family_of(tiny_sd.unet).layers(tiny_sd.unet, side) == default
-    with pytest.raises(unbleed.ModelError, match=r"no text attention at 7x7; at its own picture size it has .*\d+x\d+"):
+    with pytest.raises(unbleed.ModelError, match=r"no text attention at 7x7; at its own image size it has .*\d+x\d+"):
         family_of(tiny_sd.unet).layers(tiny_sd.unet, 7)
     with pytest.raises(unbleed.ModelError, match="7x7"), unbleed.guide(tiny_sd, unbleed.methods.AttendAndExcite(resolution=7)):
         pass

@@ -182,7 +182,7 @@ def test_no_step_leaves_the_limit_of_divergence(monkeypatch: pytest.MonkeyPatch,
 
     def noted(self: _Normal, *args: Any) -> None:
         descend(self, *args)
-        mu, log = self.place.double()
+        mu, log = self.parameters.double()
         normal = torch.distributions.Normal
         apart = torch.distributions.kl_divergence(normal(mu, (log / 2).exp()), normal(0.0, 1.0))
         found.append(float(apart.mean()))

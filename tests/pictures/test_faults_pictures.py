@@ -116,7 +116,7 @@ def test_S2_the_attention_of_the_embedded_model_is_read_where_guidance_acts(comm
     code, _, err = command(*common, "--resolution", 5)
     assert (code, err) == (
         2,
-        "unbleed: this denoiser has no text attention at 5x5; at its own picture size it has 16x16, 8x8\n",
+        "unbleed: this denoiser has no text attention at 5x5; at its own image size it has 16x16, 8x8\n",
     )
 
 

@@ -110,7 +110,7 @@ def test_E2_long_embeddings_are_guided(tiny_sd: StableDiffusionPipeline) -> None
 
 def test_E2_another_length_is_one_line(tiny_sd: StableDiffusionPipeline) -> None:
     odd = torch.zeros(1, 40, 16)
-    with pytest.raises(PromptError, match=r"^the denoiser was given 40 tokens of text, but the tokenizer writes 32; long"):
+    with pytest.raises(PromptError, match=r"^the denoiser was given 40 tokens of text, but the tokenizer makes 32; long"):
         run_of(tiny_sd, options={"prompts": [PROMPT]}, prompt_embeds=odd, negative_prompt_embeds=odd)
     pipe = tiny.make("sd3", tiny_sd.tokenizer)
     embedded = torch.zeros(1, 32 + 20, 32), torch.zeros(1, 32)
@@ -246,7 +246,7 @@ def test_E14_prompts_suffice_where_encode_prompt_is_not_called(make_tiny_sd: Cal
     assert torch.equal(first, second)
     assert [(step.call, step.step) for step in run.steps] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     with (
-        pytest.raises(PromptError, match=r"without a call of its encode_prompt.*say guide\(\.\.\., prompts"),
+        pytest.raises(PromptError, match=r"without a call of its encode_prompt.*use guide\(\.\.\., prompts"),
         unbleed.guide(pipe, METHOD),
     ):
         pipe(embeddings, latents)
@@ -261,7 +261,7 @@ def test_E14_a_pipeline_without_encode_prompt_says_what_to_give(tiny_sd: StableD
     class Bare:
         unet, scheduler, tokenizer = tiny_sd.unet, tiny_sd.scheduler, tiny_sd.tokenizer
 
-    with pytest.raises(unbleed.ModelError, match=r"Bare has no encode_prompt.*say guide\(\.\.\., prompts=\[\.\.\.\]\)"):
+    with pytest.raises(unbleed.ModelError, match=r"Bare has no encode_prompt.*use guide\(\.\.\., prompts=\[\.\.\.\]\)"):
         unbleed.guide(Bare(), METHOD).__enter__()
     with unbleed.guide(Bare(), METHOD, prompts=[PROMPT]):
         pass

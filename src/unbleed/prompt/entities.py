@@ -27,13 +27,15 @@ class Entity:
         noun_span: The noun in the prompt.
         modifier_spans: Its modifiers in the prompt.
         count: How many the prompt asks for; None if it does not say.
+        weight: Weight in the prompt, as in "(red cat:1.3)"; None without one.
+        alternatives: Words given in place of one of its words, such as "dog" in "[cat|dog]".
     """
 
     noun_span: Span
     modifier_spans: tuple[Span, ...] = ()
-    count: int | None = None  # "two red cats"
-    weight: float | None = None  # "(red cat:1.3)"
-    alternatives: tuple[Span, ...] = ()  # given in place of one of its words: dog in "[cat|dog]"
+    count: int | None = None
+    weight: float | None = None
+    alternatives: tuple[Span, ...] = ()
 
     @property
     def noun(self) -> str:
