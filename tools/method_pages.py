@@ -38,6 +38,9 @@ PROMPT, SEED = "a frog and a yellow car", 0
 METRICS = ("all_correct", "all_present", "all_bound", "leaked", "extra", "blend")
 
 
+GUIDES = {"regions": "../regions.md"}
+
+
 def pages() -> dict[str, str]:
     """Return {file name: text} of all pages, the list of them included."""
     measured, scores = kept(MEASURED), kept(SCORES)
@@ -63,6 +66,8 @@ def page(name: str, measured: dict[str, Any] | None, scores: dict[str, Any]) -> 
     kind = METHODS[name]
     facts = [kind.paper, f"needs {' and '.join(kind().needs)}", *(["**a reconstruction**"] if kind.reconstruction else [])]
     lines = [f"# {name}", "", f"{summary(kind)} {'; '.join(facts)}.", ""]
+    if name in GUIDES:
+        lines += [f"[How to use it]({GUIDES[name]}).", ""]
     if measured:
         lines += [f"![{PROMPT}: maps without and with {name}](../images/methods/{name}.webp)", ""]
         lines += [f"*The embedded model, seed {SEED}, not picked: where the words are attended to, unguided and guided.*", ""]
