@@ -264,7 +264,7 @@ def test_from_a_table_to_a_report_through_a_kill(
     assert 3 <= seen < 12
     code, _, err = command("report", out)
     assert code == 2
-    assert f"{12 - seen} pictures of {out} are not there and judged yet; finish them with the same unbleed bench import" in err
+    assert f"{12 - seen} images of {out} are not imported and scored yet; finish them with the same unbleed bench import" in err
 
     code, text, err = command("score", out, "--metrics", label, "--json")
     assert (code, json.loads(text), err) == (0, {"out": str(out), "judged": {label: 12 - seen}}, "")
