@@ -282,7 +282,7 @@ def test_from_a_table_to_a_report_through_a_kill(
     page, text = (out / "report.html").read_text(), (out / "report.md").read_text()
     assert page.count("<svg") == 1  # the differences; nothing over the time
     assert "times the seconds" not in page
-    for words in ("The time per image of theirs, ours is unknown", "it is not known how they were sampled"):
+    for words in ("The time per image of theirs, ours is unknown", "It is not known how they were sampled"):
         assert words in page
         assert words in text
     assert "nan" not in (out / "rows.csv").read_text() + (out / "pictures.csv").read_text() + (out / "report.tex").read_text()
