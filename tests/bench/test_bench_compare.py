@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from helpers.fake_runs import FakeClip, FakeOracle, plan_of, write_run
 from unbleed import cli
+from unbleed.bench.analysis.ranks import rank_agreement, spearman
 from unbleed.bench.analysis.two_runs import compare, names_of, open_both
 from unbleed.bench.scoring import kept_metrics
 from unbleed.cli import bench_report  # noqa: F401  (it adds the command)
@@ -115,3 +117,39 @@ def test_metrics_are_those_of_both_in_one_version(tmp_path: Path) -> None:
 def test_folders_of_one_name_are_told_apart() -> None:
     assert names_of([Path("/x/a/pairs"), Path("/x/b/pairs")]) == ["a/pairs", "b/pairs"]
     assert names_of([Path("/x/a"), Path("/x/b")]) == ["a", "b"]
+
+
+def test_how_alike_two_runs_rank_their_methods(command: Command, tmp_path: Path) -> None:
+    methods = "none,syngen,conform,ela,predicated"
+    for name, skill in (("a", 0.5), ("b", 0.6)):
+        write_run(tmp_path / name, plan_of(methods, limit=12), skill=skill)
+    code, text, _ = command(tmp_path / "a", tmp_path / "b", "--out", tmp_path / "out", "--draws", 200, "--json")
+    found = json.loads(text)
+    agreement = found["run"]["agreement"]
+    means = {row["method"]: row["mean"] for row in found["rows"] if row["metric"] == agreement["score"]}
+    two = [[means[f"{run}:{method}"] for method in methods.split(",")] for run in "ab"]
+    assert (code, agreement["methods"]) == (0, methods.split(","))
+    assert agreement["correlation"] == pytest.approx(spearmanr(*two)[0])
+    assert agreement["low"] <= agreement["correlation"] + 0.2
+    assert -1 <= agreement["low"] <= agreement["high"] <= 1
+    sentence = f"a Spearman correlation of {agreement['correlation']:.2f}"
+    assert sentence in (tmp_path / "out/report.html").read_text()
+    assert sentence in (tmp_path / "out/report.md").read_text()
+
+
+def test_a_run_ranks_like_itself_and_unlike_its_reverse() -> None:
+    rng = np.random.default_rng(0)
+    scores = np.linspace(0, 1, 6)[:, None, None] + 0.01 * rng.random((6, 20, 2))
+    same = rank_agreement("score", list("abcdef"), scores, scores, 100)
+    reverse = rank_agreement("score", list("abcdef"), scores, -scores, 100)
+    assert same is not None
+    assert reverse is not None
+    assert (same.correlation, same.low, same.high) == pytest.approx((1, 1, 1))
+    assert (reverse.correlation, reverse.low, reverse.high) == pytest.approx((-1, -1, -1))
+    assert rank_agreement("score", list("abcdef"), scores, np.ones_like(scores), 100) is None
+
+
+def test_ranks_of_draws_with_ties_equal_scipys() -> None:
+    draws = np.random.default_rng(1).integers(0, 5, (2, 50, 8)).astype(float)
+    expected = [spearmanr(one, two)[0] for one, two in zip(*draws, strict=True)]
+    np.testing.assert_allclose(spearman(*draws), expected, atol=1e-12)

@@ -8,6 +8,7 @@ from typing import TypedDict
 
 from ..plan.plan import Machine, Plan
 from ..plan.variants import Variant
+from .ranks import RankAgreement
 
 
 class SuiteFacts(TypedDict):
@@ -54,6 +55,7 @@ class ReportFacts(RunFacts):
     draws_asked: int
     cautions: tuple[str, ...]
     runs: Mapping[str, RunFacts] = field(default_factory=dict)  # {name: facts} in a report of two runs
+    agreement: RankAgreement | None = None  # of two runs with enough methods in common
 
 
 def facts_of(plan: Plan, *, date: str, prompts: int, prompts_left_out: int, pictures: int) -> RunFacts:

@@ -115,12 +115,16 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         facts = asdict(self.run)
+        if not self.run.runs:
+            del facts["runs"], facts["agreement"]
         return {
             "rows": [asdict(row) for row in self.rows],
             "subsets": {group: [asdict(row) for row in rows] for group, rows in self.subsets.items()},
             "mean_over_groups": [asdict(row) for row in self.overall],
             "costs": [asdict(cost) for cost in self.costs],
-            "run": facts if self.run.runs else {name: value for name, value in facts.items() if name != "runs"},
+            "run": facts
+            if self.run.runs
+            else {name: value for name, value in facts.items() if name not in ("runs", "agreement")},
         }
 
 

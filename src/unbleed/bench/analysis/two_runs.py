@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,9 @@ from ..scoring.kept_metrics import by_rank, fingerprints_of, kept_fingerprints
 from ..scoring.results import ImageRow, Results
 from ..scoring.run_folder import RunFolder, open_folder
 from ..storage.store import Store
-from .bootstrap import DRAWS
+from .bootstrap import DRAWS, arrange
 from .facts import RunFacts, facts_of
+from .ranks import MIN_METHODS, RankAgreement, rank_agreement
 from .summary import Report, build
 
 NAMED = 3  # prompts that a caution names
@@ -85,8 +87,23 @@ def compare(first: RunFolder, second: RunFolder, *, draws: int = DRAWS) -> Repor
         imported=any(run.plan.imported for run in runs.values()),
         cautions=(*first.cautions, *left_out, *_differing(first.plan, second.plan)),
         runs={name: _facts(run) for name, run in runs.items()},
+        agreement=_agreement(report, names),
     )
     return replace(report, run=facts)
+
+
+def _agreement(report: Report, names: Sequence[str]) -> RankAgreement | None:
+    """Return how alike the two runs rank the methods that both have, if they are enough."""
+    score = report.primary
+    labels = [c.label for c in report.contenders]
+    methods = [label.removeprefix(f"{names[0]}:") for label in labels if label.startswith(f"{names[0]}:")]
+    methods = [method for method in methods if f"{names[1]}:{method}" in labels]
+    if score is None or len(methods) < MIN_METHODS:
+        return None
+    records = ((row.method, row.case, row.seed, [row.scores.get(score.name, math.nan)]) for row in report.images)
+    values = arrange(records, labels)[:, 0]
+    first, second = (values[[labels.index(f"{name}:{method}") for method in methods]] for name in names)
+    return rank_agreement(score.name, methods, first, second, report.run.draws)
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:

@@ -18,6 +18,7 @@ from .number_format import by_unit, difference_formatter, formatter, interval, m
 from .plots import SHAPES, difference_plots, group_plot, styles, time_plot
 from .text import (
     adjective,
+    agreement,
     axis_label,
     better_or_worse,
     by_method,
@@ -39,7 +40,7 @@ THUMBNAIL = 128  # pixels
 def html(report: Report) -> str:
     """Return the report as a self-contained HTML document: images, plots and style are inside."""
     functions = (by_unit, difference_formatter, formatter, interval, multiple, plural, adjective, axis_label, better_or_worse)
-    functions += (by_method, cautions, facts, fixed_and_broken, notes, result, values_caption)
+    functions += (agreement, by_method, cautions, facts, fixed_and_broken, notes, result, values_caption)
     plots = {"time": time_plot(report), "groups": group_plot(report), "differences": difference_plots(report)}
     return template("report.html.j2").render(
         {function.__name__: function for function in functions},

@@ -9,14 +9,15 @@ from collections.abc import Callable, Sequence
 from ..analysis.summary import Report, ScoreRow, ScoreTable
 from ..metrics.base import Score
 from .number_format import cost_text, difference_formatter, formatter, plural, with_interval
-from .text import by_method, cautions, differences_caption, facts, fixed_and_broken, notes, result, values_caption
+from .text import agreement, by_method, cautions, differences_caption, facts, fixed_and_broken, notes, result, values_caption
 
 Cell = Callable[[Score, ScoreRow], str]
 
 
 def markdown(report: Report) -> str:
     """Return the report without images and plots."""
-    lines = [f"# {plain(report.run.title)}", "", plain(result(report)), "", *map(plain, cautions(report)), ""]
+    sentences = [result(report), *agreement(report)]
+    lines = [f"# {plain(report.run.title)}", "", *map(plain, sentences), "", *map(plain, cautions(report)), ""]
     for group, rows in {"All prompts": report.rows, **report.subsets}.items():
         count = report.run.groups.get(group, report.run.prompts)
         overall = report.overall if rows is report.rows else ()

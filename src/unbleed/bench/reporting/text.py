@@ -157,6 +157,19 @@ def fixed_and_broken(report: Report) -> list[str]:
     return texts
 
 
+def agreement(report: Report) -> list[str]:
+    """Return how alike two runs rank their methods, as one sentence; none for one run or too few methods."""
+    found = report.run.agreement
+    if found is None:
+        return []
+    score = next(score for score in report.scores if score.name == found.score)
+    ends = "" if found.low is None or found.high is None else f", 95 % interval {found.low:.2f} to {found.high:.2f}"
+    return [
+        f'The two runs rank the {len(found.methods)} methods that both have by "{score.title}" with a Spearman correlation of '
+        f"{found.correlation:.2f}{ends}."
+    ]
+
+
 def cautions(report: Report) -> list[str]:
     """Return what a reader must know before the figures."""
     run = report.run
