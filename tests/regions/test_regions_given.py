@@ -149,8 +149,47 @@ def test_phrases_that_no_entity_has_become_one() -> None:
 
 def test_one_table_of_regions_per_prompt() -> None:
     assert per_prompt({"cat": "left"}, 2) == [{"cat": "left"}] * 2
+    assert per_prompt([None, {"cat": "left"}], 2) == [{}, {"cat": "left"}]
     with pytest.raises(unbleed.PromptError, match="1 tables of regions were given for 2 prompts"):
         per_prompt([{}], 2)
+
+
+@pytest.mark.parametrize("given", ["left", ["left", "right"], [{}, "left"], 3])
+def test_what_is_not_a_table_of_regions_is_refused(given: Any) -> None:
+    with pytest.raises(unbleed.PromptError, match=r"regions are .+; expected a table, as in \{\"red cat\": \"left\"\}"):
+        per_prompt(given, 2)
+
+
+def test_an_article_before_a_phrase_changes_nothing() -> None:
+    parsed = parse("a red cat and the dog in an igloo")
+    phrases = {"The red cat": "left", "a  dog": "right", "an igloo": "bottom"}
+    again, found = assign(parsed, phrases)
+    assert again == parsed
+    assert [str(entity) for entity in found] == ["red cat", "dog", "igloo"]
+    with pytest.raises(unbleed.PromptError, match='"red cat" is given two regions'):
+        assign(parsed, {"the red cat": "left", "cat": "right"})
+
+
+def test_entities_of_the_same_words_are_told_apart_by_objects_alone() -> None:
+    parsed = parse("a red cat and a red cat")
+    with pytest.raises(unbleed.PromptError, match=r'the prompt has 2 entities "red cat", .+ give an Entity of unbleed.parse'):
+        assign(parsed, {"red cat": "left"})
+    first, second = parsed.entities
+    assert assign(parsed, {second: "left", first: "right"})[1] == {first: Region("right"), second: Region("left")}
+
+
+def test_words_that_another_prompt_lacks_are_named_with_their_phrase() -> None:
+    with pytest.raises(
+        unbleed.PromptError, match='a region is given for "red cat", but "red" is not a word of the prompt "a dog"'
+    ):
+        assign(parse("a dog"), {"red cat": "left"})
+
+
+def test_a_box_may_be_an_array() -> None:
+    for box in (np.array([0.0, 0.25, 0.5, 1.0]), torch.tensor([0.0, 0.25, 0.5, 1.0]), [0, 0.25, 0.5, 1]):
+        assert Region(box).where == (0.0, 0.25, 0.5, 1.0)
+    with pytest.raises(unbleed.PromptError, match="is not a box; expected four numbers"):
+        Region(np.zeros(3))
 
 
 # ------------------------------------------------------------------------------------------------------- pictures

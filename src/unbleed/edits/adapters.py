@@ -1,8 +1,8 @@
-"""LoRA adapters limited to regions: what an adapter adds is kept inside the region of its entity, and 0 elsewhere.
+"""LoRA adapters limited to regions: an adapter's output is 0 outside of its entity's region.
 
-A LoRA layer of peft computes W x + s B A x. The hook here sets B A x to 0 outside of a mask over the sequence: of pixels, the
-region; of tokens of the text, the entity's own. A negative prompt has none of these. A layer whose output has no sequence
-(time and size embeddings, modulation) adds nothing, since it would act everywhere.
+A LoRA layer of peft computes W x + s B A x. The hook here sets B A x to 0 outside of a mask over the sequence. The mask has the
+pixels of the region and the entity's own text tokens; a negative prompt has no such tokens. A layer whose output is not a
+sequence (time and size embeddings, modulation) adds nothing, since it would act everywhere.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..regions.layout import drawn_on, grid_of
 
 
 def _added_by(model: nn.Module) -> Iterator[tuple[str, Any, nn.ModuleDict]]:
-    """Yield the LoRA layers of peft: a name, the layer, and by adapter the module whose output is added."""
+    """Yield peft's LoRA layers: name, layer, and the modules (by adapter) whose output is added."""
     for name, layer in model.named_modules():
         inner: Any = getattr(layer, "lora_B", None)
         if isinstance(inner, nn.ModuleDict):
@@ -30,10 +30,10 @@ def _added_by(model: nn.Module) -> Iterator[tuple[str, Any, nn.ModuleDict]]:
 
 
 def layers_of(denoiser: nn.Module, adapter: str) -> dict[str, nn.Module]:
-    """Return the layers of peft whose output is what `adapter` adds, by the name of the layer that it is added to.
+    """Return the modules whose output is added by `adapter`, by the name of the LoRA layer.
 
-    Raises `ModelError` for an adapter that is not there, not active, fused into the weights, or of a kind (DoRA, LoHa) whose
-    part cannot be told from the weights'.
+    Raises `ModelError` for an adapter that is not loaded, not active, fused into the weights, or of a kind (DoRA, LoHa) whose
+    contribution is not a separate output.
     """
     found: dict[str, nn.Module] = {}
     known: set[str] = set()
@@ -67,7 +67,7 @@ def layers_of(denoiser: nn.Module, adapter: str) -> dict[str, nn.Module]:
 
 
 def warn_of_text_encoders(pipe: Any, adapters: Iterable[str]) -> None:
-    """Say which adapters also change what the text encoders read, which cannot be limited to some of the words."""
+    """Warn of adapters that also act in a text encoder: there they change all words of the prompt."""
     for name, encoder in getattr(pipe, "components", {}).items():
         if not (name.startswith("text_encoder") and isinstance(encoder, nn.Module)):
             continue
@@ -88,13 +88,14 @@ def warn_of_text_encoders(pipe: Any, adapters: Iterable[str]) -> None:
 
 @contextmanager
 def limited(layers: Mapping[str, nn.Module], masks: Tensor, tokens: Tensor, rows: BatchRows, on_text: str) -> Iterator[None]:
-    """Let the adapter's `layers` add something inside `masks` and at `tokens` alone, while the denoiser runs for `rows`.
+    """Limit the adapter's `layers` to `masks` and `tokens` while the denoiser runs for `rows`.
 
-    `masks` bool (batch, height, width) and `tokens` bool (batch, token) are of all images of the pipeline's call. `on_text`
-    is the pattern of the layers that act on the text alone. In rows of negative prompts no token is of an entity.
+    `masks` bool (batch, height, width) and `tokens` bool (batch, token) are for all images of the pipeline's call. The regular
+    expression `on_text` matches the names of layers that act on text tokens only. In the rows of negative prompts, pixels are
+    limited and all tokens are closed.
     """
     images = list(rows.images)
-    copies = rows.first // len(images) + 1  # of every image: negative prompts, then prompts
+    copies = rows.first // len(images) + 1  # rows per image: negative prompts first, then prompts
     masks, own = masks[images].repeat(copies, 1, 1), tokens.new_zeros(rows.first + len(images), tokens.shape[1])
     own[rows.first :] = tokens[images]
     made: dict[Any, Tensor] = {}
@@ -119,7 +120,7 @@ def limited(layers: Mapping[str, nn.Module], masks: Tensor, tokens: Tensor, rows
 
 
 def _inside(output: Tensor, of_text: bool, masks: Tensor, tokens: Tensor, rows: BatchRows) -> Tensor:
-    """Return where an adapter may add its `output`, bool, broadcast to it. `masks` and `tokens` have its rows."""
+    """Return where an adapter may add its `output`: bool, broadcastable to it. `masks` and `tokens` have its rows."""
     if output.ndim == 4:  # a convolution: (row, channel, height, width)
         return drawn_on(masks, (output.shape[2], output.shape[3]))[:, None]
     if output.ndim != 3:

@@ -1,13 +1,12 @@
-"""Words of an entity that were encoded apart: the embeddings of its tokens are mixed with those of its noun phrase alone.
+"""Entities encoded apart: the embeddings of an entity's tokens are mixed with those of its noun phrase alone.
 
-In a text encoder that mixes words, "bench" in "a red cat and a blue bench" carries something of the cat. Encoded alone, "a blue
-bench" does not. With W the embedding of the prompt and W_e that of entity e's phrase, aligned token by token, the tokens of e
-become
+In a text encoder that mixes words, the embedding of "bench" in "a red cat and a blue bench" depends on the cat. That of "a blue
+bench" alone does not. With W the embedding of the prompt and W_e that of entity e's phrase, aligned token by token, the tokens
+of e become
 
     (1 - share) W + share W_e
 
-in the text-conditioned rows. What stands between entities, the end token and the padding stay the prompt's. An entity whose
-words do not stand together in the prompt stays as it is.
+in the text-conditioned rows. All other tokens keep the prompt's embedding, and so does an entity whose words are not adjacent.
 """
 
 from __future__ import annotations
@@ -22,10 +21,11 @@ from ..guidance.edit import ActiveEdit, BatchRows, CallContext, Edit
 from ..prompt import Parsed, PromptTokens
 from ..prompt.phrases import phrases_of
 from ..prompt.words import split
+from ..settings import Share, setting
 
 
 def aligned(parsed: Parsed, tokens: PromptTokens) -> Iterator[tuple[str, list[int], list[int]]]:
-    """Yield each entity's phrase, the positions of its tokens in the prompt's sequence, and those in the phrase's own."""
+    """Yield each entity's phrase, the positions of its tokens in the prompt's sequence, and their positions in the phrase's."""
     positions = dict(zip(split(parsed.prompt), (where for _, where in tokens.words), strict=False))
     starts = _starts(tokens.own)
     for entity, phrase in zip(parsed.entities, phrases_of(parsed), strict=True):
@@ -40,7 +40,7 @@ def aligned(parsed: Parsed, tokens: PromptTokens) -> Iterator[tuple[str, list[in
 
 
 def _starts(own: Sequence[int]) -> dict[int, int]:
-    """Return, for each of the prompt's own positions, where the prompt begins in the sequence of its encoder."""
+    """Return, for each position of the prompt's tokens, the first such position in the same text encoder's sequence."""
     starts: dict[int, int] = {}
     for position in sorted(own):
         starts[position] = starts.get(position - 1, position)
@@ -49,16 +49,22 @@ def _starts(own: Sequence[int]) -> dict[int, int]:
 
 @dataclass(frozen=True)
 class ApartEdit(Edit):
-    """See the module. `share` is how much of an entity's words comes from its phrase alone, from 0 to 1."""
+    """Mix the embeddings of each entity's tokens with those of its phrase encoded alone.
 
-    share: float = 0.5
+    This project, 2026.
+
+    >>> ApartEdit(share=0.25).share
+    0.25
+    """
+
+    share: Share = setting(0.5, help="weight of the phrase's own embedding, from 0 to 1")
 
     families: ClassVar[tuple[str, ...] | None] = None
     needs = "two entities"
 
     def open(self, context: CallContext) -> ActiveEdit:
         entities = [list(aligned(parsed, tokens)) for parsed, tokens in zip(context.parsed, context.tokens, strict=True)]
-        entities = [found if len(found) > 1 else [] for found in entities]  # a lone one has nothing to be told from
+        entities = [found if len(found) > 1 else [] for found in entities]  # a single entity has no other to be kept apart from
         texts = sorted({phrase for found in entities for phrase, _, _ in found})
         encoded = dict(zip(texts, context.encode(texts), strict=True)) if texts else {}
         return _Apart([[(own, encoded[phrase], alone) for phrase, own, alone in found] for found in entities], self.share)

@@ -1,14 +1,14 @@
 """Text attention limited to regions: inside an entity's region the words of all other entities are hidden.
 
-With v(p, t) the fraction of pixel p from which token t is visible, log v is added to the logits of every text attention, in
-the text-conditioned rows. A token of an entity is visible in its region, and outside of all regions as long as the
-background is open; all other tokens (articles, signs, start, end, padding) are visible everywhere.
+With v(p, t) the fraction of pixel p in which token t is visible, log v is added to the logits of every text attention, in the
+text-conditioned rows. An entity's tokens are visible in its region, and with `background` outside of all regions too. All
+other tokens (articles, signs, start, end, padding) are visible everywhere.
 
-Where picture and text are one sequence, the same holds in both directions: a token of an entity attends to its region
-alone, and words of different entities do not attend to each other. Picture attends to picture everywhere: closing that
-draws separate pictures side by side.
+In joint attention, where image and text are one sequence, the same holds in both directions: an entity's tokens attend to the
+pixels of its region only, and words of different entities do not attend to each other. Pixels attend to all pixels: closing
+that draws separate pictures side by side.
 
-Regions are found in the attention of the pipeline's own forward, or given. Nothing here needs a gradient.
+Regions are found in the attention of the pipeline's own forward, or given by the user. No gradient is needed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ..regions.compose import compose
 from ..regions.given import masks_of
 from ..regions.layout import drawn_on, grid_of, layout, resize
 from ..regions.settle import settle
-from ..settings import AtLeastOne
+from ..settings import AtLeastOne, setting
 from .adapters import layers_of, limited, warn_of_text_encoders
 from .attention_override import AttentionCall, overriding
 
@@ -43,10 +43,10 @@ _FINER = 4  # pixels of a given region per pixel of the maps
 
 
 def visibility(regions: Tensor, groups: TokenGroups, *, background: bool = False) -> Tensor:
-    """Return v, (batch, token, height, width) from 0 to 1: from how much of a pixel each token is visible.
+    """Return v, (batch, token, height, width) from 0 to 1: the fraction of each pixel in which each token is visible.
 
-    `regions` (entity, height, width) from 0 to 1, in the order of `groups.noun`. `background`: tokens of entities are visible
-    outside of all regions too.
+    `regions` (entity, height, width) from 0 to 1, in the order of `groups.noun`. With `background`, tokens of entities are
+    visible outside of all regions too.
     """
     image, whole = groups.entity_image, groups.whole.to(regions.dtype)  # (entity,), (entity, token)
     seen = regions.new_zeros(groups.images, groups.tokens, *regions.shape[-2:])
@@ -59,7 +59,7 @@ def visibility(regions: Tensor, groups: TokenGroups, *, background: bool = False
 
 
 def emphasis(regions: Tensor, groups: TokenGroups) -> Tensor:
-    """Return how much of a pixel lies in the region that a modifier belongs to, (batch, token, height, width)."""
+    """Return, for tokens of modifiers, how much of each pixel is in their entity's region, (batch, token, height, width)."""
     own = torch.einsum("mhw,mt->mthw", regions[groups.modifier_entity], groups.modifier.to(regions.dtype))
     inside = regions.new_zeros(groups.images, groups.tokens, *regions.shape[-2:])
     return inside.index_add(0, groups.entity_image[groups.modifier_entity], own).clamp(max=1)
@@ -68,8 +68,8 @@ def emphasis(regions: Tensor, groups: TokenGroups) -> Tensor:
 def text_bias(visible: Tensor, added: Tensor | float = 0.0) -> Tensor:
     """Return what is added to the logits of pixels on tokens, (batch, pixel, token).
 
-    `visible` is v, (batch, token, height, width), and `added` what is added to log v. log 0 is minus infinity; no row is all of
-    it, since the start token is always visible.
+    `visible` is v, (batch, token, height, width); `added` is added to log v. log 0 is minus infinity, but never in a whole row:
+    the start token is always visible.
     """
     return (visible.log() + added).flatten(2).transpose(1, 2)
 
@@ -77,9 +77,9 @@ def text_bias(visible: Tensor, added: Tensor | float = 0.0) -> Tensor:
 def joint_bias(visible: Tensor, groups: TokenGroups, joint: JointSequence, total: int, added: Tensor | float = 0.0) -> Tensor:
     """Return what is added to the logits of a joint sequence of pixels and tokens, (batch, total, total).
 
-    `visible` and `added` are those of `text_bias`, `added` for pixels that attend to tokens. Pixels attend to visible tokens,
-    tokens to the pixels that they are visible from, and words of different entities not to each other. All else is 0, pixel to
-    pixel too.
+    `visible` and `added` are those of `text_bias`; `added` holds for pixels that attend to tokens. Pixels attend to tokens that
+    are visible there, tokens to the pixels in which they are visible, and words of different entities not to each other. All
+    other entries are 0, also from pixel to pixel.
     """
     to_text, from_text = (text_bias(visible, own)[:, :, : joint.texts] for own in (added, 0.0))  # (batch, pixel, token)
     pixels = joint.pixels(to_text.shape[1], total)
@@ -100,32 +100,44 @@ def joint_bias(visible: Tensor, groups: TokenGroups, joint: JointSequence, total
 
 @dataclass(frozen=True)
 class RegionEdit(Edit):
-    """See the module. Times are fractions of the run, lengths fractions of the grid's size (see `unbleed.regions.layout`).
+    """Hide the words of other entities inside the region of each entity, and find regions that the user did not give.
 
-    Regions are laid out from the attention of the first step; later steps are masked, until `stop`. `wait`: where the first
-    step is more of the run than this, regions are laid out before it, from one more part of a forward, and it is masked too.
-    `settle_at`: from here on, regions are what has grown in them, once a step was masked (None: they stay as planned).
-    `background`: entities' words are visible outside of all regions until then. `emphasis`: added to the logits of an entity's
-    modifiers inside its region. `memory`: how much of the maps of earlier steps the running mean keeps, for settling.
+    Regions are laid out from the attention of the first step, and every later step is masked. Times are fractions of the run,
+    lengths fractions of the square root of the grid's area.
 
-    `candidates`: where regions are given, the first noise is composed of pieces of this many (see `unbleed.regions.compose`),
-    at one part of a forward each. Until `settle_at` an entity then has the part of its region around its piece, later all of
-    it. With 1, and in a run that begins with a picture, the noise stays as it is.
+    This project, 2026; see `unbleed.methods.Regions` for what it owes to whom.
+
+    >>> RegionEdit(candidates=4).takes_regions
+    True
     """
 
-    settle_at: float | None = 0.3
-    stop: float = 1.0
-    wait: float = 0.13
-    background: bool = False
-    emphasis: float = 0.0
-    sigma: float = 0.125
-    spacing: float = 0.45
-    margin: float = 0.16
-    radius: float = 0.36
-    tau: float = 0.4
-    grow: float = 0.125
-    memory: float = 0.5
-    candidates: AtLeastOne = 1
+    settle_at: float | None = setting(
+        0.3,
+        help="time at which found regions become what has grown in them, and given ones are no longer narrowed; None for never",
+    )
+    stop: float = setting(1.0, help="time at which masking ends")
+    wait: float = setting(
+        0.13,
+        help="if the first step is longer than this, regions are found before it, at the cost of part of a forward, and it is "
+        "masked too",
+    )
+    background: bool = setting(
+        False, help="let pixels outside of all regions attend to the words of entities until `settle_at`"
+    )
+    emphasis: float = setting(0.0, help="added to the logits of an entity's modifiers inside its region")
+    sigma: float = setting(0.125, help="blur of the maps in which centers are chosen")
+    spacing: float = setting(0.45, help="least distance of two centers")
+    margin: float = setting(0.16, help="least distance of a center from the edge")
+    radius: float = setting(0.36, help="radius of a planned region, and of a narrowed one")
+    tau: float = setting(0.4, help="threshold of a settled region, as a fraction of the map's maximum")
+    grow: float = setting(0.125, help="margin around a settled region")
+    memory: float = setting(0.5, help="weight of earlier steps in the running mean of the maps, by which regions settle")
+    candidates: AtLeastOne = setting(
+        1,
+        help="number of noises from which the first noise for given regions is composed, at part of a forward each; until "
+        "`settle_at` an entity then has only what is around its piece. 1 keeps the pipeline's noise, as a run that begins with a "
+        "picture does",
+    )
 
     families: ClassVar[tuple[str, ...] | None] = None
     needs = "two entities"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from .words import split
 Named = str | Entity | Sequence[str | Entity]
 """Entities of one prompt: phrases separated by semicolons, `Entity` objects, or a list of both."""
 
+_ARTICLE = re.compile(r"^\s*(?:an?|the)\s+(?=\S)", re.IGNORECASE)
 _EXPECTED = 'expected phrases, the noun last, or Entity objects, as in ["red cat", "blue bench"]'
 
 
@@ -27,11 +29,20 @@ def named_entities(prompt: str, entities: Named, learnt: tuple[str, ...] = ()) -
         if isinstance(item, Entity):
             found.append(_checked(item, prompt))
         elif isinstance(item, str):
-            phrases += [phrase for part in item.split(";") if (phrase := [word.text for word in split(part, learnt)])]
+            phrases += [phrase for part in item.split(";") if (phrase := [word.text for word in split(bare(part), learnt)])]
         else:
             raise PromptError(f"{item!r} cannot name an entity; {_EXPECTED}")
     places = _found(prompt, split(prompt, learnt), phrases) if phrases else []
     return [Entity(words[-1], tuple(words[:-1])) for words in places], found
+
+
+def bare(phrase: str) -> str:
+    """Return a phrase without the article before it.
+
+    >>> bare("the red cat")
+    'red cat'
+    """
+    return _ARTICLE.sub("", phrase)
 
 
 def shown(entities: Named) -> str:

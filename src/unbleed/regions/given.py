@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..errors import PromptError
 from ..prompt import Entity, Parsed, parse
+from ..prompt.named import bare
 from .masks import mask_file, mask_of
 
 Box = tuple[float, float, float, float]
@@ -105,6 +106,8 @@ def _checked(where: Any) -> Any:
         near = difflib.get_close_matches(where.strip().lower(), [*WORDS, *_OTHER], n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join([*WORDS, *_OTHER])}, a box or a .png"
         raise PromptError(f'"{where}" is not a region; {hint}')
+    if isinstance(where, np.ndarray | Tensor) and where.ndim == 1:
+        return _box_of(where.tolist())
     if isinstance(where, Image.Image | np.ndarray | Tensor):
         return mask_of(where)
     if isinstance(where, Sequence):
@@ -178,8 +181,6 @@ def assign(parsed: Parsed, regions: Mapping[Any, Any]) -> tuple[Parsed, dict[Ent
 
     Raises `PromptError` for words that are not in the prompt, and for two regions of one entity.
     """
-    if not isinstance(regions, Mapping):
-        raise PromptError(f"regions are {regions!r}; expected a region per phrase, as in " + '{"red cat": "left"}')
     found: dict[Entity, Region] = {}
     for phrase, given in regions.items():
         parsed, entity = _entity_of(parsed, phrase)
@@ -192,41 +193,49 @@ def assign(parsed: Parsed, regions: Mapping[Any, Any]) -> tuple[Parsed, dict[Ent
 def _entity_of(parsed: Parsed, phrase: Any) -> tuple[Parsed, Entity]:
     if isinstance(phrase, Entity) and phrase in parsed.entities:
         return parsed, phrase
-    text = " ".join(str(phrase).lower().split())
+    text = bare(" ".join(str(phrase).lower().split()))
     exact = [entity for entity in parsed.entities if str(entity).lower() == text]
     nouns = exact or [entity for entity in parsed.entities if entity.noun.lower() == text]
     if len(nouns) == 1:
         return parsed, nouns[0]
     if len(nouns) > 1:
-        names = ", ".join(f'"{entity}"' for entity in nouns)
+        names = sorted({f'"{entity}"' for entity in nouns})
+        if len(names) == 1:
+            raise PromptError(
+                f"the prompt has {len(nouns)} entities {names[0]}, which a phrase cannot tell apart; give an Entity of "
+                "unbleed.parse(prompt), or word the prompt in another way"
+            )
         raise PromptError(
-            f'the region "{phrase}" fits several entities of the prompt: {names}; name one of them, or give an Entity'
+            f'the region "{phrase}" fits several entities of the prompt: {", ".join(names)}; name one, or give an Entity'
         )
-    entity = parse(parsed.prompt, text).entities[0]
+    try:
+        entity = parse(parsed.prompt, text).entities[0]
+    except PromptError as error:
+        raise PromptError(f'a region is given for "{phrase}", but {error}') from None
     spans = {entity.noun_span, *entity.modifier_spans}
     others = [other for other in parsed.entities if other.noun_span not in spans]
     return Parsed(parsed.prompt, sorted([*others, entity], key=lambda e: e.noun_span)), entity
 
 
-Given = Mapping[Any, Any] | Sequence[Mapping[Any, Any]] | None
+Given = Mapping[Any, Any] | Sequence[Mapping[Any, Any] | None] | None
 """What `guide(regions=...)` takes: phrases and their regions, for every prompt or one such table per prompt."""
 
 
 def per_prompt(regions: Given, prompts: int) -> list[Mapping[Any, Any]]:
-    """Return one table of regions per prompt.
+    """Return one table of regions per prompt; in a list, None is a prompt without given regions.
 
-    Raises `PromptError` where there are as many tables as neither one nor the prompts.
+    Raises `PromptError` for anything but tables, and for another number of tables than one or that of the prompts.
     """
     if regions is None or isinstance(regions, Mapping):
         return [regions or {}] * prompts
-    if not isinstance(regions, Sequence) or isinstance(regions, str) or len(regions) != prompts:
-        count = (
-            f"{len(regions)} tables of regions"
-            if isinstance(regions, Sequence) and not isinstance(regions, str)
-            else repr(regions)
+    tables = list(regions) if isinstance(regions, Sequence) and not isinstance(regions, str) else [regions]
+    if bad := [table for table in tables if not (table is None or isinstance(table, Mapping))]:
+        raise PromptError(f'regions are {bad[0]!r}; expected a table, as in {{"red cat": "left"}}, or one per prompt')
+    if len(tables) != prompts:
+        raise PromptError(
+            f"{len(tables)} tables of regions were given for {prompts} prompts; expected one table for all, or one per prompt"
         )
-        raise PromptError(f"{count} were given for {prompts} prompts; expected one table for all, or one per prompt")
-    return list(regions)
+    return [table or {} for table in tables]
 
 
 def assign_all(parsed: Sequence[Parsed], regions: Given) -> list[tuple[Parsed, dict[Entity, Region]]]:
