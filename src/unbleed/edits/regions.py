@@ -135,8 +135,8 @@ class RegionEdit(Edit):
     candidates: AtLeastOne = setting(
         1,
         help="number of noises from which the first noise for given regions is composed, at part of a forward each; until "
-        "`settle_at` an entity then has only what is around its piece. 1 keeps the pipeline's noise, as a run that begins with a "
-        "picture does",
+        "`settle_at` an entity then has only what is around its piece. 1 keeps the pipeline's noise; a run that begins with a "
+        "picture always does",
     )
 
     families: ClassVar[tuple[str, ...] | None] = None

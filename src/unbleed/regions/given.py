@@ -228,7 +228,7 @@ def per_prompt(regions: Given, prompts: int) -> list[Mapping[Any, Any]]:
     """
     if regions is None or isinstance(regions, Mapping):
         return [regions or {}] * prompts
-    tables = list(regions) if isinstance(regions, Sequence) and not isinstance(regions, str) else [regions]
+    tables: list[Any] = list(regions) if isinstance(regions, Sequence) and not isinstance(regions, str) else [regions]
     if bad := [table for table in tables if not (table is None or isinstance(table, Mapping))]:
         raise PromptError(f'regions are {bad[0]!r}; expected a table, as in {{"red cat": "left"}}, or one per prompt')
     if len(tables) != prompts:
