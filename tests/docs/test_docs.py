@@ -49,7 +49,9 @@ def test_a_notebook_runs_and_keeps_small_outputs(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("folder", "registry")
-@pytest.mark.parametrize("page", ["get-started.md", "guides/pipeline.md", "guides/memory.md", "own-methods.md", "heat-maps.md"])
+@pytest.mark.parametrize(
+    "page", ["get-started.md", "guides/pipeline.md", "guides/memory.md", "own-methods.md", "heat-maps.md", "regions.md"]
+)
 def test_the_code_of_a_guide_runs(page: str) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     blocks = [code for skipped, code in BLOCK.findall((ROOT / "docs" / page).read_text()) if not skipped]
