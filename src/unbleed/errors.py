@@ -5,6 +5,8 @@ A message says what was seen, what was expected, and what to do, in that order.
 
 from __future__ import annotations
 
+import unicodedata
+
 
 class UnbleedError(Exception):
     """Base class of all errors that a user can cause and fix.
@@ -95,6 +97,10 @@ class RatingError(UnbleedError):
     """A rating study cannot be begun, served or reported as asked."""
 
 
+class StudioError(UnbleedError):
+    """A request to the studio is out of bounds, or the studio cannot be served as asked."""
+
+
 class PrecisionError(UnbleedError):
     """A sampled image contains NaN or infinity, as can happen in float16.
 
@@ -111,3 +117,18 @@ class UnbleedWarning(UserWarning):
     >>> issubclass(unbleed.UnbleedWarning, UserWarning)
     True
     """
+
+
+def printable(text: str) -> str:
+    r"""Return a text on one line, with control characters and marks of writing direction escaped.
+
+    >>> printable("a\x1b[31mred\ncat")
+    'a\\x1b[31mred cat'
+    """
+    return "".join(
+        ascii(letter)[1:-1] if unicodedata.category(letter) in ("Cc", "Cs") or letter in _DIRECTIONS else letter
+        for letter in " ".join(text.split())
+    )
+
+
+_DIRECTIONS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

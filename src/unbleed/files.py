@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -59,6 +60,12 @@ def clear_unfinished(folder: Path, *, older_than_s: float = 0.0) -> None:
     for left in folder.glob(f"{_PREFIX}*.tmp"):
         if now - left.lstat().st_mtime >= older_than_s:
             left.unlink(missing_ok=True)
+
+
+def slug(text: str, length: int = 60) -> str:
+    """Return a text as part of a file name, of at most `length` bytes: file systems count bytes, not letters."""
+    whole = re.sub(r"[^\w]+", "-", text.lower(), flags=re.UNICODE).strip("-_")
+    return whole.encode()[:length].decode(errors="ignore").rstrip("-") or "picture"
 
 
 @contextmanager

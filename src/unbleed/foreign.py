@@ -32,18 +32,22 @@ def read_foreign(path: Path) -> Foreign | None:
 
     Raises `OutputError` for a file that is not a picture, and for a recipe without a prompt.
     """
-    texts = texts_in(path)
+    return foreign_in(texts_in(path), str(path))
+
+
+def foreign_in(texts: Mapping[str, str], name: str) -> Foreign | None:
+    """Return the recipe among the texts of an image; `name` is that of the image in messages. Raises as `read_foreign` does."""
     for program, chunk, read in _PROGRAMS:
         if chunk in texts:
             try:
                 found = read(texts[chunk])
             except schema.SchemaError as error:
-                raise OutputError(f"the recipe of {program} in {path} cannot be understood: {error}") from error
+                raise OutputError(f"the recipe of {program} in {name} cannot be understood: {error}") from error
             if found is None:
                 continue
             said, left = found
             if not str(said.get("prompt") or "").strip():
-                raise OutputError(f"{path} was made by {program} and holds no prompt; write the prompt yourself")
+                raise OutputError(f"{name} was made by {program} and holds no prompt; write the prompt yourself")
             return _usable(program, said, left)
     return None
 

@@ -6,7 +6,7 @@ The noise of an image comes from a CPU generator with its own seed, so it does n
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,10 +69,12 @@ def generate(
         yield from draw(pipe, recipes, record_maps=record_maps)
 
 
-def draw(pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False) -> list[GeneratedImage]:
+def draw(
+    pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False, on_step: Callable[[int], None] | None = None
+) -> list[GeneratedImage]:
     """Return the images of recipes that differ only in prompt, entities, regions and seed, sampled as one batch.
 
-    Raises `PrecisionError` if an image contains NaN or infinity, as can happen in half precision.
+    `on_step` is called after each denoising step with the number of steps that are done. Raises `PrecisionError` if an image contains NaN or infinity, as can happen in half precision.
     """
     common = recipes[0]
     method = method_from(common.method, common.settings)
@@ -107,6 +109,7 @@ def draw(pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False) -> 
             guidance_scale=common.guidance_scale,
             **text_length(pipe),
             **begin,
+            **({} if on_step is None else {"callback_on_step_end": _told(on_step)}),
             output_type="np",
         ).images  # (image, height, width, channel), from 0 to 1
     seconds = (time.perf_counter() - begun) / len(recipes)
@@ -126,6 +129,16 @@ def draw(pipe: Any, recipes: Sequence[Recipe], *, record_maps: bool = False) -> 
         )
         for at, (recipe, image) in enumerate(zip(recipes, pipe.image_processor.numpy_to_pil(images), strict=True))
     ]
+
+
+def _told(on_step: Callable[[int], None]) -> Callable[..., dict[str, Any]]:
+    """Return a callback for a pipeline that tells how many steps are done."""
+
+    def callback(pipe: Any, step: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
+        on_step(step + 1)
+        return values
+
+    return callback
 
 
 def _image_to_image(pipe: Any) -> Any:

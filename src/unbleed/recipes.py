@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from PIL import ExifTags, Image, PngImagePlugin
 
@@ -192,10 +192,15 @@ def read_recipe(path: Path) -> Recipe:
 
     Raises `NoRecipe` if there is none, and `OutputError` if a field or a setting of the method is invalid.
     """
-    text = texts_in(path).get(_CHUNK)
+    return recipe_in(texts_in(path), str(path))
+
+
+def recipe_in(texts: Mapping[str, str], name: str) -> Recipe:
+    """Return the recipe among the texts of an image; `name` is that of the image in messages. Raises as `read_recipe` does."""
+    text = texts.get(_CHUNK)
     if text is None:
         raise NoRecipe(
-            f"{path} holds no recipe; expected a picture of unbleed, AUTOMATIC1111, ComfyUI or InvokeAI, as they wrote it"
+            f"{name} holds no recipe; expected a picture of unbleed, AUTOMATIC1111, ComfyUI or InvokeAI, as they wrote it"
         )
     try:
         values = dict(schema.check(schema.parse(text), Mapping[str, Any]))
@@ -204,13 +209,13 @@ def read_recipe(path: Path) -> Recipe:
         method_from(recipe.method, recipe.settings)
     except (schema.SchemaError, UnbleedError) as error:
         raise OutputError(
-            f"the recipe in {path} cannot be understood: {error}; it was changed, or written by another version of unbleed"
+            f"the recipe in {name} cannot be understood: {error}; it was changed, or written by another version of unbleed"
         ) from error
     now = _versions()
-    changed = [f"{name} {versions.get(name)} (here {now[name]})" for name in now if versions.get(name) != now[name]]
+    changed = [f"{key} {versions.get(key)} (here {now[key]})" for key in now if versions.get(key) != now[key]]
     if changed:
         warnings.warn(
-            f"{path} was made with {', '.join(changed)}; the picture may differ slightly",
+            f"{name} was made with {', '.join(changed)}; the picture may differ slightly",
             UnbleedWarning,
             stacklevel=2,
         )
@@ -222,14 +227,19 @@ def texts_in(path: Path) -> dict[str, str]:
 
     Raises `OutputError` for a file that is not an image.
     """
+    return texts_of(path, str(path))
+
+
+def texts_of(source: Path | IO[bytes], name: str) -> dict[str, str]:
+    """Return the texts in an image, as `texts_in` does; `name` is that of the image in messages."""
     try:
-        with warnings.catch_warnings(), open_image(path) as image:
+        with warnings.catch_warnings(), open_image(source) as image:
             warnings.simplefilter("ignore")  # large pictures; only their texts are of interest here
             texts = {str(key): str(value) for key, value in getattr(image, "text", {}).items()}
             comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
     except Exception as error:  # Pillow has many kinds for what it cannot read
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise OutputError(f"{path} cannot be read as a picture: {reason}") from error
+        raise OutputError(f"{name} cannot be read as a picture: {reason}") from error
     return texts | ({"UserComment": _comment(comment)} if isinstance(comment, bytes) else {})
 
 

@@ -21,7 +21,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 import unbleed
 import unbleed.cli.text
-from unbleed import cli, loading
+from unbleed import cli, files, loading
 from unbleed.bench.suites import suite
 from unbleed.cli import bench, bench_export, bench_import, bench_report, common, draw, emoji, look, study  # noqa: F401
 from unbleed.errors import BenchError, ModelError, OutputError, PromptError
@@ -401,9 +401,9 @@ def test_B15_a_model_that_is_not_here_is_asked_for(run: Any, tmp_path: Path, mon
 
 
 def test_B8_names_are_cut_by_bytes(run: Any, tmp_path: Path) -> None:
-    assert common.slug("𝒳" * 70) == "𝒳" * 15
-    assert common.slug("a red cat") == "a-red-cat"
-    assert common.slug("!") == "picture"
+    assert files.slug("𝒳" * 70) == "𝒳" * 15
+    assert files.slug("a red cat") == "a-red-cat"
+    assert files.slug("!") == "picture"
     with (
         pytest.warns(unbleed.UnbleedWarning, match="does not know"),
         pytest.warns(unbleed.UnbleedWarning, match="seems to be Chinese or Japanese"),

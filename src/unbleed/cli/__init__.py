@@ -7,14 +7,13 @@ import errno
 import io
 import os
 import sys
-import unicodedata
 import warnings
 from typing import Annotated, Any
 
 import typer
 
 from .. import __version__
-from ..errors import UnbleedError
+from ..errors import UnbleedError, printable
 
 OUT_OF_MEMORY = "out of memory; take a smaller --batch-size, --height or --width"
 
@@ -54,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         emoji,
         look,
         rate,
+        studio,
         study,
         text,
     )
@@ -117,21 +117,6 @@ def _complain(text: str) -> int:
     """Print an error on one line, without the line breaks and control characters that a prompt or a path may hold."""
     _write(f"unbleed: {printable(text)}\n")
     return 2
-
-
-def printable(text: str) -> str:
-    r"""Return a text on one line, with control characters and marks of writing direction escaped.
-
-    >>> printable("a\x1b[31mred\ncat")
-    'a\\x1b[31mred cat'
-    """
-    return "".join(
-        ascii(letter)[1:-1] if unicodedata.category(letter) in ("Cc", "Cs") or letter in _DIRECTIONS else letter
-        for letter in " ".join(text.split())
-    )
-
-
-_DIRECTIONS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def _write(line: str) -> None:

@@ -90,12 +90,6 @@ def _finite(value: Any) -> Any:
     return [_finite(item) for item in value] if isinstance(value, list) else value
 
 
-def slug(text: str, length: int = 60) -> str:
-    """Return a text as part of a file name, of at most `length` bytes: file systems count bytes, not letters."""
-    whole = re.sub(r"[^\w]+", "-", text.lower(), flags=re.UNICODE).strip("-_")
-    return whole.encode()[:length].decode(errors="ignore").rstrip("-") or "picture"
-
-
 def is_file_name(path: Path) -> bool:
     """Return whether `path` names an image file rather than a folder; raise `OutputError` for one that is not a PNG."""
     if path.suffix.lower() in (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"):

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ..errors import MethodError, OutputError, PromptError, UnbleedWarning
 from . import app
-from .common import check_picture, is_file_name, print_json, read_seeds, sampling_defaults, slug
+from .common import check_picture, is_file_name, print_json, read_seeds, sampling_defaults
 from .options import (
     AsJson,
     Config,
@@ -79,7 +79,7 @@ def generate(
             raise PromptError('no prompt; write one, as in: unbleed generate "a red cat and a blue bench"')
 
     from .. import generation, recipes, sheets  # heavy: after the checks that need none of it
-    from ..files import check_writable
+    from ..files import check_writable, slug
     from ..methods import DEFAULT_METHOD
     from ..model_settings import method_of, read_settings
     from ..regions.texts import read_regions

@@ -1,0 +1,283 @@
+"""The page in Gradio: its components, and which event calls which handler. Handlers get raw values, which they check themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from ..errors import UnbleedError
+from ..sizes import own_side
+from . import handlers
+from .form import FIELDS, labels, start
+from .handlers import Values
+from .jobs import Job
+from .markup import failed, said, status
+from .shelf import Wanted
+from .studio import Pair, Studio
+from .widgets import widget
+
+_POLL_S = 0.15
+_INPUTS = tuple("chips" if name == "entities" else name for name in FIELDS)
+
+
+def theme() -> Any:
+    """Return Gradio's plain theme with system fonts, so that no font is loaded from elsewhere."""
+    return gr.themes.Base(primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"])
+
+
+def page(studio: Studio) -> gr.Blocks:
+    """Return the page of a studio."""
+    with gr.Blocks(title="unbleed studio", analytics_enabled=False, delete_cache=(600, 21_600)) as blocks:
+        parts = _layout(studio)
+        _events(studio, parts)
+        blocks.unload(lambda request: studio.jobs.cancel(str(request.session_hash)))
+    return blocks
+
+
+def _layout(studio: Studio) -> dict[str, Any]:
+    """Make the components and return them by name."""
+    parts: dict[str, Any] = {}
+    house = studio.house
+    told = f"<h1>unbleed studio</h1><p>{escape(house.model)}, {house.dtype}. Nothing leaves this machine.</p>"
+    gr.HTML(told, elem_id="title", js_on_load=None)
+    with gr.Row():
+        with gr.Column(scale=5, min_width=340, elem_id="recipe") as recipe:
+            _recipe(studio, parts)
+        with gr.Column(scale=8, min_width=340, elem_id="results"):
+            with gr.Tabs(selected="draw") as parts["tabs"]:
+                with gr.Tab("Draw", id="draw") as parts["draw_tab"]:
+                    _results(parts)
+                with gr.Tab("Compare methods", id="compare") as parts["compare_tab"]:
+                    _comparison(parts)
+                with gr.Tab("Benchmark", id="bench", visible=bool(studio.shelves)) as parts["bench_tab"]:
+                    first = handlers.shelf_value(studio, 0, studio.shelves[0].view(Wanted())) if studio.shelves else {}
+                    parts["shelf"] = widget("shelf", "shelf-of", first)
+    parts["recipe"] = recipe
+    return parts
+
+
+def _recipe(studio: Studio, parts: dict[str, Any]) -> None:
+    limits, first = studio.limits, start(studio.house)
+    values = handlers.form_values(studio, first)
+    own = own_side(studio.painters[0].pipe)
+    parts["prompt"] = gr.Textbox(first.prompt, label="Prompt", lines=2, max_lines=8, max_length=limits.prompt, elem_id="prompt")
+    parts["chips"] = widget("chips", "words-of", values["chips"])
+    with gr.Row():
+        parts["draw"] = gr.Button("Draw", variant="primary", elem_id="draw", scale=2)
+        parts["cancel"] = gr.Button("Cancel", elem_id="cancel", interactive=False, scale=1)
+    parts["status"] = gr.HTML(said(""), elem_id="status", js_on_load=None)
+    parts["method"] = gr.Dropdown(
+        labels(), value=first.method, label="Method", info="A name, or a sum such as syngen + 0.5*overlap-iou", allow_custom_value=True,
+        elem_id="method",
+    )  # fmt: skip
+    parts["settings"] = widget("settings", "settings-of", values["settings"])
+    with gr.Row():
+        parts["seed"] = gr.Number(first.seed, label="Seed", precision=0, minimum=0, min_width=110, elem_id="seed")
+        parts["seeds"] = gr.Radio(list(range(1, limits.seeds + 1)), value=1, label="Seeds at a time", min_width=180, elem_id="seeds")
+    with gr.Accordion("More: steps, size, negative prompt", open=False):
+        parts["steps"] = gr.Slider(1, limits.steps, first.steps, step=1, label="Denoising steps", elem_id="steps")
+        parts["guidance_scale"] = gr.Slider(0, 20, first.guidance_scale, step=0.5, label="Guidance scale of the model")
+        with gr.Row():
+            hint = f"the model's own, {own}" if own else "the model's own"
+            for name in ("width", "height"):
+                parts[name] = gr.Number(None, label=name.capitalize(), precision=0, step=8, min_width=110, placeholder=hint)
+        parts["negative_prompt"] = gr.Textbox("", label="Negative prompt", max_length=limits.prompt)
+        parts["attention"] = gr.Checkbox(True, label="Attention maps", info="Cost about a forward per step")
+    parts["drop"] = widget("drop", "drop-of", {})
+
+
+def _results(parts: dict[str, Any]) -> None:
+    parts["pairs"] = gr.State([])
+    parts["gallery"] = gr.Gallery(
+        [], label="Guided pictures", columns=4, height="auto", allow_preview=False, object_fit="contain", interactive=False,
+        visible=False, elem_id="gallery", buttons=[],
+    )  # fmt: skip
+    with gr.Tabs():
+        with gr.Tab("Picture"):
+            parts["slider"] = gr.ImageSlider(
+                None, show_label=False, interactive=False, elem_id="slider", max_height=560, slider_position=50, buttons=["fullscreen"],
+                container=False,
+            )  # fmt: skip
+            parts["sides"] = gr.HTML(
+                '<div id="sides"><span>left: unguided</span><span>right: guided</span></div>', js_on_load=None, visible=False
+            )
+            parts["facts"] = gr.HTML(
+                '<p class="quiet">Press Draw: the picture with guidance and the one without, from the same noise.</p>',
+                elem_id="facts",
+                js_on_load=None,
+            )
+            parts["save"] = gr.DownloadButton("Save PNG with its recipe", visible=False, size="sm", elem_id="save")
+        with gr.Tab("Regions"):
+            parts["regions"] = widget("regions", "regions-of", {"labels": [], "regions": {}, "aspect": [1, 1]})
+        with gr.Tab("Attention"):
+            parts["maps"] = widget("attention", "maps-of", {"pictures": []})
+        with gr.Tab("Loss"):
+            parts["loss"] = gr.HTML('<p class="quiet">The loss of every guided step.</p>', elem_id="loss", js_on_load=None)
+        with gr.Tab("Code"):
+            parts["python"] = gr.Code("", language="python", label="Python", interactive=False, elem_id="python")
+            parts["command"] = gr.Code("", language="shell", label="Command line", interactive=False, elem_id="command", wrap_lines=True)
+
+
+def _comparison(parts: dict[str, Any]) -> None:
+    parts["methods"] = gr.Dropdown(
+        labels(), value=["none", "syngen", "regions"], multiselect=True, max_choices=6, label="Methods, each with its own settings",
+        elem_id="methods",
+    )  # fmt: skip
+    parts["compare"] = gr.Button("Draw all", variant="primary", elem_id="compare")
+    parts["compared"] = gr.State([])
+    parts["matrix"] = gr.Gallery(
+        [], label="Prompt, entities, regions, seeds and size are those on this page", columns=3, height="auto", allow_preview=False,
+        object_fit="contain", interactive=False, elem_id="matrix", buttons=[],
+    )  # fmt: skip
+
+
+def _events(studio: Studio, parts: dict[str, Any]) -> None:
+    inputs = [parts[name] for name in _INPUTS]
+    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "preprocess": False, "api_visibility": "private"}
+    slow: dict[str, Any] = {
+        "show_progress": "hidden", "preprocess": False, "concurrency_limit": None, "trigger_mode": "once",
+    }  # fmt: skip
+
+    def answer(values: Values) -> dict[Any, Any]:
+        return {parts[name]: _update(name, value) for name, value in values.items()}
+
+    def on(event: Any, handler: Callable[..., Values], given: Sequence[str], outputs: Sequence[str], **options: Any) -> None:
+        async def call(*raw: Any) -> dict[Any, Any]:
+            return answer(await asyncio.to_thread(handler, studio, *raw))
+
+        event(call, [parts[name] for name in given], [parts[name] for name in outputs], **{**quick, **options})
+
+    reading = ("chips", "regions", "status")
+    on(parts["prompt"].input, handlers.on_prompt, ("prompt", "chips"), reading, trigger_mode="always_last")
+    on(parts["chips"].edit, handlers.on_edit, ("prompt", "chips"), reading, trigger_mode="always_last")
+    on(parts["method"].input, handlers.on_method, ("method",), ("settings", "status"), trigger_mode="always_last")
+    on(parts["shelf"].ask, handlers.on_shelf, ("shelf",), ("shelf", "status"), trigger_mode="always_last")
+    filled = [*_INPUTS, "status", "tabs"]
+    on(parts["shelf"].open, handlers.on_open, ("shelf",), filled)
+
+    detail = ["slider", "sides", "facts", "save", "regions", "maps", "loss", "python", "command", "status"]
+    drawn = list(dict.fromkeys([*detail, "draw", "cancel", "compare", "pairs", "gallery", *filled]))
+
+    async def follow(job: Job, told: Callable[[Job, bool], Values]) -> AsyncIterator[Values]:
+        """Yield the page's values while a job runs: its status when that changes, its pictures as they come."""
+        try:
+            yield _busy(True)
+            before, count = "", 0
+            while True:
+                over, state = job.over, studio.status(job)
+                line = status(state)
+                values: Values = {"status": line} if line != before else {}
+                if len(job.results) > count or over:
+                    count = len(job.results)
+                    values |= await asyncio.to_thread(told, job, over)
+                if values:
+                    yield values | (_busy(False) if over else {})
+                if over:
+                    return
+                before = line
+                await asyncio.sleep(_POLL_S)
+        finally:
+            if not job.over:
+                studio.jobs.cancel(job.owner)
+
+    def told_of(job: Job, over: bool) -> Values:
+        pairs: list[Pair] = list(job.results)
+        values: Values = {"pairs": pairs, "gallery": handlers.captioned(studio, pairs, methods=False) if len(pairs) > 1 else []}
+        return values | (handlers.shown(studio, pairs[-1] if not over else pairs[0]) if pairs else {}) | (
+            {"status": status(studio.status(job))} if over and job.state == "failed" else {}
+        )
+
+    async def draw(request: gr.Request, *raw: Any) -> AsyncIterator[dict[Any, Any]]:
+        try:
+            form = await asyncio.to_thread(handlers.form_from, studio, raw)
+            job = studio.draw(str(request.session_hash), form)
+        except UnbleedError as error:
+            yield answer({"status": failed(str(error))} | _busy(False))
+            return
+        async for values in follow(job, told_of):
+            yield answer(values)
+
+    async def replay(request: gr.Request, value: Any) -> AsyncIterator[dict[Any, Any]]:
+        try:
+            found = await asyncio.to_thread(handlers.replayed, studio, value)
+            values = await asyncio.to_thread(handlers.form_values, studio, found.form)
+            yield answer(values | {"status": said(found.note), "tabs": "draw"})
+            if found.recipe is None:
+                return
+            job = studio.replay(str(request.session_hash), found.recipe, maps=True)
+        except UnbleedError as error:
+            yield answer({"status": failed(str(error))} | _busy(False))
+            return
+        async for values in follow(job, told_of):
+            if job.state == "done" and job.results:
+                line = handlers.verdict(studio, found, job.results[0].guided)
+                values["status"] = said(f"{line} {found.note}".strip())
+            yield answer(values)
+
+    async def compare(request: gr.Request, methods: Any, *raw: Any) -> AsyncIterator[dict[Any, Any]]:
+        def told(job: Job, over: bool) -> Values:
+            return {"compared": list(job.results), "matrix": handlers.captioned(studio, job.results, methods=True)}
+
+        try:
+            chosen = handlers.methods_from(studio, methods)
+            form = await asyncio.to_thread(handlers.form_from, studio, raw)
+            job = await asyncio.to_thread(studio.compare, str(request.session_hash), form, chosen)
+        except UnbleedError as error:
+            yield answer({"status": failed(str(error))} | _busy(False))
+            return
+        yield {parts["matrix"]: gr.Gallery([], columns=len(chosen))}
+        async for values in follow(job, told):
+            yield answer(values)
+
+    outputs = [parts[name] for name in drawn]
+    parts["draw"].click(draw, inputs, outputs, api_name="draw", **slow)
+    parts["prompt"].submit(draw, inputs, outputs, api_visibility="private", **slow)
+    parts["drop"].drop(replay, [parts["drop"]], outputs, api_visibility="private", **slow)
+    compared = [parts[name] for name in ("status", "draw", "cancel", "compare", "compared", "matrix")]
+    parts["compare"].click(compare, [parts["methods"], *inputs], compared, api_visibility="private", **slow)
+    parts["cancel"].click(
+        lambda request: studio.jobs.cancel(str(request.session_hash)) and None, None, None, queue=False, api_visibility="private"
+    )
+
+    def pick(pairs: list[Pair], chosen: gr.SelectData) -> dict[Any, Any]:
+        index = chosen.index if isinstance(chosen.index, int) else 0
+        return answer(handlers.shown(studio, pairs[index]) if 0 <= index < len(pairs) else {"status": said("")})
+
+    def pick_compared(pairs: list[Pair], chosen: gr.SelectData) -> dict[Any, Any]:
+        index = chosen.index if isinstance(chosen.index, int) else 0
+        if not 0 <= index < len(pairs):
+            return answer({"status": said("")})
+        return answer(handlers.opened(studio, pairs, index) | {"tabs": "draw"})
+
+    picking: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    parts["gallery"].select(pick, [parts["pairs"]], [parts[name] for name in detail], **picking)
+    parts["matrix"].select(
+        pick_compared, [parts["compared"]], [parts[name] for name in dict.fromkeys([*detail, *filled, "pairs", "gallery"])], **picking
+    )
+    for tab, seen in (("draw_tab", True), ("compare_tab", True), ("bench_tab", False)):
+        parts[tab].select(
+            lambda seen=seen: gr.Column(visible=seen), None, parts["recipe"], queue=False, show_progress="hidden", api_visibility="private"
+        )
+
+
+def _busy(busy: bool) -> Values:
+    return {"draw": not busy, "cancel": busy, "compare": not busy}
+
+
+def _update(name: str, value: Any) -> Any:
+    """Return what Gradio takes for a new value of a component."""
+    if name in ("draw", "cancel", "compare"):
+        return gr.Button(interactive=value)
+    if name == "tabs":
+        return gr.Tabs(selected=value)
+    if name == "sides":
+        return gr.HTML(visible=value)
+    if name == "save":
+        return gr.DownloadButton(value=value, visible=True)
+    if name == "gallery":
+        return gr.Gallery(value, visible=bool(value))
+    return value
