@@ -26,7 +26,7 @@ LEVELS = (
     ("api",),
 )
 LEVEL = {package: level for level, packages in enumerate(LEVELS) for package in packages}
-APPLICATIONS = ("unbleed.bench", "unbleed.cli", "unbleed.rating")  # all that may import the benchmark
+APPLICATIONS = ("unbleed.bench", "unbleed.cli", "unbleed.rating", "unbleed.studio")  # all that may import the benchmark
 
 Imports = dict[str, set[str]]
 

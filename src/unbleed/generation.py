@@ -74,7 +74,9 @@ def draw(
 ) -> list[GeneratedImage]:
     """Return the images of recipes that differ only in prompt, entities, regions and seed, sampled as one batch.
 
-    `on_step` is called after each denoising step with the number of steps that are done. Raises `PrecisionError` if an image contains NaN or infinity, as can happen in half precision.
+    `on_step` is called after each denoising step with the number of steps that are done.
+
+    Raises `PrecisionError` if an image contains NaN or infinity, as can happen in half precision.
     """
     common = recipes[0]
     method = method_from(common.method, common.settings)

@@ -20,15 +20,19 @@ def studio(
     dtype: Precision = None,
     devices: Annotated[
         list[str] | None,
-        typer.Option("--device", help="cpu, cuda, cuda:1 ...; may be repeated, one worker for each [the fastest that is here]."),
+        typer.Option(
+            "--device", help="cpu, cuda, cuda:1 ...; may be repeated, one worker for each [the fastest that is here]."
+        ),
     ] = None,
     bench: Annotated[
-        list[Path] | None, typer.Option("--bench", parser=named, help="A benchmark run to browse; may be repeated.", metavar="RUN")
+        list[Path] | None,
+        typer.Option("--bench", parser=named, help="A benchmark run to browse; may be repeated.", metavar="RUN"),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to serve at; only this machine reaches the default.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8428,
     share: Annotated[
-        bool, typer.Option("--share", help="Open a public address through Gradio's servers: everybody who has it can draw here.")
+        bool,
+        typer.Option("--share", help="Open a public address through Gradio's servers: everybody who has it can draw here."),
     ] = False,
     json: AsJson = False,
 ) -> None:

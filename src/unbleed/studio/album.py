@@ -1,6 +1,6 @@
 """The pictures that a studio has drawn: each a PNG with its recipe and a JSON document, under the hash of its recipe.
 
-The same recipe makes the same picture, so it is drawn once, as long as it is kept. The oldest is removed when there are too many.
+The same recipe makes the same picture, so it is drawn once, as long as it is kept. Of too many, the oldest is removed.
 """
 
 from __future__ import annotations

@@ -117,7 +117,9 @@ def overruled(prompt: str, groups: Sequence[Sequence[int]]) -> Chips:
     for (modifiers, noun), got in zip(wanted, found, strict=True):
         if (modifiers, noun) != got:
             said = " ".join(span.text for span in (*modifiers, noun))
-            raise PromptError(f'"{said}" is meant by place, but its words stand in the prompt twice; write one of them otherwise')
+            raise PromptError(
+                f'"{said}" is meant by place, but its words stand in the prompt twice; write one of them otherwise'
+            )
     own = [(sorted(_split_spans(prompt, one)), one.noun_span) for one in parse(prompt).entities]
     return read(prompt, None if own == found else text)
 

@@ -39,7 +39,9 @@ def as_python(recipe: Recipe, *, device: str | None = None, extra: Mapping[str, 
     regions = _regions(recipe.regions)
     if regions.startswith("regions_of"):
         imports.append("from unbleed.regions.texts import regions_of")
-    guide = _call("unbleed.guide", "pipe", "method", entities=recipe.entities, regions=_raw(regions if recipe.regions else None))
+    guide = _call(
+        "unbleed.guide", "pipe", "method", entities=recipe.entities, regions=_raw(regions if recipe.regions else None)
+    )
     call = {
         "negative_prompt": recipe.negative_prompt,
         "height": recipe.height,
@@ -50,8 +52,9 @@ def as_python(recipe: Recipe, *, device: str | None = None, extra: Mapping[str, 
         **(extra or {}),
     }
     given = "".join(f"        {name}={_shown(value)},\n" for name, value in call.items() if value is not None)
-    body = f"with {guide} as run:\n    image = pipe(\n        {_shown(recipe.prompt)},\n{given}    ).images[0]\nimage.save(\"picture.png\")\n"
-    return "\n".join([*imports[:2], *sorted(imports[2:])]) + "\n\n" + "\n".join(lines) + "\n" + body
+    body = [f"with {guide} as run:", "    image = pipe(", f"        {_shown(recipe.prompt)},", f"{given}    ).images[0]"]
+    parts = [*imports[:2], *sorted(imports[2:]), "", *lines, *body, 'image.save("picture.png")']
+    return "\n".join(parts) + "\n"
 
 
 def as_command(recipe: Recipe, *, device: str | None = None) -> str:
@@ -81,7 +84,9 @@ def as_command(recipe: Recipe, *, device: str | None = None) -> str:
     ]
     words = [word for name, value in options if value is not None for word in _option(name, str(value))]
     first = ["unbleed", "generate"]
-    return shlex.join([*first, *words, "--", recipe.prompt] if recipe.prompt.startswith("-") else [*first, recipe.prompt, *words])
+    return shlex.join(
+        [*first, *words, "--", recipe.prompt] if recipe.prompt.startswith("-") else [*first, recipe.prompt, *words]
+    )
 
 
 def _option(name: str, value: str) -> list[str]:
@@ -100,7 +105,7 @@ def _regions(regions: Mapping[str, str]) -> str:
     return _shown({phrase: found[phrase].where if "," in text else text for phrase, text in regions.items()})
 
 
-class _raw(str):  # noqa: N801
+class _raw(str):
     """Code that is written as it is; an empty one is left out."""
 
     def __new__(cls, text: str | None) -> _raw:
@@ -121,5 +126,7 @@ def _shown(value: Any) -> str:
 
 
 def _call(name: str, *arguments: str, **named: Any) -> str:
+    """Return a call as Python: arguments by position, by name where they have a value, and last a mapping (`**`)."""
     given = [f"{key}={_shown(value)}" for key, value in named.items() if value is not None and value != ""]
-    return f"{name}({', '.join([*(a for a in arguments if not a.startswith('**')), *given, *(a for a in arguments if a.startswith('**'))])})"
+    last = [one for one in arguments if one.startswith("**")]
+    return f"{name}({', '.join([*(one for one in arguments if one not in last), *given, *last])})"

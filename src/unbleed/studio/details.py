@@ -72,9 +72,7 @@ def _entity_of(picture: GeneratedImage, positions: Sequence[int]) -> int:
 def regions_of_run(picture: GeneratedImage) -> dict[str, str]:
     """Return the last regions as masks by entity; a region of all pixels is left out."""
     return {
-        str(entity): as_data(mask.float())
-        for entity, mask in picture.region_masks.items()
-        if mask.any() and not mask.all()
+        str(entity): as_data(mask.float()) for entity, mask in picture.region_masks.items() if mask.any() and not mask.all()
     }
 
 
@@ -94,7 +92,10 @@ def loss_curve(steps: Sequence[Mapping[str, Any]], total: int) -> str:
         return round(left + wide * step / end, 1), round(top + tall * (high - loss) / (high - low), 1)
 
     ticks = [low + (high - low) * k / 4 for k in range(5)]
-    parts = [f'<svg class="curve" viewBox="0 0 {left + wide + 16} {top + tall + 42}" role="img" aria-label="loss of each guided step">']
+    parts = [
+        f'<svg class="curve" viewBox="0 0 {left + wide + 16} {top + tall + 42}" role="img" '
+        'aria-label="loss of each guided step">'
+    ]
     for tick in ticks:
         y = at(0, tick)[1]
         parts.append(f'<line class="rule" x1="{left}" x2="{left + wide}" y1="{y}" y2="{y}"/>')

@@ -44,8 +44,8 @@ class Form:
         seeds: How many, counted upwards.
         steps: Denoising steps.
         guidance_scale: Of classifier-free guidance.
-        width: In pixels; None for the model's own.
-        height: In pixels; None for the model's own.
+        width: In pixels; None, or 0 from the page, for the model's own.
+        height: As `width`.
         negative_prompt: The negative prompt; empty for none.
         regions: Texts of regions by phrase.
         attention: Whether the attention maps are recorded.
@@ -88,7 +88,7 @@ def page_values(raw: Sequence[Any]) -> dict[str, Any]:
     """Return the values of the page's inputs by their names; raise `StudioError` for other inputs than the page has."""
     if len(raw) != len(FIELDS):
         raise StudioError(f"{len(raw)} values; expected {len(FIELDS)}: {', '.join(FIELDS)}")
-    values = dict(zip(FIELDS, raw, strict=True))
+    values: dict[str, Any] = dict(zip(FIELDS, raw, strict=True))
     for name, part in (("entities", "entities"), ("settings", "changes"), ("regions", "regions")):
         if not isinstance(values[name], Mapping):
             raise StudioError(f"{name} is {str(values[name])[:40]!r}; expected an object with {part}")
@@ -110,6 +110,7 @@ def read_form(values: Mapping[str, Any], limits: Limits) -> Form:
         StudioError: a value is of another type, or out of bounds.
     """
     whole = {key: int(value) if isinstance(value, float) and value.is_integer() else value for key, value in values.items()}
+    whole |= {name: None for name in ("width", "height") if whole.get(name) == 0}  # an empty field of the page
     try:
         form = schema.check(whole, Form)
     except schema.SchemaError as error:

@@ -1,7 +1,7 @@
 """The outermost layer of the server: what may be asked for at all, and what the browser may do with the answer.
 
-Gradio serves more than this page needs: uploads, a proxy, files by URL, editing by language models. What is not in the list below is
-refused before Gradio sees it. Files are served from the studio's own folder only.
+Gradio serves more than this page needs: uploads, a proxy, files by URL, editing by language models. What is not in the list
+below is refused before Gradio sees it. Files are served from the studio's own folder only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _POLICY = (
 """Gradio's page builds functions from text and sets styles inline. Nothing is loaded from, or sent to, another machine."""
 
 
-class TooLarge(Exception):  # noqa: N818
+class TooLarge(Exception):
     """A request is longer than the studio reads."""
 
 

@@ -79,7 +79,7 @@ def on_edit(studio: Studio, prompt: Any, chips: Any) -> Values:
     """Read a prompt with the groups of words that the user clicked together."""
     prompt = text_of(prompt, studio)
     try:
-        groups = schema.check(chips.get("groups") if isinstance(chips, Mapping) else None, list[list[int]] | None)
+        groups = _groups(chips)
     except schema.SchemaError as error:
         raise StudioError(f"the groups of words: {error}") from None
     if groups is None:
@@ -90,6 +90,11 @@ def on_edit(studio: Studio, prompt: Any, chips: Any) -> Values:
         before = chips_of.carried(prompt, chips.get("entities") if isinstance(chips.get("entities"), str) else None)
         read = replace(before, note=f"{error}.")
     return chip_values(studio, read)
+
+
+def _groups(chips: Any) -> list[list[int]] | None:
+    groups = chips.get("groups") if isinstance(chips, Mapping) else None
+    return None if groups is None else schema.check(groups, list[list[int]])
 
 
 def chip_values(studio: Studio, read: chips_of.Chips) -> Values:
@@ -132,13 +137,14 @@ def on_open(studio: Studio, value: Any) -> Values:
     differs = f" The run was made with {shelf.run.plan.model}." if shelf.run.plan.model != studio.house.model else ""
     note = f"The recipe of {shelf.methods[method]}, seed {image.seed}, is in the form. Press Draw.{differs}"
     label = shelf.run.plan.contenders[method].label.partition(":")[0]
-    return form_values(studio, replace(form, method=label if not label.startswith("best-of-") else "none",
-                                       settings=_changes(studio, label, values["settings"]))) | {"status": said(note), "tabs": "draw"}  # fmt: skip
+    if label.startswith("best-of-"):
+        own = replace(form, method="none")
+    else:
+        own = replace(form, method=label, settings=_changes(studio, label, values["settings"]))
+    return form_values(studio, own) | {"status": said(note), "tabs": "draw"}
 
 
 def _changes(studio: Studio, label: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    if label.startswith("best-of-"):
-        return {}
     own = {row["name"]: row["default"] for row in describe(label, studio.house.model)}
     return {name: value for name, value in settings.items() if name in own and own[name] != value}
 
@@ -162,7 +168,7 @@ def form_values(studio: Studio, form: Form) -> Values:
     del values["entities"]
     values["regions"] = {**values["regions"], "regions": dict(form.regions)}
     values["settings"] = settings_value(studio, form.method, form.settings)
-    values["negative_prompt"] = form.negative_prompt or ""
+    values |= {"negative_prompt": form.negative_prompt or "", "width": form.width or 0, "height": form.height or 0}
     assert values.keys() - {"chips"} == set(FIELDS) - {"entities"}
     return values
 
@@ -252,7 +258,9 @@ def maps_value(plain: Drawn | None, guided: Drawn) -> dict[str, Any]:
     titled = [("unguided", plain), (guided.recipe.method, guided)]
     return {
         "pictures": [
-            {"title": title, "key": one.key, "picture": one.preview, "maps": one.maps} for title, one in titled if one is not None
+            {"title": title, "key": one.key, "picture": one.preview, "maps": one.maps}
+            for title, one in titled
+            if one is not None
         ],
         "empty": "This picture was drawn without attention maps. Switch them on under “More”, and draw it again.",
     }

@@ -19,7 +19,7 @@ Work = Callable[[Any, "Job"], None]
 _log = logging.getLogger(__name__)
 
 
-class Cancelled(Exception):  # noqa: N818
+class Cancelled(Exception):
     """The job was cancelled; raised inside its work by `Job.check`."""
 
 

@@ -1,4 +1,4 @@
-"""The page in Gradio: its components, and which event calls which handler. Handlers get raw values, which they check themselves."""
+"""The page in Gradio: its components, and which event calls which handler. Handlers get raw values, and check them."""
 
 from __future__ import annotations
 
@@ -41,56 +41,57 @@ def page(studio: Studio) -> gr.Blocks:
 def _layout(studio: Studio) -> dict[str, Any]:
     """Make the components and return them by name."""
     parts: dict[str, Any] = {}
-    house = studio.house
-    told = f"<h1>unbleed studio</h1><p>{escape(house.model)}, {house.dtype}. Nothing leaves this machine.</p>"
+    house, first = studio.house, handlers.form_values(studio, start(studio.house))
+    told = f"<h1>unbleed studio</h1><p>{escape(house.model)}, {house.dtype}</p>"
     gr.HTML(told, elem_id="title", js_on_load=None)
     with gr.Row():
         with gr.Column(scale=5, min_width=340, elem_id="recipe") as recipe:
-            _recipe(studio, parts)
-        with gr.Column(scale=8, min_width=340, elem_id="results"):
-            with gr.Tabs(selected="draw") as parts["tabs"]:
-                with gr.Tab("Draw", id="draw") as parts["draw_tab"]:
-                    _results(parts)
-                with gr.Tab("Compare methods", id="compare") as parts["compare_tab"]:
-                    _comparison(parts)
-                with gr.Tab("Benchmark", id="bench", visible=bool(studio.shelves)) as parts["bench_tab"]:
-                    first = handlers.shelf_value(studio, 0, studio.shelves[0].view(Wanted())) if studio.shelves else {}
-                    parts["shelf"] = widget("shelf", "shelf-of", first)
+            _recipe(studio, parts, first)
+        with gr.Column(scale=8, min_width=340, elem_id="results"), gr.Tabs(selected="draw") as parts["tabs"]:
+            with gr.Tab("Draw", id="draw") as parts["draw_tab"]:
+                _results(parts, first)
+            with gr.Tab("Compare methods", id="compare") as parts["compare_tab"]:
+                _comparison(parts)
+            with gr.Tab("Benchmark", id="bench", visible=bool(studio.shelves)) as parts["bench_tab"]:
+                run = handlers.shelf_value(studio, 0, studio.shelves[0].view(Wanted())) if studio.shelves else {}
+                parts["shelf"] = widget("shelf", "shelf-of", run)
     parts["recipe"] = recipe
     return parts
 
 
-def _recipe(studio: Studio, parts: dict[str, Any]) -> None:
-    limits, first = studio.limits, start(studio.house)
-    values = handlers.form_values(studio, first)
+def _recipe(studio: Studio, parts: dict[str, Any], first: Values) -> None:
+    limits = studio.limits
     own = own_side(studio.painters[0].pipe)
-    parts["prompt"] = gr.Textbox(first.prompt, label="Prompt", lines=2, max_lines=8, max_length=limits.prompt, elem_id="prompt")
-    parts["chips"] = widget("chips", "words-of", values["chips"])
+    parts["prompt"] = gr.Textbox(
+        first["prompt"], label="Prompt", lines=2, max_lines=8, max_length=limits.prompt, elem_id="prompt"
+    )
+    parts["chips"] = widget("chips", "words-of", first["chips"])
     with gr.Row():
         parts["draw"] = gr.Button("Draw", variant="primary", elem_id="draw", scale=2)
         parts["cancel"] = gr.Button("Cancel", elem_id="cancel", interactive=False, scale=1)
     parts["status"] = gr.HTML(said(""), elem_id="status", js_on_load=None)
     parts["method"] = gr.Dropdown(
-        labels(), value=first.method, label="Method", info="A name, or a sum such as syngen + 0.5*overlap-iou", allow_custom_value=True,
+        labels(), value=first["method"], label="Method", info="A name, or a sum such as syngen + 0.5*overlap-iou",
+        allow_custom_value=True,
         elem_id="method",
     )  # fmt: skip
-    parts["settings"] = widget("settings", "settings-of", values["settings"])
+    parts["settings"] = widget("settings", "settings-of", first["settings"])
     with gr.Row():
-        parts["seed"] = gr.Number(first.seed, label="Seed", precision=0, minimum=0, min_width=110, elem_id="seed")
-        parts["seeds"] = gr.Radio(list(range(1, limits.seeds + 1)), value=1, label="Seeds at a time", min_width=180, elem_id="seeds")
+        parts["seed"] = gr.Number(first["seed"], label="Seed", precision=0, minimum=0, min_width=110, elem_id="seed")
+        parts["seeds"] = gr.Radio([1, 2, limits.seeds], value=1, label="Seeds at a time", min_width=210, elem_id="seeds")
     with gr.Accordion("More: steps, size, negative prompt", open=False):
-        parts["steps"] = gr.Slider(1, limits.steps, first.steps, step=1, label="Denoising steps", elem_id="steps")
-        parts["guidance_scale"] = gr.Slider(0, 20, first.guidance_scale, step=0.5, label="Guidance scale of the model")
+        parts["steps"] = gr.Slider(1, limits.steps, first["steps"], step=1, label="Denoising steps", elem_id="steps")
+        parts["guidance_scale"] = gr.Slider(0, 20, first["guidance_scale"], step=0.5, label="Guidance scale of the model")
         with gr.Row():
-            hint = f"the model's own, {own}" if own else "the model's own"
+            hint = f"pixels; 0 for the model's own, {own}" if own else "pixels; 0 for the model's own"
             for name in ("width", "height"):
-                parts[name] = gr.Number(None, label=name.capitalize(), precision=0, step=8, min_width=110, placeholder=hint)
+                parts[name] = gr.Number(0, label=name.capitalize(), info=hint, precision=0, step=8, min_width=110)
         parts["negative_prompt"] = gr.Textbox("", label="Negative prompt", max_length=limits.prompt)
         parts["attention"] = gr.Checkbox(True, label="Attention maps", info="Cost about a forward per step")
     parts["drop"] = widget("drop", "drop-of", {})
 
 
-def _results(parts: dict[str, Any]) -> None:
+def _results(parts: dict[str, Any], first: Values) -> None:
     parts["pairs"] = gr.State([])
     parts["gallery"] = gr.Gallery(
         [], label="Guided pictures", columns=4, height="auto", allow_preview=False, object_fit="contain", interactive=False,
@@ -99,7 +100,8 @@ def _results(parts: dict[str, Any]) -> None:
     with gr.Tabs():
         with gr.Tab("Picture"):
             parts["slider"] = gr.ImageSlider(
-                None, show_label=False, interactive=False, elem_id="slider", max_height=560, slider_position=50, buttons=["fullscreen"],
+                None, show_label=False, interactive=False, elem_id="slider", max_height=560, slider_position=50,
+                buttons=["fullscreen"],
                 container=False,
             )  # fmt: skip
             parts["sides"] = gr.HTML(
@@ -112,26 +114,29 @@ def _results(parts: dict[str, Any]) -> None:
             )
             parts["save"] = gr.DownloadButton("Save PNG with its recipe", visible=False, size="sm", elem_id="save")
         with gr.Tab("Regions"):
-            parts["regions"] = widget("regions", "regions-of", {"labels": [], "regions": {}, "aspect": [1, 1]})
+            parts["regions"] = widget("regions", "regions-of", first["regions"] | {"aspect": [1, 1]})
         with gr.Tab("Attention"):
             parts["maps"] = widget("attention", "maps-of", {"pictures": []})
         with gr.Tab("Loss"):
             parts["loss"] = gr.HTML('<p class="quiet">The loss of every guided step.</p>', elem_id="loss", js_on_load=None)
         with gr.Tab("Code"):
-            parts["python"] = gr.Code("", language="python", label="Python", interactive=False, elem_id="python")
-            parts["command"] = gr.Code("", language="shell", label="Command line", interactive=False, elem_id="command", wrap_lines=True)
+            parts["python"] = gr.Code("", language="python", label="Copy as Python", interactive=False, elem_id="python")
+            parts["command"] = gr.Code(
+                "", language="shell", label="Copy as command line", interactive=False, elem_id="command", wrap_lines=True
+            )
 
 
 def _comparison(parts: dict[str, Any]) -> None:
     parts["methods"] = gr.Dropdown(
-        labels(), value=["none", "syngen", "regions"], multiselect=True, max_choices=6, label="Methods, each with its own settings",
+        labels(), value=["none", "syngen", "regions"], multiselect=True, max_choices=6, 
+        label="Methods, each with its own settings",
         elem_id="methods",
     )  # fmt: skip
     parts["compare"] = gr.Button("Draw all", variant="primary", elem_id="compare")
     parts["compared"] = gr.State([])
     parts["matrix"] = gr.Gallery(
-        [], label="Prompt, entities, regions, seeds and size are those on this page", columns=3, height="auto", allow_preview=False,
-        object_fit="contain", interactive=False, elem_id="matrix", buttons=[],
+        [], label="Prompt, entities, regions, seeds and size are those on this page", columns=3, height="auto",
+        allow_preview=False, object_fit="contain", interactive=False, elem_id="matrix", buttons=[],
     )  # fmt: skip
 
 
@@ -187,8 +192,10 @@ def _events(studio: Studio, parts: dict[str, Any]) -> None:
     def told_of(job: Job, over: bool) -> Values:
         pairs: list[Pair] = list(job.results)
         values: Values = {"pairs": pairs, "gallery": handlers.captioned(studio, pairs, methods=False) if len(pairs) > 1 else []}
-        return values | (handlers.shown(studio, pairs[-1] if not over else pairs[0]) if pairs else {}) | (
-            {"status": status(studio.status(job))} if over and job.state == "failed" else {}
+        return (
+            values
+            | (handlers.shown(studio, pairs[-1] if not over else pairs[0]) if pairs else {})
+            | ({"status": status(studio.status(job))} if over and job.state == "failed" else {})
         )
 
     async def draw(request: gr.Request, *raw: Any) -> AsyncIterator[dict[Any, Any]]:
@@ -240,7 +247,11 @@ def _events(studio: Studio, parts: dict[str, Any]) -> None:
     compared = [parts[name] for name in ("status", "draw", "cancel", "compare", "compared", "matrix")]
     parts["compare"].click(compare, [parts["methods"], *inputs], compared, api_visibility="private", **slow)
     parts["cancel"].click(
-        lambda request: studio.jobs.cancel(str(request.session_hash)) and None, None, None, queue=False, api_visibility="private"
+        lambda request: studio.jobs.cancel(str(request.session_hash)) and None,
+        None,
+        None,
+        queue=False,
+        api_visibility="private",
     )
 
     def pick(pairs: list[Pair], chosen: gr.SelectData) -> dict[Any, Any]:
@@ -256,11 +267,19 @@ def _events(studio: Studio, parts: dict[str, Any]) -> None:
     picking: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     parts["gallery"].select(pick, [parts["pairs"]], [parts[name] for name in detail], **picking)
     parts["matrix"].select(
-        pick_compared, [parts["compared"]], [parts[name] for name in dict.fromkeys([*detail, *filled, "pairs", "gallery"])], **picking
+        pick_compared,
+        [parts["compared"]],
+        [parts[name] for name in dict.fromkeys([*detail, *filled, "pairs", "gallery"])],
+        **picking,
     )
     for tab, seen in (("draw_tab", True), ("compare_tab", True), ("bench_tab", False)):
         parts[tab].select(
-            lambda seen=seen: gr.Column(visible=seen), None, parts["recipe"], queue=False, show_progress="hidden", api_visibility="private"
+            lambda seen=seen: gr.Column(visible=seen),
+            None,
+            parts["recipe"],
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
         )
 
 

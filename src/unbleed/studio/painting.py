@@ -92,8 +92,8 @@ class Painter:
         most = cost.forwards * cost.ratio
         if most > most_forwards:
             raise StudioError(
-                f"this picture may cost {most:.0f} forwards; expected at most {most_forwards:.0f}: take fewer steps, candidates "
-                "or refinements"
+                f"this picture may cost {most:.0f} forwards; expected at most {most_forwards:.0f}: take fewer steps, "
+                "candidates or refinements"
             )
         return cost.ratio_without_refinement
 

@@ -66,7 +66,7 @@ def replay_of(name: str, data: str, house: House, dtype: str, limits: Limits) ->
         if foreign is None:
             raise
         left = f" Not used: {', '.join(foreign.left)}." if foreign.left else ""
-        form = replace(start(house), **{key: value for key, value in foreign.taken.items()})
+        form = replace(start(house), **foreign.taken)
         said = f"Made by {foreign.program}, whose noise and samplers differ: expect another picture.{left}"
         return Replay(form, None, said, pixels)
     _refuse_files(recipe)

@@ -129,4 +129,6 @@ def _free(host: str, port: int) -> int:
             tried.bind((host, port))
             return tried.getsockname()[1]
     except OSError as error:
-        raise StudioError(f"{host}:{port} cannot be served at ({error.strerror or error}); choose another --port or --host") from None
+        raise StudioError(
+            f"{host}:{port} cannot be served at ({error.strerror or error}); choose another --port or --host"
+        ) from None

@@ -85,7 +85,9 @@ class Shelf:
         score = self.primary
         if score is None:
             return ["" for _ in self.methods]
-        values = [[row[at].scores[score.name] for row in self.rows if score.name in row[at].scores] for at in range(len(self.methods))]
+        values = [
+            [row[at].scores[score.name] for row in self.rows if score.name in row[at].scores] for at in range(len(self.methods))
+        ]
         return [with_unit(score, float(np.mean(of))) if of else "" for of in values]
 
     def view(self, wanted: Wanted) -> dict[str, Any]:

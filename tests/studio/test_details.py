@@ -1,0 +1,36 @@
+"""What is shown beside a picture, and bytes that are dropped on the page."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from helpers.studio import png_with
+from unbleed.errors import OutputError, StudioError
+from unbleed.studio.details import loss_curve
+from unbleed.studio.form import House
+from unbleed.studio.limits import Limits
+from unbleed.studio.replay import replay_of
+
+LIMITS = Limits()
+
+
+def test_the_loss_is_a_curve() -> None:
+    steps = [{"step": 1, "losses": [4.0, 2.0]}, {"step": 2, "losses": [1.0]}, {"step": 3, "losses": [float("nan")]}]
+    drawn = loss_curve(steps, 30)
+    assert drawn.count("<circle") == 3
+    assert "denoising step, of 30" in drawn
+    assert "no loss" in loss_curve([], 30)
+
+
+def test_bytes_that_are_no_picture() -> None:
+    for data, says in ((b"", "cannot be read as a picture"), (b"%!PS-Adobe-3.0 EPSF", "cannot be read as a picture")):
+        with pytest.raises(OutputError, match=says):
+            replay_of("x", base64.b64encode(data).decode(), House(), "float32", LIMITS)
+    with pytest.raises(StudioError, match="did not arrive whole"):
+        replay_of("x", "§§§", House(), "float32", LIMITS)
+    with pytest.raises(StudioError, match="too large"):
+        replay_of("x", "A" * (LIMITS.dropped * 2), House(), "float32", LIMITS)
+    with pytest.raises(OutputError, match=r'^"x" holds no recipe'):
+        replay_of("x", base64.b64encode(png_with()).decode(), House(), "float32", LIMITS)
