@@ -209,3 +209,45 @@ def test_a_server_that_is_away_for_a_while_costs_no_answer(tmp_path: Path) -> No
         process.communicate()
     (kept,) = read_raters(tmp_path, study)
     assert [(answer.trial, answer.version, answer.answer) for answer in kept.answers.values()] == [(0, 1, "left")]
+
+
+def test_two_windows_of_one_link_and_the_browsers_own_back_lose_nothing_and_answer_nothing_twice(tmp_path: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    from helpers.browser import chromium
+
+    study = write_a_study(tmp_path, prompts=6, catches=0, repeats=0)
+    with served(tmp_path, study) as server, chromium() as browser:
+        page = Page(browser)
+        browser.get(server.url)
+        until(lambda: page.shows("join"))
+        page.press(Keys.ENTER)
+        page.at(0)
+        link, first = browser.current_url, browser.current_window_handle
+        browser.switch_to.new_window("tab")
+        browser.get(link)
+        page.at(0)
+        second = browser.current_window_handle
+        browser.switch_to.window(first)
+        for number in range(2):
+            page.press(Keys.ARROW_LEFT)
+            page.at(number + 1)
+        browser.switch_to.window(second)
+        page.press(Keys.ARROW_RIGHT)  # to the first pair, which the other window has answered
+        page.at(2)
+        assert page.text("note") == "this pair was answered in another window; load the page again"
+        page.press(Keys.ARROW_DOWN)
+        page.at(3)
+        browser.get("about:blank")
+        browser.back()
+        page.at(3)
+        page.press(Keys.BACKSPACE)
+        page.at(2)
+        assert page("document.querySelector('[aria-pressed=true]').dataset.answer") == "tie"
+        page.press(Keys.ARROW_UP)
+        page.at(3)
+        browser.refresh()
+        page.at(3)
+    (kept,) = read_raters(tmp_path, study)
+    said = {number: (answer.answer, answer.version) for number, answer in kept.answers.items()}
+    assert said == {0: ("left", 1), 1: ("left", 1), 2: ("bad", 2)}

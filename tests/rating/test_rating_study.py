@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 
 from helpers.rating import Client, served, write_a_study
+from unbleed.cli import main
 from unbleed.errors import OutputError, RatingError
 from unbleed.rating.answers import Answer, AnswerLog, journal_of, open_log, read_raters
-from unbleed.rating.study import question_of, read_png, read_study
+from unbleed.rating.study import check_images, image_path, question_of, read_png, read_study
 from unbleed.rating.trials import REPEAT_AFTER, Trial, trials_of
 
 # ---------------------------------------------------------------------------------------------------- trials
@@ -102,6 +103,16 @@ def test_a_picture_is_read_by_the_hash_of_its_file_alone(tmp_path: Path, name: s
     assert read_png(tmp_path, study.pairs[0].images[0])[:4] == b"\x89PNG"
     with pytest.raises(RatingError, match=r"is gone|was changed"):
         read_png(tmp_path, name)
+
+
+def test_pictures_that_are_gone_are_found_before_anybody_comes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = write_a_study(tmp_path)
+    check_images(tmp_path, study)
+    image_path(tmp_path, study.pairs[3].images[1]).unlink()
+    assert main(["rate", "serve", str(tmp_path), "--study", str(tmp_path), "--port", "0"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("unbleed: 1 of 42 pictures of ")
+    assert said.count("\n") == 1
 
 
 def test_a_question_is_a_name_or_a_line_of_text() -> None:

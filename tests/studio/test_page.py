@@ -136,6 +136,8 @@ def test_cancel_stops_at_once(page: StudioPage) -> None:
 
 
 def test_a_dropped_picture_is_replayed(page: StudioPage, tmp_path: Path) -> None:
+    page.prompt("a red cat and a blue bench, 35mm", ["red cat", "blue bench"])
+    page.steps(2)
     page.draw()
     data = page.download()
     page.prompt("a green dog", ["green dog"])

@@ -55,7 +55,7 @@ def serve(
     from ..errors import RatingError
     from ..rating.answers import open_log
     from ..rating.server import RatingServer
-    from ..rating.study import read_study
+    from ..rating.study import check_images, read_study
 
     folder = study or run / "rating"
     asked = {
@@ -75,6 +75,7 @@ def serve(
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise RatingError(f"{names} can be chosen only when a study begins; add --methods, or leave it out to go on")
     plan = read_study(folder)
+    check_images(folder, plan)
     with open_log(folder, plan) as log, RatingServer(folder, log, host=host, port=port) as server:
         if json:
             print_json({"url": server.url, "study": str(folder), "pairs": len(plan.pairs), "trials": plan.trials_per_rater})

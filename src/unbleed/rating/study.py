@@ -150,6 +150,17 @@ def read_study(folder: Path) -> Study:
     return study
 
 
+def check_images(folder: Path, study: Study) -> None:
+    """Raise `RatingError` before anybody comes if an image is gone: a rater could not go on from its pair."""
+    wanted = {name for shown in (*study.pairs, *study.catches) for name in shown.images}
+    gone = sorted(name for name in wanted if not image_path(folder, name).is_file())
+    if gone:
+        raise RatingError(
+            f"{len(gone)} of {len(wanted)} pictures of {folder} are gone, such as {image_path(folder, gone[0])}; put them back "
+            "or begin the study again in another folder"
+        )
+
+
 def image_path(folder: Path, name: str) -> Path:
     return folder / "images" / f"{name}.png"
 

@@ -15,6 +15,7 @@ from ..emoji import EMBEDDED
 from ..emoji.scenes import unknown_words
 from ..errors import StudioError, UnbleedError, printable
 from ..files import open_image
+from ..sizes import own_side
 from . import chips as chips_of
 from .album import Drawn
 from .code import as_command, as_python
@@ -114,6 +115,14 @@ def on_method(studio: Studio, method: Any) -> Values:
 def settings_value(studio: Studio, label: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the value of the settings' component."""
     return {"rows": describe(label, studio.house.model), "changes": dict(changes), "about": about(label)}
+
+
+@one_line
+def on_size(studio: Studio, width: Any, height: Any) -> Values:
+    """Give the board for regions the proportions of the picture."""
+    own = own_side(studio.painters[0].pipe) or 1
+    sides = [side if isinstance(side, int) and 0 < side <= studio.limits.side else own for side in (width, height)]
+    return {"regions": {"aspect": sides}}
 
 
 @one_line

@@ -33,8 +33,8 @@ def page(studio: Studio) -> gr.Blocks:
     """Return the page of a studio."""
     with gr.Blocks(title="unbleed studio", analytics_enabled=False, delete_cache=(600, 21_600)) as blocks:
         parts = _layout(studio)
-        _events(studio, parts)
-        blocks.unload(lambda request: studio.jobs.cancel(str(request.session_hash)))
+        cancel = _events(studio, parts)
+        blocks.unload(cancel)
     return blocks
 
 
@@ -140,7 +140,8 @@ def _comparison(parts: dict[str, Any]) -> None:
     )  # fmt: skip
 
 
-def _events(studio: Studio, parts: dict[str, Any]) -> None:
+def _events(studio: Studio, parts: dict[str, Any]) -> Callable[[gr.Request], None]:
+    """Connect events with handlers, and return what cancels the drawing of a page."""
     inputs = [parts[name] for name in _INPUTS]
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "preprocess": False, "api_visibility": "private"}
     slow: dict[str, Any] = {
@@ -160,6 +161,8 @@ def _events(studio: Studio, parts: dict[str, Any]) -> None:
     on(parts["prompt"].input, handlers.on_prompt, ("prompt", "chips"), reading, trigger_mode="always_last")
     on(parts["chips"].edit, handlers.on_edit, ("prompt", "chips"), reading, trigger_mode="always_last")
     on(parts["method"].input, handlers.on_method, ("method",), ("settings", "status"), trigger_mode="always_last")
+    for name in ("width", "height"):
+        on(parts[name].input, handlers.on_size, ("width", "height"), ("regions", "status"), trigger_mode="always_last")
     on(parts["shelf"].ask, handlers.on_shelf, ("shelf",), ("shelf", "status"), trigger_mode="always_last")
     filled = [*_INPUTS, "status", "tabs"]
     on(parts["shelf"].open, handlers.on_open, ("shelf",), filled)
@@ -246,13 +249,11 @@ def _events(studio: Studio, parts: dict[str, Any]) -> None:
     parts["drop"].drop(replay, [parts["drop"]], outputs, api_visibility="private", **slow)
     compared = [parts[name] for name in ("status", "draw", "cancel", "compare", "compared", "matrix")]
     parts["compare"].click(compare, [parts["methods"], *inputs], compared, api_visibility="private", **slow)
-    parts["cancel"].click(
-        lambda request: studio.jobs.cancel(str(request.session_hash)) and None,
-        None,
-        None,
-        queue=False,
-        api_visibility="private",
-    )
+
+    def cancel(request: gr.Request) -> None:
+        studio.jobs.cancel(str(request.session_hash))
+
+    parts["cancel"].click(cancel, None, None, queue=False, api_visibility="private")
 
     def pick(pairs: list[Pair], chosen: gr.SelectData) -> dict[Any, Any]:
         index = chosen.index if isinstance(chosen.index, int) else 0
@@ -281,6 +282,7 @@ def _events(studio: Studio, parts: dict[str, Any]) -> None:
             show_progress="hidden",
             api_visibility="private",
         )
+    return cancel
 
 
 def _busy(busy: bool) -> Values:

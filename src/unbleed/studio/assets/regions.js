@@ -3,6 +3,7 @@ const LONG = 256;  // pixels of a mask's longer side
 const WORDS = { left: [0, 0, .5, 1], right: [.5, 0, 1, 1], top: [0, 0, 1, .5], bottom: [0, .5, 1, 1], center: [.25, .25, .75, .75],
   "top left": [0, 0, .5, .5], "top right": [.5, 0, 1, .5], "bottom left": [0, .5, .5, 1], "bottom right": [.5, .5, 1, 1] };
 let last = props.value ?? {};
+let all = { ...last.regions };  // of entities that the prompt does not have now, too: they come back with their words
 let current = 0, tool = "box", from = null, to = null, painting = null, masks = {}, base = null, found = [], shownPicture = "", shownFound = "";
 const canvas = make("canvas", { class: "board", tabindex: 0, "aria-label": "Draw a region" });
 const bar = make("div", { class: "bar" }), hint = make("p", { class: "help" });
@@ -15,10 +16,14 @@ const sides = () => { const [w, h] = props.value?.aspect ?? [1, 1]; return w >= 
 const boxOf = text => WORDS[text] ?? (/^[\d.,e-]+$/.test(text) ? text.split(",").map(Number) : null);
 
 function give(label, text) {
-  const regions = { ...texts() };
-  if (text === null) { delete regions[label]; delete masks[label]; } else regions[label] = text;
-  last = props.value = { ...props.value, regions };
+  if (text === null) { delete all[label]; delete masks[label]; } else all[label] = text;
+  publish();
   draw();
+}
+
+function publish() {
+  const regions = Object.fromEntries(Object.entries(all).filter(([label]) => labels().includes(label)));
+  last = props.value = { ...last, regions };
 }
 
 async function maskOf(label) {
@@ -101,7 +106,7 @@ function show() {
   const { width, height } = canvas;
   context.clearRect(0, 0, width, height);
   if (base) { context.globalAlpha = .8; context.drawImage(base, 0, 0, width, height); context.globalAlpha = 1; }
-  if (props.value?.showFound) for (const one of found) tinted(one.sheet, colour(one.index), .45);
+  if (last.showFound !== false) for (const one of found) if (texts()[one.label] === undefined) { tinted(one.sheet, colour(one.index), .38); name(one.label, colour(one.index), one.x * width, one.y * height); }
   labels().forEach((label, index) => {
     const text = texts()[label], tint = colour(index);
     if (painting && index === current) tinted(painting.sheet, tint, .6);
@@ -125,6 +130,7 @@ function show() {
 function name(text, tint, x, y) {
   context.font = "600 15px system-ui, sans-serif";
   const wide = context.measureText(text).width + 12;
+  x = Math.min(x, canvas.width - wide);
   context.fillStyle = tint; context.fillRect(x, y, wide, 23);
   context.fillStyle = "#fff"; context.fillText(text, x + 6, y + 16);
 }
@@ -142,8 +148,8 @@ async function draw() {
       make("button", { type: "button", class: "pick", disabled: !given, "data-clear": true, onclick: () => give(own, null) }, "Clear")),
   ];
   if (value.found && Object.keys(value.found).length) {
-    const box = make("input", { type: "checkbox", onchange: () => { last = props.value = { ...props.value, showFound: box.checked }; show(); } });
-    box.checked = value.showFound === true;
+    const box = make("input", { type: "checkbox", onchange: () => { last = props.value = { ...last, showFound: box.checked }; show(); } });
+    box.checked = last.showFound !== false;
     wanted.push(make("label", { class: "group" }, box, " regions of this run"));
   }
   bar.replaceChildren(...wanted);
@@ -162,7 +168,9 @@ async function draw() {
       const data_ = pen.getImageData(0, 0, image.width, image.height);
       for (let i = 0; i < data_.data.length; i += 4) data_.data[i + 3] = data_.data[i] > 127 ? 255 : 0;
       pen.putImageData(data_, 0, 0);
-      return { sheet, index };
+      const first = data_.data.findIndex((value, i) => i % 4 === 3 && value > 0) >> 2;
+      const row = Math.floor(first / image.width);
+      return { sheet, index, label, x: (first % image.width) / image.width, y: row / image.height };
     }))).filter(Boolean);
   }
   for (const label of labels()) if (texts()[label]?.startsWith("data:")) await maskOf(label);
@@ -170,5 +178,10 @@ async function draw() {
 }
 
 // the server sends what has changed; what the user has drawn meanwhile stays
-watch("value", () => { last = { ...last, ...props.value }; props.value = last; draw(); });
+watch("value", () => {
+  if (props.value.regions) all = { ...props.value.regions };
+  last = props.value = { ...last, ...props.value };
+  publish();
+  draw();
+});
 draw();
