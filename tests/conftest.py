@@ -11,7 +11,7 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTokenizer
 
-from helpers import tiny
+from helpers import families, tiny
 from unbleed.emoji.networks import tokenizer as emoji_tokenizer
 
 
@@ -30,7 +30,7 @@ def pipes(tokenizer: CLIPTokenizer) -> Callable[[str], Any]:
 
     def get(name: str) -> Any:
         if name not in made:
-            made[name] = tiny.make(name, tokenizer)
+            made[name] = families.make(name, tokenizer)
         return made[name]
 
     return get

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -149,10 +150,7 @@ def estimate(
 def _sides(pipe: Any, size: tuple[int, int] | None) -> tuple[int, int]:
     """Return height and width in pixels, by default the pipeline's own; refuse sizes that it cannot sample."""
     if size is None:
-        own = own_side(pipe)
-        if own is None:
-            raise PromptError(f"{type(pipe).__name__} does not say how large its images are; give size=(height, width)")
-        return own, own
+        return own_side(pipe), own_side(pipe)
     if not isinstance(size, Sequence) or len(size) != 2:
         raise PromptError(f"size is {size!r}; expected a pair of pixels, (height, width)")
     check_size(pipe, *size)
@@ -176,18 +174,22 @@ def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int
     """
     family = family_of(denoiser)
     tokens = family.text_length
-    with torch.device("meta"):
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of diffusers about its own classes
         copy: Any = type(denoiser).from_config(denoiser.config)
         call = family.example(copy.config, height, width, tokens)
     copy = nn.Module.to(copy, denoiser.dtype).eval().requires_grad_(False)  # diffusers' own `to` gives a needless warning
     call = _cast(call, denoiser.dtype)
     evaluator = Evaluator(copy, parts, family)
-    grid = (height // 2, width // 2) if family.packed else evaluator.layers.grid(height, width)
-    joint = evaluator.joint(tokens, torch.arange(WORDS, device="meta"), tokens)
-    leaf = call[family.sample]
+    square = family.packed
+    grid = (height // square, width // square) if square else evaluator.layers.grid(height, width)
+    joint = evaluator.joint(grid, tokens, torch.arange(WORDS, device="meta"), tokens, call)
+    listed = not isinstance(call[family.sample], Tensor)
+    leaf = call[family.sample][0] if listed else call[family.sample]
 
     def see(latents: Tensor) -> AttentionMaps:
-        inputs = {**call, family.sample: latents.clone()}  # the counter cannot do with a leaf that enters a module
+        own = latents.clone()  # the counter cannot do with a leaf that enters a module
+        inputs = {**call, family.sample: [own] if listed else own}
         return evaluator.read(lambda: evaluator.denoise(**inputs), grid, joint)
 
     with torch.no_grad(), _Fused(), FlopCounterMode(display=False) as counter:
@@ -203,11 +205,11 @@ def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int
     if any(loss.needs_previous_maps == "moved" for loss in parts.losses):  # reads the maps once more at the end of a step
         evaluation += reading
 
-    def checkpointed(module: Any, *given: Any) -> Any:
-        for value in given:
+    def checkpointed(module: Any, *given: Any, **named: Any) -> Any:
+        for value in (*given, *named.values()):
             if isinstance(value, Tensor):
                 saved(value)
-        return checkpoint(module, *given, use_reentrant=False)
+        return checkpoint(module, *given, use_reentrant=False, **named)
 
     copy.enable_gradient_checkpointing(checkpointed)
     with _Fused(), saved_tensors_hooks(saved, _same):
@@ -233,6 +235,8 @@ def _no_entities(tokens: int) -> TokenGroups:
 def _cast(value: Any, dtype: torch.dtype) -> Any:
     if isinstance(value, Tensor):
         return value.to(dtype) if value.is_floating_point() else value
+    if isinstance(value, list):
+        return [_cast(item, dtype) for item in value]
     return {key: _cast(item, dtype) for key, item in value.items()} if isinstance(value, dict) else value
 
 

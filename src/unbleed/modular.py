@@ -112,10 +112,9 @@ class GuidanceBlock(ModularPipelineBlocks):
         """Return the call of the denoiser that the loop will make, without unconditional rows."""
         given = {name: getattr(block_state, name, None) for name in (*_INPUTS, "add_time_ids", "ip_adapter_embeds")}
         family = session.family
-        assert session.groups is not None
         assert family.from_blocks is not None
         kwargs = {family.sample: block_state.latents, **family.from_blocks(given, t)}
-        return DenoiserCall((), kwargs, session.groups.images, None, family)
+        return session.read_call((), kwargs, None)
 
 
 def add_guidance(

@@ -6,16 +6,17 @@ import inspect
 from typing import Any
 
 from .attention.families import denoiser_of, family_of
+from .attention.family import patch_of
 from .errors import PromptError
 
 LEAST, MOST = 64, 4096  # side of an image in pixels
 
 
-def own_side(pipe: Any) -> int | None:
-    """Return the default side of a pipeline's images in pixels; None if the pipeline does not say."""
+def own_side(pipe: Any) -> int:
+    """Return the default side of a pipeline's images in pixels."""
     denoiser: Any = denoiser_of(pipe)
     side = getattr(pipe, "default_sample_size", None) or getattr(denoiser.config, "sample_size", None)
-    return side * pipe.vae_scale_factor if side else None
+    return side * pipe.vae_scale_factor if side else family_of(denoiser).side
 
 
 def check_size(pipe: Any, height: int | None, width: int | None) -> None:
@@ -25,13 +26,13 @@ def check_size(pipe: Any, height: int | None, width: int | None) -> None:
     the default side would take hours or all memory, for no use. None stands for the default.
     """
     denoiser: Any = denoiser_of(pipe)
-    patch = 2 if family_of(denoiser).packed else getattr(denoiser.config, "patch_size", None) or 1
+    patch = family_of(denoiser).packed or patch_of(denoiser.config)
     multiple, own = pipe.vae_scale_factor * patch, own_side(pipe)
     least = -(-LEAST // multiple) * multiple
-    most = min(MOST, 4 * own) // multiple * multiple if own else MOST // multiple * multiple
+    most = min(MOST, 4 * own) // multiple * multiple
     for name, side in (("height", height), ("width", width)):
         if side is not None and (not isinstance(side, int) or side % multiple or not least <= side <= most):
-            four = f", which is four times its own {own}" if own and most == 4 * own else ""
+            four = f", which is four times its own {own}" if most == 4 * own else ""
             raise PromptError(f"{name} {side}; this model's pictures have multiples of {multiple} from {least} to {most}{four}")
 
 

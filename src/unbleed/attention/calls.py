@@ -55,6 +55,59 @@ def qwen_example(config: Any, height: int, width: int, tokens: int) -> dict[str,
     return {**call, "img_shapes": [[(1, rows, columns)]]}
 
 
+def flux2_example(config: Any, height: int, width: int, tokens: int) -> dict[str, Any]:
+    pixels = (height // 2) * (width // 2)
+    call = {
+        **_packed(config, pixels, tokens, config.joint_attention_dim),
+        "txt_ids": torch.empty(tokens, 4),
+        "img_ids": torch.empty(pixels, 4),
+    }
+    return {**call, "guidance": torch.empty(1)} if config.guidance_embeds else call
+
+
+def chroma_example(config: Any, height: int, width: int, tokens: int) -> dict[str, Any]:
+    pixels = (height // 2) * (width // 2)
+    ids = {"txt_ids": torch.empty(tokens, 3), "img_ids": torch.empty(pixels, 3)}
+    mask = torch.ones(1, tokens + pixels)
+    return {**_packed(config, pixels, tokens, config.joint_attention_dim), **ids, "attention_mask": mask}
+
+
+def z_image_example(config: Any, height: int, width: int, tokens: int) -> dict[str, Any]:
+    picture = torch.empty(config.in_channels, 1, height, width)
+    return {"x": [picture], "t": torch.empty(1), "cap_feats": [torch.empty(tokens, config.cap_feat_dim)]}
+
+
+def lumina_example(config: Any, height: int, width: int, tokens: int) -> dict[str, Any]:
+    call = _call("hidden_states", config.in_channels, height, width, tokens, config.cap_feat_dim)
+    return {**call, "encoder_attention_mask": _known(tokens)}
+
+
+def hunyuan_example(config: Any, height: int, width: int, tokens: int) -> dict[str, Any]:
+    call = _call("hidden_states", config.in_channels, height, width, tokens, config.text_embed_dim)
+    more = {"guidance": torch.empty(1)} if config.guidance_embeds else {}
+    more |= {"timestep_r": torch.empty(1)} if config.use_meanflow else {}
+    return {**call, "encoder_attention_mask": torch.ones(1, tokens), **more}
+
+
+def krea_example(config: Any, height: int, width: int, tokens: int) -> dict[str, Any]:
+    pixels = (height // 2) * (width // 2)
+    text = torch.empty(1, tokens, config.num_text_layers, config.text_hidden_dim)
+    call = {**_packed(config, pixels, tokens, 1), "encoder_hidden_states": text}
+    mask = torch.ones(1, tokens, dtype=torch.bool)
+    return {**call, "encoder_attention_mask": mask, "position_ids": torch.empty(tokens + pixels, 3)}
+
+
+def qwen21_example(config: Any, height: int, width: int, tokens: int) -> dict[str, Any]:
+    call = _packed(config, height * width, tokens, config.context_in_dim)
+    slots = torch.cat([~_known(tokens).bool(), _known(height * width // 4).bool()], dim=1)
+    return {**call, "img_shapes": [[(1, height, width)]], "img_mask": slots}
+
+
+def _known(length: int) -> Tensor:
+    """Return a mask of ones that a denoiser can look into, also while shapes are counted on the meta device."""
+    return torch.ones(1, length, dtype=torch.long, device="cpu")
+
+
 def _call(name: str, channels: int, height: int, width: int, tokens: int, width_of_text: int) -> dict[str, Any]:
     return {name: torch.empty(1, channels, height, width), **_text(tokens, width_of_text)}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from ..errors import CaptureError
 from ..precision import at_least_single
 from .probe import Capture
+from .sequence import JointSequence
 
 
 def attention(capture: Capture) -> Tensor:
@@ -28,48 +28,28 @@ def attention(capture: Capture) -> Tensor:
     return logits.softmax(dim=-1)
 
 
-@dataclass(frozen=True)
-class JointSequence:
-    """Positions of image and text in the one sequence of a joint attention."""
-
-    text_first: bool
-    texts: int  # number of text tokens
-    wanted: Tensor  # long (wanted,): the tokens whose maps are read
-    axis: int  # length of the maps' token axis, on which all other tokens are 0
-
-    def pixels(self, count: int, total: int) -> slice:
-        """Return the positions of the first `count` pixels of the image in a sequence of `total`."""
-        first = self.texts if self.text_first else 0
-        if self.texts + count > total:
-            raise CaptureError(
-                f"a joint attention has {total} positions, but {self.texts} of text and {count} of the image are "
-                "expected; the family table's row does not fit this denoiser"
-            )
-        return slice(first, first + count)
-
-    def tokens(self, total: int) -> Tensor:
-        """Return the positions of the wanted tokens in a sequence of `total`."""
-        return self.wanted if self.text_first else self.wanted + (total - self.texts)
-
-
-def columns(capture: Capture, rows: slice, wanted: Tensor) -> Tensor:
-    """Return columns of the softmax over a whole sequence, (batch, head, row, wanted), without the matrix itself.
+def columns(capture: Capture, joint: JointSequence) -> Tensor:
+    """Return the wanted columns of the softmax over a whole sequence, (batch, head, pixel, wanted), without the matrix itself.
 
     A value that is 1 at one key and 0 elsewhere makes attention return the weight of that key. As many of them as a head is
     wide are read at once, by the fused kernels, with the model's own mask and in its own precision.
     """
-    width = capture.key.shape[-1]
+    width, keys = capture.key.shape[-1], capture.key.shape[-2]
+    joint.check(keys)
+    query = joint.of_pixels(capture.query, 2)
     mask = capture.mask
     if mask is not None and mask.shape[-2] > 1:
-        mask = mask[..., rows, :]
+        mask = joint.of_pixels(mask, mask.ndim - 2)
+    positions, there = joint.tokens(len(query))
     found = []
-    for part in wanted.split(width):
-        value = capture.key.new_zeros(capture.key.shape[-2], width)
-        value[part, torch.arange(len(part), device=part.device)] = 1
-        value = value.expand(*capture.key.shape[:-2], -1, -1)
-        weights = F.scaled_dot_product_attention(capture.query[..., rows, :], capture.key, value, mask, scale=capture.scale)
-        found.append(weights[..., : len(part)])
-    return torch.cat(found, dim=-1)
+    for part in positions.split(width, dim=1):
+        value = capture.key.new_zeros(len(part), width, keys)
+        value = value.scatter(2, F.pad(part, (0, width - part.shape[1]))[:, :, None], 1.0).mT
+        value = value[:, None].expand(len(query), query.shape[1], -1, -1)
+        weights = F.scaled_dot_product_attention(query, capture.key, value, mask, scale=capture.scale)
+        found.append(weights[..., : part.shape[1]])
+    read = torch.cat(found, dim=-1)
+    return read if there is None else read * there[:, None, None]
 
 
 def average_maps(captures: Iterable[Capture], grid: tuple[int, int], joint: JointSequence | None = None) -> Tensor:
@@ -84,8 +64,7 @@ def average_maps(captures: Iterable[Capture], grid: tuple[int, int], joint: Join
     total, heads = None, 0
     for capture in captures:
         if joint:
-            rows, wanted = joint.pixels(height * width, capture.key.shape[2]), joint.tokens(capture.key.shape[2])
-            summed = at_least_single(columns(capture, rows, wanted)).sum(dim=1)  # (batch, pixel, wanted)
+            summed = at_least_single(columns(capture, joint)).sum(dim=1)  # (batch, pixel, wanted)
         elif capture.query.shape[2] == height * width:
             summed = attention(capture).sum(dim=1)  # (batch, pixel, token)
         else:
@@ -106,19 +85,17 @@ def _over_heads(capture: Capture) -> Tensor:
     return attention(capture).sum(dim=1)
 
 
-def average_self_maps(captures: Iterable[Capture], grid: tuple[int, int], joint: JointSequence | None = None) -> Tensor:
+def average_self_maps(captures: Iterable[Capture], joint: JointSequence | None = None) -> Tensor:
     """Return self-attention, (batch, pixel, pixel): the mean over all heads of all layers.
 
     Each row sums to 1; with a `joint` sequence the rest up to 1 is the attention to the text. A layer's softmax is computed
     again in the backward pass: stored for all heads and layers, it would take gigabytes.
     """
-    pixels = grid[0] * grid[1]
     total, heads = None, 0
     for capture in captures:
         summed = checkpoint(_over_heads, capture, use_reentrant=False, preserve_rng_state=False)
         if joint:
-            own = joint.pixels(pixels, capture.key.shape[2])
-            summed = summed[:, own, own]
+            summed = joint.of_pixels(joint.of_pixels(summed, 1), 2)
         total = summed if total is None else total + summed
         heads += capture.query.shape[1]
     if total is None:

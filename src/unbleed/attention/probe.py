@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor, nn
@@ -45,11 +46,14 @@ class _Enough(BaseException):
 class AttentionProbe:
     """Runs a denoiser up to the last of the layers `names` and returns the queries and keys of their attention.
 
-    `names` are in running order; `more` are further layers that run before the last of them.
+    `names` are in running order; `more` are further layers that run before the last of them. `reads` says which attention call
+    of a layer is wanted, if it makes several.
     """
 
-    def __init__(self, denoiser: nn.Module, names: Sequence[str], more: Sequence[str] = ()) -> None:
-        self.denoiser = denoiser
+    def __init__(
+        self, denoiser: nn.Module, names: Sequence[str], more: Sequence[str] = (), reads: Literal["first", "last"] = "first"
+    ) -> None:
+        self.denoiser, self.reads = denoiser, reads
         self.modules = {name: denoiser.get_submodule(name) for name in (*more, *names)}
 
     def __call__(self, run: Callable[[], Any]) -> dict[str, Capture]:
@@ -60,7 +64,7 @@ class AttentionProbe:
 
         Raises `CaptureError` when a layer was not reached or its attention cannot be read.
         """
-        with self._hooked(_CaptureMode(last=list(self.modules)[-1])) as captures, suppress(_Enough):
+        with self._hooked(_CaptureMode(self.reads, until=list(self.modules)[-1])) as captures, suppress(_Enough):
             run()
         self.check(captures)
         return captures
@@ -68,7 +72,7 @@ class AttentionProbe:
     @contextmanager
     def listen(self) -> Iterator[dict[str, Capture]]:
         """Fill a dict with the captures of the layers while the denoiser runs to its end, by any caller."""
-        with native_processors(self.modules.values()), self._hooked(_CaptureMode(last=None)) as captures:
+        with native_processors(self.modules.values()), self._hooked(_CaptureMode(self.reads)) as captures:
             yield captures
 
     @contextmanager
@@ -111,9 +115,9 @@ def native_processors(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 
 class _CaptureMode(TorchFunctionMode):
-    def __init__(self, last: str | None) -> None:
+    def __init__(self, reads: Literal["first", "last"], until: str | None = None) -> None:
         super().__init__()
-        self.last = last
+        self.reads, self.until = reads, until
         self.running: str | None = None
         self.captures: dict[str, Capture] = {}
 
@@ -124,15 +128,18 @@ class _CaptureMode(TorchFunctionMode):
         return hook
 
     def leaving(self, *_: Any) -> None:
-        self.running = None
+        name, self.running = self.running, None
+        if self.reads == "last" and name is not None and name == self.until and name in self.captures:
+            raise _Enough
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        # the first call of a module is the one on the text; IP-Adapter adds others for its images
-        if func is F.scaled_dot_product_attention and self.running is not None and self.running not in self.captures:
-            self.captures[self.running] = _read(*args, **kwargs)
-            if self.running == self.last:
-                raise _Enough
+        if func is F.scaled_dot_product_attention and self.running is not None:
+            # the first call of a module is the one on the text; IP-Adapter adds others for its images
+            if self.reads == "last" or self.running not in self.captures:
+                self.captures[self.running] = _read(*args, **kwargs)
+                if self.reads == "first" and self.running == self.until:
+                    raise _Enough
         return func(*args, **kwargs)
 
 
@@ -144,6 +151,11 @@ def _read(
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
-    **_: Any,
+    enable_gqa: bool = False,
 ) -> Capture:
+    del value, dropout_p
+    if enable_gqa:
+        key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
+    if is_causal:
+        attn_mask = query.new_ones(query.shape[2], key.shape[2], dtype=torch.bool).tril()
     return Capture(query, key, query.shape[-1] ** -0.5 if scale is None else scale, attn_mask)

@@ -95,9 +95,6 @@ def limited(layers: Mapping[str, nn.Module], masks: Tensor, tokens: Tensor, rows
     limited and all tokens are closed.
     """
     images = list(rows.images)
-    copies = rows.first // len(images) + 1  # rows per image: negative prompts first, then prompts
-    masks, own = masks[images].repeat(copies, 1, 1), tokens.new_zeros(rows.first + len(images), tokens.shape[1])
-    own[rows.first :] = tokens[images]
     made: dict[Any, Tensor] = {}
 
     def hook(name: str) -> Any:
@@ -106,9 +103,12 @@ def limited(layers: Mapping[str, nn.Module], masks: Tensor, tokens: Tensor, rows
         def keep(module: nn.Module, args: Any, output: Tensor) -> Tensor:
             del module, args
             sizes = output.shape[2:] if output.ndim == 4 else output.shape[1:2] if output.ndim == 3 else ()
-            key = (of_text, output.ndim, *sizes, output.device)
+            key = (of_text, output.ndim, len(output), *sizes, output.device)
             if key not in made:
-                made[key] = ~_inside(output, of_text, masks, own, rows).to(output.device)
+                whole = masks[images].repeat(max(len(output) // len(images), 1), 1, 1)  # of negative prompts too
+                own = tokens.new_zeros(max(len(output), rows.slice.stop), tokens.shape[1])
+                own[rows.slice] = tokens[images]
+                made[key] = ~_inside(output, of_text, whole, own, rows).to(output.device)
             return output.masked_fill(made[key], 0)
 
         return keep
@@ -127,19 +127,32 @@ def _inside(output: Tensor, of_text: bool, masks: Tensor, tokens: Tensor, rows: 
         return torch.zeros(1, dtype=torch.bool)
     length, pixels, joint = output.shape[1], rows.grid[0] * rows.grid[1], rows.joint
     if of_text:
+        if joint is not None and isinstance(joint.texts_at, tuple) and set(joint.texts_at) != {pixels}:
+            raise ModelError(
+                "an adapter cannot be limited to a region of a prompt that has text in quotes, which has tokens of its own "
+                "before those of the prompt in HunyuanImage; leave the quotes out"
+            )
         return _to_length(tokens, length)[:, :, None]
     if joint is None:
         return drawn_on(masks, grid_of(length, rows.latents)).flatten(1)[:, :, None]
     picture = drawn_on(masks, rows.grid).flatten(1)
     if length == pixels:
         return picture[:, :, None]
-    if length != joint.texts + pixels:
+    if length < joint.end and length < pixels:
         raise ModelError(
             f"an adapter's layer has {length} tokens and pixels, but {joint.texts} tokens and {pixels} pixels are expected; "
             "it cannot be limited to a region in this denoiser"
         )
-    words = _to_length(tokens, joint.texts)
-    return torch.cat([words, picture] if joint.text_first else [picture, words], dim=1)[:, :, None]
+    inside = torch.zeros(len(picture), length, dtype=torch.bool)
+    if length < joint.end:  # pixels, then padding or reference pictures
+        inside[:, :pixels] = picture
+        return inside[:, :, None]
+    spans = joint.rows(len(picture))
+    for row in range(len(picture)):
+        (first, count), (start, texts) = spans[row % len(spans)]
+        inside[row, first : first + count] = picture[row]
+        inside[row, start : start + texts] = _to_length(tokens[row : row + 1], texts)[0]
+    return inside[:, :, None]
 
 
 def _to_length(tokens: Tensor, length: int) -> Tensor:

@@ -34,8 +34,11 @@ def aligned(parsed: Parsed, tokens: PromptTokens) -> Iterator[tuple[str, list[in
         if entity not in tokens.kept or begin < 0 or begin > spans[0].start:
             continue
         inside = [p for span, where in positions.items() if begin <= span.start < begin + len(phrase) for p in where]
-        first = {start: min(p for p in inside if starts[p] == start) for start in {starts[p] for p in inside}}
         own = [p for span in spans for p in positions.get(span, ())]
+        if tokens.padded_before and inside:  # the phrase alone ends where the prompt does
+            yield phrase, own, [p + max(tokens.own) - max(inside) for p in own]
+            continue
+        first = {start: min(p for p in inside if starts[p] == start) for start in {starts[p] for p in inside}}
         yield phrase, own, [starts[p] + p - first[starts[p]] for p in own]
 
 

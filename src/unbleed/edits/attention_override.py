@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -32,16 +33,17 @@ Override = Callable[[str, AttentionCall, Callable[[], Tensor]], Tensor]
 
 
 @contextmanager
-def overriding(modules: Mapping[str, nn.Module], override: Override) -> Iterator[None]:
+def overriding(modules: Mapping[str, nn.Module], override: Override, *, every: bool = False) -> Iterator[None]:
     """Replace the output of each module's attention to the text, `own()`, by `override(name, call, own)`.
 
+    That is the first attention that a module computes; with `every` all of them are replaced.
     Modules whose processor computes attention by itself get the native one meanwhile. The mode that intercepts the attention is
     active inside the modules only, so it also works when gradient checkpointing runs them again in the backward pass.
     """
     with ExitStack() as undo:
         undo.enter_context(native_processors(modules.values()))
         for name, module in modules.items():
-            mode = _Overriding(name, override)
+            mode = _Overriding(name, override, every)
             undo.callback(mode.leave)
             undo.callback(module.register_forward_pre_hook(mode.enter, with_kwargs=True).remove)
             undo.callback(module.register_forward_hook(mode.leave, prepend=True, always_call=True).remove)
@@ -49,9 +51,9 @@ def overriding(modules: Mapping[str, nn.Module], override: Override) -> Iterator
 
 
 class _Overriding(TorchFunctionMode):
-    def __init__(self, name: str, override: Override) -> None:
+    def __init__(self, name: str, override: Override, every: bool) -> None:
         super().__init__()
-        self.name, self.override = name, override
+        self.name, self.override, self.every = name, override, every
         self.module: nn.Module | None = None  # that is running
         self.text: Tensor | None = None
         self.overridden = False
@@ -72,9 +74,13 @@ class _Overriding(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is not F.scaled_dot_product_attention or self.module is None or self.overridden:
             return func(*args, **kwargs)
-        self.overridden = True  # the first call of a module is the one on the text
+        self.overridden = not self.every  # the first call of a module is the one on the text
         query, key, value = args[:3] if len(args) >= 3 else (kwargs["query"], kwargs["key"], kwargs["value"])
+        if key.shape[1] != query.shape[1]:  # grouped queries
+            key, value = (part.repeat_interleave(query.shape[1] // part.shape[1], dim=1) for part in (key, value))
         mask = args[3] if len(args) > 3 else kwargs.get("attn_mask")
+        if kwargs.get("is_causal"):
+            mask = query.new_ones(query.shape[2], key.shape[2], dtype=torch.bool).tril()
         scale = query.shape[-1] ** -0.5 if kwargs.get("scale") is None else kwargs["scale"]
         call = AttentionCall(self.module, self.text, query, key, value, scale, mask)
         return self.override(self.name, call, lambda: func(*args, **kwargs))

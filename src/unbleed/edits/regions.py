@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..attention.maps import JointSequence
+from ..attention import JointSequence
 from ..errors import PromptError
 from ..guidance.edit import ActiveEdit, BatchRows, CallContext, Edit
 from ..guidance.noise import NoiseOutcome, fresh_noise
@@ -74,27 +74,27 @@ def text_bias(visible: Tensor, added: Tensor | float = 0.0) -> Tensor:
     return (visible.log() + added).flatten(2).transpose(1, 2)
 
 
-def joint_bias(visible: Tensor, groups: TokenGroups, joint: JointSequence, total: int, added: Tensor | float = 0.0) -> Tensor:
+def joint_bias(visible: Tensor, groups: TokenGroups, joint: JointSequence, added: Tensor | float = 0.0) -> Tensor:
     """Return what is added to the logits of a joint sequence of pixels and tokens, (batch, total, total).
 
     `visible` and `added` are those of `text_bias`; `added` holds for pixels that attend to tokens. Pixels attend to tokens that
     are visible there, tokens to the pixels in which they are visible, and words of different entities not to each other. All
-    other entries are 0, also from pixel to pixel.
+    other entries are 0, also from pixel to pixel. The sequence ends with its last pixel or token.
     """
-    to_text, from_text = (text_bias(visible, own)[:, :, : joint.texts] for own in (added, 0.0))  # (batch, pixel, token)
-    pixels = joint.pixels(to_text.shape[1], total)
-    first = 0 if joint.text_first else total - joint.texts
-    tokens = slice(first, first + to_text.shape[2])
+    to_text, from_text = (text_bias(visible, own) for own in (added, 0.0))  # (batch, pixel, token)
     whole = groups.whole.to(visible.dtype)
     owners = visible.new_zeros(groups.images, len(whole), groups.tokens)
     owners[groups.entity_image, torch.arange(len(whole), device=owners.device)] = whole
     together = owners.mT @ owners > 0  # (batch, token, token): some entity has both words
     owned = owners.any(dim=1)
     strangers = owned[:, :, None] & owned[:, None, :] & ~together
-    bias = visible.new_zeros(groups.images, total, total)
-    bias[:, pixels, tokens] = to_text
-    bias[:, tokens, pixels] = from_text.mT
-    bias[:, tokens, tokens].masked_fill_(strangers[:, : joint.texts, : joint.texts], -torch.inf)
+    bias = visible.new_zeros(groups.images, joint.end, joint.end)
+    for row, ((first, count), (start, length)) in enumerate(joint.rows(groups.images)):
+        texts = min(length, groups.tokens)
+        pixels, tokens = slice(first, first + count), slice(start, start + texts)
+        bias[row, pixels, tokens] = to_text[row, :, :texts]
+        bias[row, tokens, pixels] = from_text[row, :, :texts].T
+        bias[row, tokens, tokens] = bias[row, tokens, tokens].masked_fill(strangers[row, :texts, :texts], -torch.inf)
     return bias
 
 
@@ -178,7 +178,7 @@ class _Regions(ActiveEdit):
         self.narrowed = False  # given regions are narrowed to what is around the pieces of their noise
         self.maps: Tensor | None = None  # their running mean, (batch, token, height, width)
         self.seen = -1  # the last step whose maps were seen
-        self.biases: dict[tuple[int, torch.dtype, tuple[int, ...]], Tensor] = {}
+        self.biases: dict[tuple[int, int, torch.dtype, tuple[int, ...]], Tensor] = {}
 
     def applies_to(self, image: int) -> bool:
         return bool((self.finding | self.named)[self.groups.entity_image == image].any())
@@ -366,23 +366,33 @@ class _Regions(ActiveEdit):
             del name, own
             return masked_attention(asked, self._bias(asked, rows), rows.slice)
 
-        with overriding(self.modules, override):
+        with overriding(self.modules, override, every=self.context.family.reads == "last"):
             yield
 
     def _bias(self, asked: AttentionCall, rows: BatchRows) -> Tensor:
         """Return the bias of the images `rows`, (image, 1, query, key), in the precision of the query."""
-        queries, device = asked.query.shape[2], asked.query.device
-        key = (queries, asked.query.dtype, rows.images)
+        queries, keys, device = asked.query.shape[2], asked.key.shape[2], asked.query.device
+        key = (queries, keys, asked.query.dtype, rows.images)
         if key not in self.biases:
             assert self.masks is not None
-            groups = self.groups.only(self.limited).to(device)
-            regions = resize(self.masks[self.limited], rows.grid if rows.joint else grid_of(queries, rows.latents)).to(device)
+            groups = self.groups.only(self.limited).select(rows.images).to(device)
+            masks = self.masks[self.limited & self._of(rows.images)]
+            regions = resize(masks, rows.grid if rows.joint else grid_of(queries, rows.latents)).to(device)
             visible = visibility(regions, groups, background=self.edit.background and not self.settled)
             added = self.edit.emphasis * emphasis(regions, groups) if self.edit.emphasis else 0.0
-            bias = joint_bias(visible, groups, rows.joint, queries, added) if rows.joint else text_bias(visible, added)
-            index = torch.tensor(rows.images, device=device)
-            self.biases[key] = bias[index, None].to(asked.query.dtype)
+            bias = _of_call(joint_bias(visible, groups, rows.joint, added), queries, keys) if rows.joint else None
+            bias = text_bias(visible, added) if bias is None else bias
+            self.biases[key] = bias[:, None].to(asked.query.dtype)
         return self.biases[key]
+
+
+def _of_call(bias: Tensor, queries: int, keys: int) -> Tensor:
+    """Return the part of the bias of a joint sequence that a call asks for: its queries are the last of its keys.
+
+    What stands behind pixels and tokens, padding and reference pictures, is visible everywhere.
+    """
+    more = max(keys - bias.shape[-1], 0)
+    return F.pad(bias, (0, more, 0, more))[:, keys - queries : keys, :keys]
 
 
 def _spatial(noise: Tensor, latents: tuple[int, int]) -> Tensor:

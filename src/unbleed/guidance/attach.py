@@ -17,11 +17,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..attention.families import called_denoiser_of, denoiser_of
 from ..errors import ModelError, PromptError
 from ..regions.given import Given
-from .call import DenoiserCall
+from .call import DenoiserCall, arguments_of, as_latents, as_tensor
 from .callers import pipeline_call
 from .checks import refuse_guided, refuse_pipelines, warn_of_what_is_slow
 from .compiled import hook_calls
@@ -91,9 +92,14 @@ def _attached(
         hook_calls(undo, called, hooks.on_denoise, hooks.on_denoised if session.method.edits else None)
         owner.compiled = called._compiled_call_impl
         if checkpointing and not denoiser.is_gradient_checkpointing:
-            denoiser.enable_gradient_checkpointing()
+            denoiser.enable_gradient_checkpointing(_checkpointed)
             undo.callback(denoiser.disable_gradient_checkpointing)
         yield run
+
+
+def _checkpointed(module: Any, *args: Any, **kwargs: Any) -> Any:
+    """Run a block with checkpointing; diffusers' own function takes no arguments by name, which HunyuanImage gives."""
+    return checkpoint(module.__call__, *args, use_reentrant=False, **kwargs)
 
 
 _CLAIMING = threading.Lock()
@@ -147,22 +153,24 @@ class _Hooks:
 
         return encode
 
-    def hear(self, read: ReadPrompts, embeddings: Tensor) -> None:
+    def hear(self, read: ReadPrompts, embeddings: Tensor | Sequence[Tensor]) -> None:
         """Keep prompts that the pipeline encodes; FLUX and Qwen-Image encode negative ones in the same way."""
         if self.owner.claim_encoding():
             self.heard = []  # those of a call that failed before it ran the denoiser
         self.hold_scheduler(self.owner.pipe)
         self._begin()
-        self.heard.append((read, embeddings))
+        self.heard.append((read, as_tensor(embeddings)))
 
-    def _prompts_of(self, embeddings: Tensor) -> CallPrompts:
-        """Return, of the prompts that were encoded, those that the denoiser now gets."""
+    def _prompts_of(self, embeddings: Tensor, rows: int) -> CallPrompts:
+        """Return, of the prompts that were encoded, those that the denoiser now gets in a call of so many rows."""
         (read, _), *more = self.heard
         if more:
             fitting = [one for one, own in self.heard if torch.equal(own.to(embeddings), embeddings[-len(own) :])]
             read = fitting[0] if fitting else read
         self.heard = []
-        return read(embeddings.shape[1])
+        apart = self.session.family.negatives == "apart"
+        doubled = not apart and bool(getattr(self.owner.pipe, "do_classifier_free_guidance", False))
+        return read(embeddings.shape[1], rows // (1 + doubled))
 
     def _begin_unencoded(self) -> None:
         """Begin a run on the user's own `prompts` if the guided pipeline's call has not called `encode_prompt`."""
@@ -239,7 +247,7 @@ class _Hooks:
         if getattr(self.owner.pipe, "do_perturbed_attention_guidance", False):
             raise ModelError("perturbed attention splits each batch in three, which guidance cannot follow; set pag_scale=0")
         call = self._call(args, kwargs)
-        self.negative = not self.fresh and session.family.packed and call.copies == 1
+        self.negative = not self.fresh and session.family.negatives == "apart" and call.copies == 1
         if not self.negative:
             call = session.edits.with_text(call, session.rows(call))
         if self.fresh:
@@ -282,9 +290,12 @@ class _Hooks:
 
         def denoise(embeddings: Tensor, images: Sequence[int]) -> Tensor:
             args, kwargs = call.with_embeddings(embeddings, images)
-            return session.evaluator.denoise(*args, **{**kwargs, "return_dict": False})[0]
+            return as_latents(session.evaluator.denoise(*args, **{**kwargs, "return_dict": False})[0])
 
-        prediction = session.edits.after(output[0], rows, denoise)
+        predicted = output[0]
+        prediction = session.edits.after(as_latents(predicted), rows, denoise)
+        if not isinstance(predicted, Tensor):
+            prediction = list(prediction.unsqueeze(2).unbind(0))
         if isinstance(output, tuple):
             return (prediction, *output[1:])
         output.sample = prediction
@@ -292,16 +303,17 @@ class _Hooks:
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> DenoiserCall:
         session = self.session
-        text = kwargs["encoder_hidden_states"] if "encoder_hidden_states" in kwargs else args[2]
+        given = arguments_of(args, kwargs, session.family)
+        rows, text = len(given[session.family.sample]), given[session.family.text]
         if self.heard:
-            session.begin_call(self._prompts_of(text))
+            session.begin_call(self._prompts_of(as_tensor(text), rows))
         elif self.unencoded:
-            rows = len(args[0] if args else kwargs[session.family.sample])
+            text = as_tensor(text)
             session.begin_call(self.reader.read_rows(self.owner.pipe, session.family, rows, text, self.encode_prompt))
         self.unencoded = False
         if session.groups is None:
             raise PromptError("the denoiser ran before the pipeline read a prompt, so there is nothing to guide by")
         # later calls of a step may lack the unconditional rows, as for skipped layers; a loop of the user's own has no pipeline
-        asks = self.fresh and not session.family.packed and self.owner.caller is not None
+        asks = self.fresh and session.family.negatives == "first" and self.owner.caller is not None
         doubled = getattr(self.owner.pipe, "do_classifier_free_guidance", None) if asks else None
-        return DenoiserCall(args, kwargs, session.groups.images, doubled, session.family)
+        return session.read_call(args, kwargs, doubled)

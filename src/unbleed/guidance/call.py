@@ -8,28 +8,41 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ..attention import Family
 from ..errors import ModelError
 
-_EMBEDDINGS = 2  # index of the text embeddings among a UNet's positional arguments
-
 
 class DenoiserCall:
-    """One call of the denoiser. `conditional` is the slice of its text-conditioned rows."""
+    """One call of the denoiser. `conditional` is the slice of its text-conditioned rows.
+
+    Where a denoiser gets a list with an item per row (Z-Image), the call has them as tensors, texts padded to the longest.
+    """
 
     def __init__(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], images: int, doubled: bool | None, family: Family
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        images: int,
+        doubled: bool | None,
+        family: Family,
+        pixels: int | None = None,
     ) -> None:
         """Take the arguments of a call for `images` images.
 
-        `doubled` is whether the pipeline says that the batch holds unconditional rows too, None if it does not say.
+        `doubled` is whether the pipeline says that the batch holds unconditional rows too, None if it does not say. `pixels` is
+        the number of the image's own in a packed sequence, where those of other images may follow.
 
         Raises `ModelError` for any other number of rows.
         """
-        self.args, self.kwargs, self.family = args, kwargs, family
-        self.sample: Tensor = args[0] if args else kwargs[family.sample]
-        self.timestep: Any = kwargs["timestep"] if "timestep" in kwargs else args[1]
+        self.family, self.pixels = family, pixels
+        given = arguments_of(args, kwargs, family)
+        sample, text = given[family.sample], given[family.text]
+        self.lengths = None if isinstance(text, Tensor) else [len(one) for one in text]  # tokens of each row
+        self.args, self.kwargs = _with(args, kwargs, family, {family.sample: as_latents(sample), family.text: as_tensor(text)})
+        self.sample: Tensor = self._given[family.sample]
+        self.timestep: Any = given[family.time]
         self.copies, rest = divmod(len(self.sample), images)
         allowed = (1, 2) if doubled is None else (1 + doubled,)
         if rest or self.copies not in allowed:
@@ -39,8 +52,12 @@ class DenoiserCall:
                 f"the denoiser was called with {len(self.sample)} rows, but {images} image{'s' * (images > 1)}{flag} make "
                 f"{expected}; pipelines that put other rows into a batch cannot be guided"
             )
-        first = images * (self.copies - 1)  # diffusers stacks [unconditional, conditional]
+        first = images * (self.copies - 1) if family.negatives == "first" else 0
         self.conditional = slice(first, first + images)
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        return arguments_of(self.args, self.kwargs, self.family)
 
     @property
     def time(self) -> float:
@@ -50,49 +67,66 @@ class DenoiserCall:
     @property
     def embeddings(self) -> Tensor:
         """The text embeddings of all rows, (row, token, channel)."""
-        return self.args[_EMBEDDINGS] if len(self.args) > _EMBEDDINGS else self.kwargs["encoder_hidden_states"]
+        return self._given[self.family.text]
+
+    @property
+    def whole(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of the call, as the denoiser gets them."""
+        return self._passed(self.args, self.kwargs, self.lengths)
 
     @property
     def _channels(self) -> int:
         """The axis of the channels: latents are (row, channel, height, width), or packed (row, pixel, channel)."""
         return 1 if self.sample.ndim == 4 else 2
 
+    def texts(self, rows: Sequence[int]) -> int:
+        """Return the number of text tokens that a call on some rows has."""
+        return self.embeddings.shape[1] if self.lengths is None else max(self.lengths[row] for row in rows)
+
+    def arguments(self, rows: Sequence[int]) -> dict[str, Any]:
+        """Return the arguments of some rows by name."""
+        return arguments_of(*self._take(list(rows)), self.family)
+
     def latents(self, channels: int) -> Tensor:
-        """Return the latents of the conditional rows: the first `channels` of the denoiser's input."""
-        return self.sample[self.conditional].narrow(self._channels, 0, min(channels, self.sample.shape[self._channels]))
+        """Return the latents of the conditional rows: the first `channels` of the denoiser's input at the image's pixels."""
+        own = self.sample[self.conditional]
+        own = own if self.pixels is None else own[:, : self.pixels]
+        return own.narrow(self._channels, 0, min(channels, self.sample.shape[self._channels]))
 
     def conditional_rows(self, latents: Tensor, rows: Sequence[int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments for only the conditional rows of the images `rows`, on other latents."""
+        """Return the arguments of an evaluation: for only the conditional rows of the images `rows`, on other latents."""
         index = [self.conditional.start + row for row in rows]
         args, kwargs = self._take(index)
-        return self._replace_sample(args, kwargs, self._with_other_channels(latents, self.sample[index]))
+        kwargs = {key: value for key, value in kwargs.items() if key not in self.family.dropped}
+        changed = {self.family.sample: self._with_rest(latents, self.sample[index])}
+        return self._passed(*_with(args, kwargs, self.family, changed), self._lengths(index))
 
     def with_latents(self, latents: Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of the whole call on other latents, the same for every copy of an image."""
-        sample = self._with_other_channels(torch.cat([latents] * self.copies), self.sample)
-        return self._replace_sample(self.args, self.kwargs, sample)
+        sample = self._with_rest(torch.cat([latents] * self.copies), self.sample)
+        return self._passed(*_with(self.args, self.kwargs, self.family, {self.family.sample: sample}), self.lengths)
 
     def with_text(self, embeddings: Tensor) -> DenoiserCall:
         """Return the call on other text embeddings, for all of its rows."""
         other = copy.copy(self)
-        if len(self.args) > _EMBEDDINGS:
-            other.args = (*self.args[:_EMBEDDINGS], embeddings, *self.args[_EMBEDDINGS + 1 :])
-        else:
-            other.kwargs = {**self.kwargs, "encoder_hidden_states": embeddings}
+        other.args, other.kwargs = _with(self.args, self.kwargs, self.family, {self.family.text: embeddings})
         return other
 
     def with_embeddings(self, embeddings: Tensor, rows: Sequence[int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments for only the conditional rows of the images `rows`, on other text embeddings, one per image."""
-        args, kwargs = self._take([self.conditional.start + row for row in rows])
-        if len(args) > _EMBEDDINGS:
-            return (*args[:_EMBEDDINGS], embeddings, *args[_EMBEDDINGS + 1 :]), kwargs
-        return args, {**kwargs, "encoder_hidden_states": embeddings}
+        index = [self.conditional.start + row for row in rows]
+        changed = {self.family.text: embeddings}
+        return self._passed(*_with(*self._take(index), self.family, changed), self._lengths(index))
 
-    def _with_other_channels(self, latents: Tensor, sample: Tensor) -> Tensor:
-        """Return the latents in the sample's precision, followed by the channels that are not latents (inpainting)."""
-        axis = self._channels
-        others = sample.narrow(axis, latents.shape[axis], sample.shape[axis] - latents.shape[axis])
-        return torch.cat([latents.to(sample.dtype), others], dim=axis)
+    def _lengths(self, index: Sequence[int]) -> list[int] | None:
+        return None if self.lengths is None else [self.lengths[row] for row in index]
+
+    def _with_rest(self, latents: Tensor, sample: Tensor) -> Tensor:
+        """Return the latents in the sample's precision, followed by the channels and pixels of other images (inpainting)."""
+        axis, own = self._channels, sample if self.pixels is None else sample[:, : self.pixels]
+        others = own.narrow(axis, latents.shape[axis], own.shape[axis] - latents.shape[axis])
+        changed = torch.cat([latents.to(sample.dtype), others], dim=axis)
+        return changed if own.shape == sample.shape else torch.cat([changed, sample[:, self.pixels :]], dim=1)
 
     def _take(self, index: list[int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         rows = len(self.sample)
@@ -104,10 +138,38 @@ class DenoiserCall:
                 kwargs[name] = kwargs[name][:1] * len(index)
         return args, kwargs
 
-    def _replace_sample(self, args: Any, kwargs: Any, sample: Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if args:
-            return (sample, *args[1:]), kwargs
-        return args, {**kwargs, self.family.sample: sample}
+    def _passed(self, args: Any, kwargs: Any, lengths: list[int] | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return arguments as the denoiser takes them."""
+        if lengths is None:
+            return args, kwargs
+        given = arguments_of(args, kwargs, self.family)
+        texts = [text[:length] for text, length in zip(given[self.family.text], lengths, strict=True)]
+        latents = list(given[self.family.sample].unsqueeze(2).unbind(0))
+        return _with(args, kwargs, self.family, {self.family.sample: latents, self.family.text: texts})
+
+
+def arguments_of(args: tuple[Any, ...], kwargs: dict[str, Any], family: Family) -> dict[str, Any]:
+    """Return the arguments of a call of the denoiser by name."""
+    return {**dict(zip(family.arguments, args, strict=False)), **kwargs}
+
+
+def _with(
+    args: tuple[Any, ...], kwargs: dict[str, Any], family: Family, changed: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a call with some changed, each where it was given."""
+    positional = family.arguments[: len(args)]
+    own = tuple(changed.get(name, value) for name, value in zip(positional, args, strict=False))
+    return (*own, *args[len(own) :]), {**kwargs, **{key: value for key, value in changed.items() if key not in positional}}
+
+
+def as_latents(sample: Tensor | Sequence[Tensor]) -> Tensor:
+    """Return latents as one tensor; those in a list have an axis of frames, (channel, 1, height, width)."""
+    return sample if isinstance(sample, Tensor) else torch.stack(list(sample)).squeeze(2)
+
+
+def as_tensor(texts: Tensor | Sequence[Tensor]) -> Tensor:
+    """Return text embeddings as one tensor (row, token, channel); those in a list are padded with 0 to the longest."""
+    return texts if isinstance(texts, Tensor) else pad_sequence(list(texts), batch_first=True)
 
 
 def _take(value: Any, index: list[int], rows: int) -> Any:

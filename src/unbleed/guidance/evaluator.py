@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attention import AttentionProbe, Capture, Family, JointSequence, average_maps, average_self_maps
-from ..attention.families import Grid, grid_of
+from ..attention.family import Grid, patch_of
 from ..attention.probe import native_processors
 from ..errors import ModelError
 from ..losses import AttentionMaps, Loss
@@ -39,35 +39,44 @@ class Evaluator:
         self.layers = family.layers(denoiser, method.resolution, method.layers)
         reads_self = any(loss.reads_self_attention for loss in method.losses)
         self.self_names = self.layers.self_names if reads_self else ()
-        self.probe = AttentionProbe(denoiser, self.layers.names, self.self_names)
+        self.probe = AttentionProbe(denoiser, self.layers.names, self.self_names, family.reads)
         self.running = False
 
     @property
     def channels(self) -> int:
         """The number of channels of the latents; the denoiser's input may have more (inpainting)."""
         config: Any = self.denoiser.config
-        return (config.patch_size**2 if self.family.packed else 1) * (config.out_channels or config.in_channels)
+        out = getattr(config, "out_channels", None)
+        return out * (patch_of(config) ** 2 if self.family.packed else 1) if out else config.in_channels
 
-    def grid(self, sample: Tensor, kwargs: Mapping[str, Any]) -> Grid:
+    def grid(self, sample: Tensor, arguments: Mapping[str, Any], texts: int) -> Grid:
         """Return (height, width) of the maps for a call of the denoiser. FLUX has it in a tensor: the device is waited for.
 
-        Raises `ModelError` for a sequence that holds other images too.
+        Raises `ModelError` for a sequence with fewer pixels than that.
         """
-        height, width = grid_of(self.layers, sample, kwargs)
-        if self.family.packed and sample.shape[1] != height * width:
+        if self.family.grid is None:
+            return self.layers.grid(*sample.shape[-2:])
+        height, width = self.family.grid(arguments, texts)
+        if sample.shape[1] < height * width:
             raise ModelError(
                 f"the denoiser was given {sample.shape[1]} pixels for an image of {height}x{width}; pipelines that "
-                "put other images into the same sequence (FLUX Kontext, Qwen-Image-Edit) cannot be guided yet"
+                "denoise several images in one sequence cannot be guided"
             )
         return height, width
 
-    def joint(self, length: int, wanted: Tensor, tokens: int) -> JointSequence | None:
+    def joint(
+        self, grid: Grid, texts: int, wanted: Tensor, axis: int, arguments: Mapping[str, Any] | None = None
+    ) -> JointSequence | None:
         """Return the positions of image and text if they are one sequence; None if the text has keys of its own.
 
-        `length` is the number of text tokens that the denoiser gets, `wanted` the tokens whose maps are read, (token,), and
-        `tokens` the number of maps to return.
+        `texts` is the number of text tokens that the denoiser gets, `wanted` the tokens whose maps are read, (token,), `axis`
+        the number of maps to return, and `arguments` those of the rows that it runs on.
         """
-        return None if self.layers.joint is None else JointSequence(self.layers.joint == "text first", length, wanted, tokens)
+        if self.layers.joint is None:
+            return None
+        pixels, starts = grid[0] * grid[1], self.family.starts
+        known = None if starts is None else starts(arguments or {}, pixels, texts)
+        return JointSequence.of(self.layers.joint, pixels=pixels, texts=texts, wanted=wanted, axis=axis, starts=known)
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
@@ -93,7 +102,7 @@ class Evaluator:
         own = [captures[name] for name in self.self_names]
         with without_autocast(next(iter(captures.values())).query.device):
             maps = average_maps((captures[name] for name in self.layers.names), grid, joint)
-            return AttentionMaps(maps, average_self_maps(own, grid, joint) if own else None)
+            return AttentionMaps(maps, average_self_maps(own, joint) if own else None)
 
     def heard_maps(self, captures: Mapping[str, Capture], rows: slice, grid: Grid, joint: JointSequence | None) -> Tensor:
         """Return the maps (batch, token, height, width) of some rows of the batch, which `probe.listen` captured.

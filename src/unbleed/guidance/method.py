@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple
 
-from ..attention.families import Part
+from ..attention.family import Part
 from ..errors import MethodError
 from ..losses import Loss
 from ..losses.base import LossFunction, as_loss, called

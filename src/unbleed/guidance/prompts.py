@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ..attention import Family
 from ..errors import ModelError, PromptError, UnbleedWarning
@@ -23,11 +24,12 @@ from ..prompt import Encoder, Parsed, PromptTokens, locate, parse_all
 from ..prompt.alignment import counterparts
 from ..prompt.weights import without_weights
 from ..regions.given import Given, assign_all
+from .call import as_tensor
 from .named import Entities, entities_per_prompt, parse_named
 
 Encode = Callable[[Sequence[str]], Tensor]
-ReadPrompts = Callable[[int], "CallPrompts"]
-"""From the number of text tokens that the denoiser gets to the prompts of the call."""
+ReadPrompts = Callable[[int, int], "CallPrompts"]
+"""From the numbers of text tokens and of images that the denoiser gets to the prompts of the call."""
 
 
 @dataclass(frozen=True)
@@ -65,24 +67,27 @@ class PromptReader:
         def watching(*args: Any, **kwargs: Any) -> Any:
             bound = signature.bind(*args, **kwargs)
             encode = encoding(pipe, encode_prompt, dict(bound.arguments))
+            encoded = encode_prompt(*map(_copied, args), **{name: _copied(value) for name, value in kwargs.items()})
             bound.apply_defaults()
-            encoded = encode_prompt(*args, **kwargs)
-            begin(lambda length: self.read(pipe, family, bound.arguments, length, encode), encoded[0])
+            begin(lambda length, images: self.read(pipe, family, bound.arguments, length, encode, images), encoded[0])
             return encoded
 
         return watching
 
-    def read(self, pipe: Any, family: Family, given: Mapping[str, Any], length: int, encode: Encode) -> CallPrompts:
+    def read(
+        self, pipe: Any, family: Family, given: Mapping[str, Any], length: int, encode: Encode, images: int = 1
+    ) -> CallPrompts:
         """Return the prompts of a call: those among the arguments `given` to `encode_prompt`, else the user's `prompts`.
 
-        `length` is the number of text tokens that the denoiser gets.
+        `length` is the number of text tokens that the denoiser gets, and `images` that of the images that it is called for.
         """
         written = next((given[name] for name in family.texts if given.get(name) is not None), None)
         prompt, embeddings = self.prompts if written is None else written, given.get("prompt_embeds")
-        images_per_prompt = given.get("num_images_per_prompt") or 1
         if prompt is None:
             raise PromptError("the pipeline was called with embeddings, which hold no words; use guide(..., prompts=[...]) too")
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        # Z-Image repeats embeddings itself, after they were encoded
+        images_per_prompt = given.get("num_images_per_prompt", images // len(prompts)) or 1
         if embeddings is not None and len(embeddings) != len(prompts):
             raise PromptError(
                 f"the pipeline was called with {len(embeddings)} embeddings, but guide with {len(prompts)} prompts"
@@ -116,8 +121,8 @@ class PromptReader:
         assert self.prompts is not None
         count = 1 if isinstance(self.prompts, str) else len(self.prompts)
         doubled = getattr(pipe, "do_classifier_free_guidance", None)
-        if doubled is None or family.packed:  # the pipeline does not say: one image per prompt
-            doubled = rows == 2 * count and not family.packed
+        if doubled is None or family.negatives != "first":  # the pipeline does not say: one image per prompt
+            doubled = rows == 2 * count and family.negatives != "apart"
         images, rest = divmod(rows, count * (1 + doubled))
         if rest or not images:
             raise PromptError(
@@ -158,16 +163,24 @@ def encoding(pipe: Any, encode_prompt: Callable[..., Any] | None, given: Mapping
     def encode(texts: Sequence[str]) -> Tensor:
         if encode_prompt is None:
             raise ModelError(f"{type(pipe).__name__} has no encode_prompt, so no other texts can be encoded")
+        if given.get("image") is not None and len(texts) > 1:  # with pictures a text is encoded alone
+            return pad_sequence([one for text in texts for one in encode([text])], batch_first=True)
         alone = {"prompt": list(texts), "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
+        alone["batch_size"] = len(texts)
         parameters = inspect.signature(encode_prompt).parameters.values()
         named = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         others = ("prompt_", "negative_")  # embeddings, and texts of further encoders
         without = dict.fromkeys(name for name in named if "embeds" in name or name.startswith(others))
         chosen = {**given, **without, **alone}
         with torch.no_grad():
-            return encode_prompt(**{name: chosen[name] for name in named if name in chosen})[0]
+            return as_tensor(encode_prompt(**{name: chosen[name] for name in named if name in chosen})[0])
 
     return encode
+
+
+def _copied(value: Any) -> Any:
+    """Return a list as a new one: Z-Image writes its templates into the list of prompts that it is given."""
+    return list(value) if isinstance(value, list) else value
 
 
 def _learnt(pipe: Any, tokenizer: Any) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attention import JointSequence, family_of
-from ..attention.families import Grid
+from ..attention.family import Grid
 from ..errors import ModelError, UnbleedWarning
 from ..losses import AttentionMaps, Loss
 from ..losses.base import applies_to_images
@@ -20,7 +20,7 @@ from ..losses.groups import TokenGroups
 from ..precision import at_least_single
 from ..regions.given import Given, assign_all
 from .active_edits import ActiveEdits
-from .call import DenoiserCall
+from .call import DenoiserCall, arguments_of, as_latents, as_tensor
 from .checks import refuse_regions, refuse_what_cannot_work
 from .edit import BatchRows, CallContext
 from .evaluator import Evaluator, See
@@ -142,12 +142,27 @@ class Session:
     def with_corrected(self, call: DenoiserCall) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of a call of the denoiser, on the corrected latents if there are some."""
         if self.corrected is None:
-            return call.args, call.kwargs
+            return call.whole
         return call.with_latents(self.scale(self.corrected, call.timestep))
 
     def same_latents(self, call: DenoiserCall, other: DenoiserCall) -> bool:
         """Return whether two calls of the denoiser are on the same latents. The device is waited for."""
         return torch.equal(call.latents(self.channels), other.latents(self.channels))
+
+    def read_call(self, args: tuple[Any, ...], kwargs: dict[str, Any], doubled: bool | None) -> DenoiserCall:
+        """Return a call of the denoiser by the pipeline; `doubled` is whether the pipeline says that it holds negative rows.
+
+        Raises `ModelError` for a call that cannot be guided.
+        """
+        assert self.groups is not None
+        given = arguments_of(args, kwargs, self.family)
+        if reason := self.family.refuses(given):
+            raise ModelError(reason)
+        if self.grid is None:
+            texts = as_tensor(given[self.family.text]).shape[1]
+            self.grid = self.evaluator.grid(as_latents(given[self.family.sample]), given, texts)
+        pixels = self.grid[0] * self.grid[1] if self.family.packed else None
+        return DenoiserCall(args, kwargs, self.groups.images, doubled, self.family, pixels)
 
     # -------------------------------------------------------------------------------------------- images and rows
 
@@ -175,20 +190,20 @@ class Session:
         return replace(self._rows_from(0, call, images), evaluating=True)
 
     def _rows_from(self, first: int, call: DenoiserCall, images: Sequence[int]) -> BatchRows:
-        if self.grid is None:
-            self.grid = self.evaluator.grid(call.sample, call.kwargs)
+        assert self.grid is not None
         height, width = self.grid if self.family.packed else call.sample.shape[-2:]
-        return BatchRows(
-            first, tuple(images), self.progress, self.grid, (height, width), self.step, self.steps, joint=self._joint(call)
-        )
+        joint = self._joint(call, [call.conditional.start + image for image in images])
+        return BatchRows(first, tuple(images), self.progress, self.grid, (height, width), self.step, self.steps, joint=joint)
 
-    def _joint(self, call: DenoiserCall) -> JointSequence | None:
+    def _joint(self, call: DenoiserCall, rows: Sequence[int]) -> JointSequence | None:
         """Return the positions of image and text if they are one sequence; the tokens of all prompts in the batch are read."""
         assert self.groups is not None
+        assert self.grid is not None
         if self.evaluator.layers.joint is None:
             return None
         wanted = self.groups.prompt.any(dim=0).nonzero().flatten().to(call.sample.device)
-        return self.evaluator.joint(call.embeddings.shape[1], wanted, self.groups.tokens)
+        arguments = call.arguments(rows) if self.family.starts else None
+        return self.evaluator.joint(self.grid, call.texts(rows), wanted, self.groups.tokens, arguments)
 
     # --------------------------------------------------------------------------------------------- guidance of a step
 
@@ -200,7 +215,7 @@ class Session:
     def _guide(self, call: DenoiserCall, raw: Tensor | None) -> None:
         if self.levels is None:
             paper = self.method.parity == "paper"
-            self.levels = Levels(self.scheduler, call.time * self.family.times, paper=paper)
+            self.levels = Levels(self.scheduler, self.family.timestep(call.time), paper=paper)
         level = self.levels.turn(self.done)
         if level is None:
             return
@@ -213,7 +228,7 @@ class Session:
             self.edits.look_first(lambda rows: self._maps_at(call, latents, rows.images), self._rows_alone(call, everything))
         ready = not (self.loss and self.loss.reads_regions) or self._regions_of(self.guided) is not None
         if self.guided and ready and self.schedule.guides(level.index, level.asked):
-            self.levels.check(self.done, call.time * self.family.times)
+            self.levels.check(self.done, self.family.timestep(call.time))
             latents = self._update(call, latents, level)
         look_back = "moved" in self.needs_previous_maps and self.guided and self.schedule.guides(level.index + 1, level.asked)
         if self.record_maps or look_back:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, TypeVar
 
-from ..attention.families import Part
+from ..attention.family import Part
 from ..guidance.method import BaseMethod, Method, Parameter, Parity, parameter, plain
 from ..guidance.update import Descent, Direction
 from ..losses.base import RenormalisingLoss

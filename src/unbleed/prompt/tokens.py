@@ -32,6 +32,8 @@ class Encoder:
     cut: tuple[int, int] = (0, 0)  # positions of its sequence that the denoiser does not get to see
     chunks: int = 1  # sequences of `length` tokens, one after another, each with a start and an end of its own
     written: Callable[[str], str] = as_it_is  # from the prompt to the text that the tokenizer is given
+    special: bool = True  # the tokenizer adds its start and end; without it they are in the template, if anywhere
+    compact: bool = False  # pads before the text are taken out, or moved behind it
     argument: str = "prompt"  # of encode_prompt: where a text of its own would be
     own: Parsed | None = None  # that text, where it is another than the prompt
 
@@ -61,6 +63,7 @@ class PromptTokens:
     phrases: tuple[tuple[str, Positions], ...] = ()  # noun phrases, see `noun_phrases`, as far as an encoder reads
     chunks: int = 1  # of equal length, each with a start at its first position and an end of its own
     removed: tuple[Span, ...] = ()  # words of entities that are not in the text that the encoders are given
+    padded_before: bool = False  # pads stand before the text, so a shorter text begins later
 
     @property
     def ends(self) -> Positions:
@@ -79,6 +82,7 @@ class _Segment:
     own: Sequence[int]  # the positions of those that were not
     end: int  # position of the first end token
     padded_with_end: bool
+    padded_before: bool
     find: Find  # from spans of the prompt to those of the text that was given
     find_own: Find  # the same from spans of the encoder's own text
 
@@ -155,6 +159,7 @@ def locate(parsed: Parsed, *encoders: Any) -> PromptTokens:
         ),
         chunks=chunks,
         removed=tuple(sorted(removed)),
+        padded_before=any(s.padded_before for s in segments),
     )
 
 
@@ -172,8 +177,13 @@ def _segment(parsed: Parsed, encoder: Encoder) -> tuple[_Segment, list[Entity]]:
 def _read(prompt: str, encoder: Encoder, find: Find, find_own: Find) -> _Segment:
     tokenizer, start, length = encoder.tokenizer, encoder.template.index("{}"), encoder.tokens
     text = encoder.template.replace("{}", prompt, 1)
-    whole = tokenizer(text, return_special_tokens_mask=True, return_offsets_mapping=tokenizer.is_fast, verbose=False)
+    options = {"add_special_tokens": encoder.special}
+    whole = tokenizer(
+        text, return_special_tokens_mask=True, return_offsets_mapping=tokenizer.is_fast, verbose=False, **options
+    )
     special: list[int] = whole["special_tokens_mask"]
+    if missing := len(whole["input_ids"]) - len(special):  # ChatGLM's own prefix has no marks
+        special = [1] * missing + special
     head = next((i for i, mark in enumerate(special) if not mark), len(special) - 1)  # T5 has no start token
     behind = next((i for i, mark in enumerate(special) if mark and i >= head), len(special))
     tail = len(special) - behind  # tokens that a cut prompt has behind its pieces too
@@ -186,12 +196,16 @@ def _read(prompt: str, encoder: Encoder, find: Find, find_own: Find) -> _Segment
         if start
         else range(len(places))
     )
+    pads = 0  # before the text
     if encoder.chunks > 1:
         ids, read = _in_chunks(whole["input_ids"], head, behind, encoder)
         end = min(head + len(own), length - tail)
     else:
-        ids = tokenizer(text, padding="max_length", max_length=length, truncation=True)["input_ids"]
-        first = head + (own[0] if own else 0)
+        ids = tokenizer(text, padding="max_length", max_length=length, truncation=True, **options)["input_ids"]
+        pads = max(length - len(special), 0) if tokenizer.padding_side == "left" else 0
+        if encoder.compact:
+            ids, pads = [*ids[pads:], *ids[:pads]], 0
+        first = pads + head + (own[0] if own else 0)
         end = max(first, min(first + len(own), length - tail))
         read = range(first, end)
     skipped = encoder.cut[1] - encoder.cut[0]
@@ -202,6 +216,7 @@ def _read(prompt: str, encoder: Encoder, find: Find, find_own: Find) -> _Segment
         own=[position - skipped for position in read],
         end=end - skipped,
         padded_with_end=tokenizer.pad_token_id == tokenizer.eos_token_id,
+        padded_before=pads > 0,
         find=find,
         find_own=find_own,
     )
