@@ -25,7 +25,7 @@ from torch import Tensor
 
 import unbleed
 from helpers.families import FAMILIES as KINDS
-from helpers.families import OPTIONS, PROMPTS, batch, draw, every_family, every_family_quickly
+from helpers.families import OPTIONS, PROMPTS, batch, draw, every_family, every_family_quickly, layout
 from unbleed.attention import family_of
 from unbleed.attention.families import FAMILIES, denoiser_of
 from unbleed.errors import ModelError
@@ -135,30 +135,6 @@ def explicit_attention(pipe: Any, seen: dict[str, Tensor]) -> Iterator[None]:
             handle.remove()
 
 
-def columns_of_text(name: str, pipe: Any, shares: Tensor, places: int) -> Tensor:
-    """Return the part (row, place, token) of full softmaxes (row, query, key) that goes from pixels to text.
-
-    Each layout as the denoiser's own code has it: what comes first, and what is padded.
-    """
-    total = shares.shape[-1]
-    if name in ("sdxl", "pixart", "sana", "kolors"):
-        return shares
-    if name in ("sd3", "hunyuan"):
-        return shares[:, :places, places:]
-    if name == "z-image":
-        start = math.ceil(places / 32) * 32
-        return shares[:, :places, start:]
-    if name == "qwen21":
-        return shares[:, :, : total - places]
-    if name == "lumina2":  # the pixels follow each row's own text
-        texts = [f"{pipe.system_prompt} <Prompt Start> {prompt}" for prompt in PROMPTS]
-        found = torch.zeros(len(shares), places, total)
-        for row, length in enumerate(len(pipe.tokenizer(text)["input_ids"]) for text in texts):
-            found[row, :, :length] = shares[row, length : length + places, :length]
-        return found
-    return shares[:, total - places :, : total - places]
-
-
 @every_family_quickly
 def test_maps_are_the_columns_of_the_full_softmax(name: str, pipes: Callable[[str], Any]) -> None:
     pipe = pipes(name)
@@ -174,8 +150,12 @@ def test_maps_are_the_columns_of_the_full_softmax(name: str, pipes: Callable[[st
     total = torch.zeros(rows, places, tokens)
     for layer in layers.names:
         conditional = slice(0, rows) if name == "z-image" else slice(-rows, None)  # diffusers puts them last elsewhere
-        shares = columns_of_text(name, pipe, seen[layer][conditional].mean(dim=1), places)[..., :tokens]
-        total[..., : shares.shape[-1]] += shares / len(layers.names)
+        for row, shares in enumerate(seen[layer][conditional].mean(dim=1)):
+            if layers.joint:
+                pixels, _, text = layout(name, pipe, *shares.shape, PROMPTS[row], places)
+                shares = shares[pixels, text:]
+            shares = shares[:, :tokens]
+            total[row, :, : shares.shape[-1]] += shares / len(layers.names)
     found = maps.flatten(2).transpose(1, 2)
     own = [list(t.own) for t in run.tokens]
     for row in range(rows):

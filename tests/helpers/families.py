@@ -71,3 +71,20 @@ def draw(pipe: Any, name: str, prompts: str | list[str], seeds: tuple[int, ...] 
         options["negative_prompt"] = [options["negative_prompt"]] * len(prompts)
     own = list(prompts) if isinstance(prompts, list) else prompts  # Z-Image writes into the list that it is given
     return pipe(prompt=own, generator=[torch.Generator().manual_seed(s) for s in seeds], **options).images
+
+
+def layout(name: str, pipe: Any, queries: int, keys: int, prompt: str, places: int) -> tuple[slice, slice, int]:
+    """Return the pixels among the queries and among the keys of a joint attention on `prompt`, and the start of its text.
+
+    Each layout is the one in the denoiser's own code: what comes first, and what is padded.
+    """
+    if name in ("sd3", "hunyuan"):
+        return slice(0, places), slice(0, places), places
+    if name == "z-image":  # both parts are padded to a multiple of 32
+        return slice(0, places), slice(0, places), -(-places // 32) * 32
+    if name == "qwen21":  # a call of its own for the pixels
+        return slice(queries - places, queries), slice(keys - places, keys), 0
+    if name == "lumina2":  # the pixels follow each row's own text
+        text = len(pipe.tokenizer(f"{pipe.system_prompt} <Prompt Start> {prompt}")["input_ids"])
+        return slice(text, text + places), slice(text, text + places), 0
+    return slice(queries - places, queries), slice(keys - places, keys), 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unbleed
 
-NEGATIVE = {"flux": {"negative_prompt": "a bird", "true_cfg_scale": 2.0}}
+NEGATIVE = {"flux": {"negative_prompt": "a bird", "true_cfg_scale": 2.0}}  # guided without negative prompts elsewhere
 
 
 def tokens_of(run: unbleed.Run, image: int = 0) -> dict[str, list[int]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import unbleed
 from helpers.region_cases import PROMPT, draw, groups_of, random_maps
-from unbleed.attention.maps import JointSequence
+from unbleed.attention import JointSequence
 from unbleed.edits.regions import emphasis, joint_bias, text_bias, visibility
 from unbleed.guidance.noise_choice import NoiseChoice, choose_noise
 from unbleed.losses import BindingLoss
@@ -209,8 +209,9 @@ def test_a_joint_sequence_is_masked_both_ways_between_picture_and_text_and_betwe
     groups = groups_of((0, [2]), (0, [5]), modifiers={0: [1]})
     regions = torch.zeros(2, 2, 2)
     regions[0, :, 0] = regions[1, :, 1] = 1
-    joint = JointSequence(text_first, 8, torch.arange(8), 8)
-    bias = joint_bias(visibility(regions, groups), groups, joint, 12)[0]
+    order = "text first" if text_first else "image first"
+    joint = JointSequence.of(order, pixels=4, texts=8, wanted=torch.arange(8), axis=8)
+    bias = joint_bias(visibility(regions, groups), groups, joint)[0]
     text, picture = (slice(0, 8), slice(8, 12)) if text_first else (slice(4, 12), slice(0, 4))
     assert bias[picture, picture].abs().max() == 0
     hidden = bias[picture, text] == -torch.inf  # pixels 0 and 2 are on the left

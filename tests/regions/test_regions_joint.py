@@ -14,13 +14,15 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 import unbleed
-from helpers.families import PROMPTS, draw, every_family
+from helpers.families import APART, PROMPTS, batch, draw, every_family, layout
 from helpers.joint_cases import NEGATIVE, tokens_of
 from unbleed.attention import family_of
 from unbleed.attention.families import denoiser_of
+from unbleed.guidance.call import arguments_of, as_tensor
 from unbleed.regions.layout import resize
 
 MASKED = unbleed.methods.Regions(step_size=0, candidates=1, apart=0)
+GRIDS = {"hunyuan": (16, 20)}  # its pixels are those of the latents
 SIDES = {"red cat": (0, 0, 0.4, 1), "blue bench": (0.6, 0, 1, 1)}  # of 10 and of 5 columns whole ones
 
 
@@ -35,34 +37,47 @@ class Call:
 
 @dataclass
 class Watch(TorchFunctionMode):
-    """Keeps the first attention of every run of a text module, as the kernel is asked for it."""
+    """Keeps an attention of every run of a text module, as the kernel is asked for it: the first, or the `last`."""
 
+    last: bool = False
     calls: list[Call] = field(default_factory=list)
     running: str | None = None
+    fresh: bool = False  # the module's next attention is its first
 
     def __post_init__(self) -> None:
         super().__init__()
 
+    def enter(self, name: str) -> None:
+        self.running, self.fresh = name, True
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention and self.running is not None:
-            name, self.running = self.running, None
+        if func is F.scaled_dot_product_attention and self.running is not None and (self.fresh or self.last):
             query, key = args[:2] if args else (kwargs["query"], kwargs["key"])
             mask = kwargs.get("attn_mask")
             logits = query @ key.mT * (kwargs.get("scale") or query.shape[-1] ** -0.5)
             if mask is not None:
                 logits = logits.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else logits + mask
-            self.calls.append(Call(name, logits.softmax(dim=-1), mask))
+            if not self.fresh:
+                self.calls.pop()
+            self.calls.append(Call(self.running, logits.softmax(dim=-1), mask))
+            self.fresh = False
         return func(*args, **kwargs)
 
 
 @contextmanager
 def watching(pipe: Any) -> Iterator[list[Call]]:
     """Watch the attention of all text modules."""
-    denoiser, mode = denoiser_of(pipe), Watch()
+    denoiser = denoiser_of(pipe)
+    mode = Watch(last=family_of(denoiser).reads == "last")
     handles = [
-        denoiser.get_submodule(name).register_forward_pre_hook(lambda *_, name=name: setattr(mode, "running", name))
+        handle
         for name in family_of(denoiser).text_modules(denoiser)
+        for module in [denoiser.get_submodule(name)]
+        for handle in (
+            module.register_forward_pre_hook(lambda *_, name=name: mode.enter(name)),
+            module.register_forward_hook(lambda *_: setattr(mode, "running", None)),
+        )
     ]
     try:
         with mode:
@@ -83,13 +98,13 @@ def test_a_region_attends_to_its_own_words_and_not_to_those_of_others(name: str,
     words = tokens_of(run)
     for call in calls[: len(modules)]:  # of the first run; a later one is on the negative prompt
         assert call.shares.isfinite().all()
-        own = call.shares[-1]
-        length = own.shape[-1] if joint else own.shape[-2]
-        texts = 0 if not joint else length - 80
-        height, width = (8, 10) if joint else next((h, w) for h, w in sizes(name) if h * w == length)
-        pictures = slice(texts, None) if joint == "text first" else slice(0, height * width)
-        first = height * width if joint == "image first" else 0
-        picture = own[:, pictures].unflatten(1, (height, width))
+        own = call.shares[0 if name == "z-image" else -1]
+        queries, keys = own.shape[-2:]
+        height, width = GRIDS.get(name, (8, 10)) if joint else next((h, w) for h, w in sizes(name) if h * w == queries)
+        pixels, pictures, first = slice(None), slice(None), 0
+        if joint:
+            pixels, pictures, first = layout(name, pipe, queries, keys, PROMPTS[0], height * width)
+        picture = own[:, pixels].unflatten(1, (height, width))
         left, right = picture[:, :, : width * 2 // 5], picture[:, :, -(width * 2 // 5) :]
         cat, bench = ([first + p for p in words[entity]] for entity in SIDES)
         assert left[..., bench].max() < 1e-7
@@ -99,16 +114,18 @@ def test_a_region_attends_to_its_own_words_and_not_to_those_of_others(name: str,
         whole = -(-width * 2 // 5)  # a column that is partly in a region sees something of its words
         middle = picture[:, :, whole:-whole]
         assert middle[..., [*cat, *bench]].max() < 1e-7  # not of any region
-        if joint:
+        if joint and queries == keys:
             assert own[:, cat][..., bench].max() < 1e-7
             assert own[:, bench][..., cat].max() < 1e-7
             assert own[:, cat][..., cat].amin() > 0
             seen_by_cat = own[:, cat][..., pictures].unflatten(2, (height, width))
             assert seen_by_cat[..., whole:].max() < 1e-7
             assert seen_by_cat[..., : width * 2 // 5].amin() > 0
+        if joint:
             assert call.mask is not None
-            inside = call.mask.expand(len(call.shares), 1, length, length)[:, :, pictures, pictures]
-            assert (inside if inside.dtype == torch.bool else inside == 0).all()  # picture attends to picture everywhere
+            inside = call.mask.expand(len(call.shares), 1, queries, keys)[:, :, pixels, pictures]
+            inside = inside[0 if name == "z-image" else -1]
+            assert (inside if inside.dtype == torch.bool else inside == inside.max()).all()  # picture attends to picture
 
 
 def sizes(name: str) -> list[tuple[int, int]]:
@@ -126,7 +143,7 @@ def test_no_query_is_left_without_a_key_and_negative_prompts_are_not_masked(name
     with unbleed.guide(pipe, MASKED, regions=SIDES), watching(pipe) as calls:
         draw(pipe, name, PROMPTS[0], (0,), num_inference_steps=1, **more)
     assert [call.name for call in calls] == [call.name for call in plain]
-    half = len(calls) // 2 if name in ("flux", "qwen") else 0  # two calls a step: the prompt's, then the negative one's
+    half = len(calls) // 2 if name in APART else 0  # two calls a step: the prompt's, then the negative one's
     masked = 0
     for at, (call, before) in enumerate(zip(calls, plain, strict=True)):
         if call.mask is not None:
@@ -134,9 +151,14 @@ def test_no_query_is_left_without_a_key_and_negative_prompts_are_not_masked(name
             assert open_keys.any(dim=-1).all()
             masked += int((~open_keys).any())
         negative = slice(0, 1) if not half else slice(0, 1 if at >= half else 0)
+        if name == "z-image":  # prompts first
+            negative = slice(1, 2)
+        elif name == "flux2":  # no negative prompts
+            negative = slice(0, 0)
         torch.testing.assert_close(call.shares[negative], before.shares[negative], atol=1e-5, rtol=1e-3)
         if masked == 1:
-            assert (call.shares[-1] - before.shares[-1]).abs().max() > 1e-3
+            row = 0 if name == "z-image" else -1
+            assert (call.shares[row] - before.shares[row]).abs().max() > 1e-3
     assert masked >= len(calls) - half
 
 
@@ -155,9 +177,9 @@ def test_a_batch_with_regions_equals_its_singles(name: str, pipes: Callable[[str
     pipe, method = pipes(name), unbleed.methods.Regions(step_size=2.0, pull_stop=1.0, settle=0.6, candidates=2)
     given: list[dict[str, Any]] = [{"red cat": "left"}, {}]
     with unbleed.guide(pipe, method, regions=given) as run:
-        both = draw(pipe, name, PROMPTS)
+        both = draw(pipe, name, batch(name))
     singles = []
-    for seed, prompt in enumerate(PROMPTS):
+    for seed, prompt in enumerate(batch(name)):
         with unbleed.guide(pipe, method, regions=given[seed]) as alone:
             singles.append(draw(pipe, name, prompt, (seed,)))
         ours = [record.masks for record in run.regions if record.image == seed]
@@ -203,10 +225,13 @@ def test_detached_is_bit_identical_also_after_an_exception(name: str, pipes: Cal
 def read_by(pipe: Any, name: str, prompt: str, method: Any, **options: Any) -> tuple[list[Tensor], dict[str, list[int]]]:
     """Return the text embeddings of each call of the denoiser in one step, and the tokens of each entity."""
     read: list[Tensor] = []
+    family = family_of(denoiser_of(pipe))
+
+    def keep(_: Any, args: Any, kwargs: Any) -> None:
+        read.append(as_tensor(arguments_of(args, kwargs, family)[family.text]))
+
     with unbleed.guide(pipe, method, **options) as run:
-        handle = denoiser_of(pipe).register_forward_pre_hook(  # after the guidance's own
-            lambda _, args, kwargs: read.append(kwargs["encoder_hidden_states"]), with_kwargs=True
-        )
+        handle = denoiser_of(pipe).register_forward_pre_hook(keep, with_kwargs=True)  # after the guidance's own
         draw(pipe, name, prompt, (0,), num_inference_steps=1, **NEGATIVE.get(name, {}))
         handle.remove()
     return read, tokens_of(run)
@@ -214,14 +239,14 @@ def read_by(pipe: Any, name: str, prompt: str, method: Any, **options: Any) -> t
 
 @every_family
 def test_words_of_entities_are_mixed_with_their_phrase_alone(name: str, pipes: Callable[[str], Any]) -> None:
-    pipe, share = pipes(name), 0.25
+    pipe, share, row = pipes(name), 0.25, 0 if name == "z-image" else -1
     whole, words = read_by(pipe, name, PROMPTS[0], "none")
     mixed, _ = read_by(pipe, name, PROMPTS[0], unbleed.methods.Regions(step_size=0, candidates=1, apart=share, wait=1.0))
     expected = whole[0].clone()
     for entity, own in words.items():
         alone, there = read_by(pipe, name, f"a {entity}", "none")
         assert len(own) == len(there[entity]) == (4 if name == "sd3" else 2)
-        expected[-1, own] = (1 - share) * whole[0][-1, own] + share * alone[0][-1, there[entity]]
+        expected[row, own] = (1 - share) * whole[0][row, own] + share * alone[0][row, there[entity]]
     torch.testing.assert_close(mixed[0], expected, atol=1e-6, rtol=1e-5)
     assert (mixed[0] - whole[0]).abs().max() > 1e-4
     assert all(torch.equal(a, b) for a, b in zip(mixed[1:], whole[1:], strict=True))  # a negative prompt is left alone
