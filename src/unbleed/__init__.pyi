@@ -19,6 +19,7 @@ from .errors import (
 from .estimation import estimate
 from .guidance import Descent, Edit, Method, NoiseSearch, Refinement, Run, Schedule
 from .heat_maps import draw_regions
+from .inspection import Inspection, inspect
 from .loading import load
 from .losses import AttentionMaps, Loss, TokenGroups
 from .methods import METHODS, PaperMethod, register
@@ -36,6 +37,7 @@ __all__ = [
     "Descent",
     "Edit",
     "Entity",
+    "Inspection",
     "Loss",
     "Method",
     "MethodError",
@@ -59,6 +61,7 @@ __all__ = [
     "draw_regions",
     "estimate",
     "guide",
+    "inspect",
     "load",
     "method",
     "parse",

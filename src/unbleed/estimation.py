@@ -249,6 +249,8 @@ class _Fused(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func is torch.where and any(isinstance(value, Tensor) and value.is_meta for value in args):
+            args = [value.to("meta") if isinstance(value, Tensor) else value for value in args]  # a mask that was looked into
         if func is not F.scaled_dot_product_attention:
             return func(*args, **kwargs)
         query, key, value = args[:3] if len(args) >= 3 else (kwargs["query"], kwargs["key"], kwargs["value"])

@@ -1,4 +1,4 @@
-"""Guidance as a block of diffusers' modular pipelines, for FLUX and Stable Diffusion XL.
+"""Guidance as a block of diffusers' modular pipelines: FLUX, FLUX.2, Z-Image, Qwen-Image, Stable Diffusion XL and 3.
 
     blocks = FluxAutoBlocks()
     guidance = unbleed.modular.add_guidance(blocks, "syngen")
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .attention.families import denoiser_of, family_of
 from .errors import ModelError
-from .guidance.call import DenoiserCall
+from .guidance.call import DenoiserCall, as_tensor
 from .guidance.checks import refuse_guided
 from .guidance.named import Entities
 from .guidance.prompts import PromptReader
@@ -31,8 +31,9 @@ from .methods import MethodLike, method_from
 from .model_settings import method_for, method_of
 
 _INPUTS = (
-    "prompt prompt_2 num_images_per_prompt prompt_embeds pooled_prompt_embeds txt_ids img_ids guidance joint_attention_kwargs "
-    "timestep_cond cross_attention_kwargs"
+    "prompt prompt_2 num_images_per_prompt prompt_embeds prompt_embeds_mask pooled_prompt_embeds txt_ids img_ids img_shapes "
+    "latent_ids image_latents image_latent_ids guidance joint_attention_kwargs attention_kwargs timestep_cond "
+    "cross_attention_kwargs"
 ).split()
 
 
@@ -105,12 +106,12 @@ class GuidanceBlock(ModularPipelineBlocks):
         session.follow(components.scheduler)
         given = {name: getattr(block_state, name, None) for name in ("prompt", "prompt_2", "max_sequence_length")}
         given["num_images_per_prompt"] = getattr(block_state, "num_images_per_prompt", None) or 1
-        length = block_state.prompt_embeds.shape[1]
+        length = as_tensor(block_state.prompt_embeds).shape[1]
         session.begin_call(self.reader.read(components, family_of(denoiser), given, length, _not_encoded))
 
     def _call(self, session: Session, block_state: Any, t: Tensor) -> DenoiserCall:
         """Return the call of the denoiser that the loop will make, without unconditional rows."""
-        given = {name: getattr(block_state, name, None) for name in (*_INPUTS, "add_time_ids", "ip_adapter_embeds")}
+        given = {name: getattr(block_state, name, None) for name in (*_INPUTS, "latents", "add_time_ids", "ip_adapter_embeds")}
         family = session.family
         assert family.from_blocks is not None
         kwargs = {family.sample: block_state.latents, **family.from_blocks(given, t)}

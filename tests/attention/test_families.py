@@ -166,6 +166,23 @@ def test_maps_are_the_columns_of_the_full_softmax(name: str, pipes: Callable[[st
         torch.testing.assert_close(found, total, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.slow
+def test_tokens_of_quoted_text_stand_before_those_of_the_prompt(pipes: Callable[[str], Any]) -> None:
+    """HunyuanImage puts the tokens of ByT5, of what is in quotes, between the pixels and the prompt."""
+    pipe, prompt = pipes("hunyuan"), 'a red cat and "a"'
+    with unbleed.guide(pipe, "none", record_maps=True) as run:
+        draw(pipe, "hunyuan", prompt, (0,), num_inference_steps=1)
+    seen: dict[str, Tensor] = {}
+    with explicit_attention(pipe, seen):
+        draw(pipe, "hunyuan", prompt, (0,), num_inference_steps=1)
+    glyphs = len(pipe.tokenizer_2('Text "a". ')["input_ids"])
+    assert glyphs > 5
+    own, places = list(run.tokens[0].own), 16 * 20
+    shares = torch.stack([seen[layer][0].mean(dim=0) for layer in run.layers]).mean(dim=0)
+    expected = shares[:places, [places + glyphs + p for p in own]]
+    torch.testing.assert_close(run.maps[0].maps[0, own].flatten(1).T, expected, atol=1e-6, rtol=1e-5)
+
+
 def smoothed(picture: Tensor) -> Tensor:
     """Return a map under the 3x3 kernel of Attend-and-Excite, reflected at the edges."""
     taps = torch.tensor([math.exp(-1.0), 1.0, math.exp(-1.0)])

@@ -7,18 +7,42 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers.modular_pipelines import FluxAutoBlocks, StableDiffusionXLAutoBlocks
+from diffusers.guiders import ClassifierFreeGuidance
+from diffusers.modular_pipelines import (
+    Flux2AutoBlocks,
+    Flux2KleinAutoBlocks,
+    FluxAutoBlocks,
+    QwenImageAutoBlocks,
+    StableDiffusion3AutoBlocks,
+    StableDiffusionXLAutoBlocks,
+    ZImageAutoBlocks,
+)
 from torch import Tensor
 from transformers import CLIPTokenizer
 
 import unbleed
 from helpers import tiny
+from helpers.families import OPTIONS, draw
 from unbleed.errors import ModelError
 from unbleed.modular import add_guidance
 
 PROMPTS = ["a red cat and a blue bench", "a dog and a yellow car with an apple"]
 METHOD = unbleed.methods.SynGen(include_entities=True, step_size=5.0, stop=1.0)
-BLOCKS: dict[str, Callable[[], Any]] = {"flux": FluxAutoBlocks, "sdxl": StableDiffusionXLAutoBlocks}
+BLOCKS: dict[str, Callable[[], Any]] = {
+    "flux": FluxAutoBlocks,
+    "sdxl": StableDiffusionXLAutoBlocks,
+    "z-image": ZImageAutoBlocks,
+    "klein": Flux2KleinAutoBlocks,
+    "flux2": Flux2AutoBlocks,
+    "qwen": QwenImageAutoBlocks,
+    "sd3": StableDiffusion3AutoBlocks,
+}
+PLAIN: dict[str, dict[str, Any]] = {  # without negative prompts, of which a block knows nothing
+    "z-image": {"guidance_scale": 0.0},
+    "klein": {"guidance_scale": 1.0},
+    "qwen": {"true_cfg_scale": 1.0, "negative_prompt": None},
+    "sd3": {"guidance_scale": 1.0},
+}
 
 
 def seeds() -> list[torch.Generator]:
@@ -27,7 +51,41 @@ def seeds() -> list[torch.Generator]:
 
 def drawn(pipe: Any, **more: Any) -> Tensor:
     options = {"height": 128, "width": 160, "num_inference_steps": 3, "generator": seeds(), **more}
-    return pipe(prompt=PROMPTS, output="latents", **options)
+    return pipe(prompt=list(PROMPTS), output="latents", **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in BLOCKS if name not in ("flux", "sdxl")])
+def test_a_block_of_a_newer_family_gives_the_latents_of_the_hooks(name: str, pipes: Callable[[str], Any]) -> None:
+    base, blocks = pipes(name), BLOCKS[name]()
+    guidance = add_guidance(blocks, METHOD)
+    pipe = blocks.init_pipeline()
+    parts = {key: value for key, value in base.components.items() if value is not None}
+    pipe.update_components(**{key: value for key, value in parts.items() if key in pipe._component_specs})
+    if "guider" in pipe._component_specs:
+        pipe.update_components(guider=ClassifierFreeGuidance(enabled=False))
+    for block in below(pipe._blocks):
+        for setting in ("prompt_template_encode", "prompt_template_encode_start_idx"):
+            if hasattr(block, setting):
+                setattr(block, setting, getattr(base, setting))
+        if hasattr(block, "DEFAULT_SYSTEM_MESSAGE"):
+            block.DEFAULT_SYSTEM_MESSAGE = base.system_message
+    pipe.set_progress_bar_config(disable=True)
+    options = {**OPTIONS[name], **PLAIN.get(name, {})}
+    own = {key: value for key, value in options.items() if key in ("max_sequence_length", "text_encoder_out_layers")}
+    found = drawn(pipe, **own)
+    with unbleed.guide(base, METHOD) as run:
+        expected = draw(base, name, PROMPTS, **PLAIN.get(name, {}))
+    assert guidance.run.entities == run.entities
+    assert guidance.run.tokens == run.tokens
+    for ours, theirs in zip(guidance.run.steps, run.steps, strict=True):
+        assert ours.loss == pytest.approx(theirs.loss, abs=1e-4)
+    torch.testing.assert_close(found.reshape(expected.shape), expected, atol=1e-4, rtol=1e-4)
+
+
+def below(blocks: Any) -> list[Any]:
+    inner = getattr(blocks, "sub_blocks", None) or {}
+    return [blocks, *(one for block in inner.values() for one in below(block))]
 
 
 @pytest.mark.parametrize("name", ["flux", "sdxl"])
@@ -67,6 +125,6 @@ def test_blocks_without_a_loop_are_refused() -> None:
 def test_families_without_a_block_are_refused(tokenizer: CLIPTokenizer) -> None:
     """Their modular loops call the denoiser in ways of their own: they are not to be guessed at."""
     block = add_guidance(FluxAutoBlocks(), METHOD)
-    base = tiny.make("sd3", tokenizer)
-    with pytest.raises(ModelError, match="there is no block for SD3Transformer2DModel yet"):
+    base = tiny.make("pixart", tokenizer)
+    with pytest.raises(ModelError, match="there is no block for PixArtTransformer2DModel yet"):
         block(base, None, 0, torch.tensor(1.0))

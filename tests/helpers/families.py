@@ -38,6 +38,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 APART = ("flux", "klein", "chroma", "qwen", "qwen21", "krea", "lumina2", "hunyuan")  # negative prompts in calls of their own
 
+
 def batch(name: str) -> list[str]:
     """Return prompts whose batch equals their singles in the unguided pipeline.
 
@@ -88,3 +89,10 @@ def layout(name: str, pipe: Any, queries: int, keys: int, prompt: str, places: i
         text = len(pipe.tokenizer(f"{pipe.system_prompt} <Prompt Start> {prompt}")["input_ids"])
         return slice(text, text + places), slice(text, text + places), 0
     return slice(queries - places, queries), slice(keys - places, keys), 0
+
+
+def tokens_spell(run: Any, nouns: list[str]) -> bool:
+    """Return whether the pieces at the nouns' positions spell them, in the first image's sequence."""
+    tokens = run.tokens[0]
+    found = ["".join(tokens.pieces[p] for p in noun).strip("▁ ").replace("▁", "") for noun, _ in tokens.entities]
+    return found == nouns

@@ -147,7 +147,9 @@ def _flux2(**changes: Any) -> Any:
 
 
 def _flux2_vae() -> AutoencoderKLFlux2:
-    return AutoencoderKLFlux2(block_out_channels=(8,) * 4, layers_per_block=1, latent_channels=CHANNELS, norm_num_groups=4).eval()
+    return AutoencoderKLFlux2(
+        block_out_channels=(8,) * 4, layers_per_block=1, latent_channels=CHANNELS, norm_num_groups=4
+    ).eval()
 
 
 def flux2(tokenizer: CLIPTokenizer) -> Flux2Pipeline:
@@ -210,7 +212,11 @@ def qwen21(tokenizer: CLIPTokenizer) -> QwenImage21Pipeline:
     )
 
     return QwenImage21Pipeline(
-        scheduler=flow(), vae=vae.eval(), text_encoder=qwen3_vl(own), processor=Processor(own), transformer=sharpened(transformer)
+        scheduler=flow(),
+        vae=vae.eval(),
+        text_encoder=qwen3_vl(own),
+        processor=Processor(own),
+        transformer=sharpened(transformer),
     )
 
 
@@ -441,3 +447,45 @@ MODERN: dict[str, Callable[..., Any]] = {
     "hunyuan": hunyuan,
     "kolors": kolors,
 }
+
+
+class PictureProcessor(Processor):
+    """A processor that puts four tokens in the place of each picture, as Qwen2.5-VL's does for one of 56x56 pixels."""
+
+    def __call__(self, text: list[str], images: Any = None, **options: Any) -> Any:
+        count = len(images) if isinstance(images, (list, tuple)) else 1
+        found = self.tokenizer([one.replace("<|image_pad|>", "<|image_pad|>" * 4) for one in text], **options)
+        found["pixel_values"] = torch.linspace(-1, 1, 16 * 1176).reshape(16, 1176).repeat(count, 1)
+        found["image_grid_thw"] = torch.tensor([[1, 4, 4]] * count)
+        return found
+
+
+def qwen_edit(kind: Any, base: Any) -> Any:
+    """Return an edit pipeline of Qwen-Image, with the models of the tiny text-to-image pipeline."""
+    own = chat_tokenizer()
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": len(own),
+            "bos_token_id": None,
+            "eos_token_id": 0,
+            "rope_scaling": {"mrope_section": [1, 1, 2], "rope_type": "default", "type": "default"},
+            **{key: value for key, value in SIZES.items() if key != "head_dim"},
+        },
+        vision_config={"depth": 2, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16},
+        image_token_id=own.convert_tokens_to_ids("<|image_pad|>"),
+        vision_start_token_id=own.convert_tokens_to_ids("<|vision_start|>"),
+        vision_end_token_id=own.convert_tokens_to_ids("<|vision_end|>"),
+    )
+    pipe = kind(
+        scheduler=base.scheduler,
+        vae=base.vae,
+        text_encoder=Qwen2_5_VLForConditionalGeneration(config).eval(),
+        tokenizer=own,
+        processor=PictureProcessor(own),
+        transformer=base.transformer,
+    )
+    begin = "<|im_start|>the picture of"
+    vision = "<|vision_start|><|image_pad|><|vision_end|>" if "image_pad" in pipe.prompt_template_encode else ""
+    pipe.prompt_template_encode = begin + vision + "{}<|im_end|>"
+    pipe.prompt_template_encode_start_idx = len(own(begin)["input_ids"])
+    return pipe

@@ -14,7 +14,8 @@ from torch import Tensor
 
 
 def unet_example(config: Any, height: int, width: int, tokens: int) -> dict[str, Any]:
-    call = _call("sample", config.in_channels, height, width, tokens, config.cross_attention_dim)
+    text = config.encoder_hid_dim or config.cross_attention_dim  # Kolors projects its text first
+    call = _call("sample", config.in_channels, height, width, tokens, text)
     if config.addition_embed_type == "text_time":
         pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
         call["added_cond_kwargs"] = {"text_embeds": torch.empty(1, pooled), "time_ids": torch.empty(1, 6)}
@@ -134,3 +135,38 @@ def flux_from_blocks(state: Mapping[str, Any], timestep: Tensor) -> dict[str, An
     own = {key: state[key] for key in ("guidance", "joint_attention_kwargs", "txt_ids", "img_ids")}
     pooled = {"pooled_projections": state["pooled_prompt_embeds"], "timestep": timestep.flatten() / 1000}
     return {"encoder_hidden_states": state["prompt_embeds"], **own, **pooled}
+
+
+def sd3_from_blocks(state: Mapping[str, Any], timestep: Tensor) -> dict[str, Any]:
+    """Return what the blocks of Stable Diffusion 3 pass besides the latents."""
+    pooled = {"pooled_projections": state["pooled_prompt_embeds"], "joint_attention_kwargs": state["joint_attention_kwargs"]}
+    return {"encoder_hidden_states": state["prompt_embeds"], **pooled, "timestep": _per_row(state, timestep)}
+
+
+def flux2_from_blocks(state: Mapping[str, Any], timestep: Tensor) -> dict[str, Any]:
+    """Return what FLUX.2's blocks pass; its latents are followed by those of reference pictures."""
+    own = {key: state[key] for key in ("guidance", "joint_attention_kwargs", "txt_ids")}
+    call = {"encoder_hidden_states": state["prompt_embeds"], **own, "timestep": _per_row(state, timestep) / 1000}
+    if state["image_latents"] is None:
+        return {**call, "img_ids": state["latent_ids"]}
+    ids = torch.cat([state["latent_ids"], state["image_latent_ids"]], dim=1)
+    return {**call, "img_ids": ids, "hidden_states": torch.cat([state["latents"], state["image_latents"]], dim=1)}
+
+
+def z_image_from_blocks(state: Mapping[str, Any], timestep: Tensor) -> dict[str, Any]:
+    """Return what Z-Image's blocks pass besides the latents."""
+    return {"cap_feats": state["prompt_embeds"], "t": (1000 - _per_row(state, timestep)) / 1000}
+
+
+def qwen_from_blocks(state: Mapping[str, Any], timestep: Tensor) -> dict[str, Any]:
+    """Return what Qwen-Image's blocks pass; where they edit, the latents are followed by those of the pictures."""
+    call = {"encoder_hidden_states": state["prompt_embeds"], "encoder_hidden_states_mask": state["prompt_embeds_mask"]}
+    call |= {"img_shapes": state["img_shapes"], "attention_kwargs": state["attention_kwargs"]}
+    call["timestep"] = _per_row(state, timestep) / 1000
+    if isinstance(state["img_shapes"][0], list) and len(state["img_shapes"][0]) > 1:
+        call["hidden_states"] = torch.cat([state["latents"], state["image_latents"]], dim=1)
+    return call
+
+
+def _per_row(state: Mapping[str, Any], timestep: Tensor) -> Tensor:
+    return timestep.expand(len(state["latents"])).to(state["latents"].dtype)

@@ -18,6 +18,19 @@ from .family import Arguments
 _SLOT = "\N{OBJECT REPLACEMENT CHARACTER}"  # stands for the prompt in a chat template
 
 
+def _of(pipe: Any, *names: str) -> Any:
+    """Return a setting of a pipeline: an attribute of it, or of a block of a modular one; None if nothing has one."""
+    places = [pipe]
+    while places:
+        place = places.pop(0)
+        found = next((getattr(place, name) for name in names if getattr(place, name, None) is not None), None)
+        if found is not None:
+            return found
+        inner = getattr(place, "_blocks", None) or place
+        places += (getattr(inner, "sub_blocks", None) or {}).values()
+    return None
+
+
 def _learning(pipe: Any, tokenizer: Any) -> Callable[[str], str]:
     """Return the function by which a pipeline expands learned words of several vectors (textual inversion)."""
     convert = getattr(pipe, "maybe_convert_prompt", None)
@@ -89,9 +102,9 @@ def templated(pipe: Any, given: Arguments, length: int) -> tuple[Encoder, ...]:
 
     Qwen-Image's edit pipelines have pictures before it, each as many tokens as its size asks for.
     """
-    start = pipe.prompt_template_encode_start_idx
-    most = min(pipe.tokenizer_max_length, given.get("max_sequence_length") or length)
-    template, pictures = pipe.prompt_template_encode, given.get("image")
+    start = _of(pipe, "prompt_template_encode_start_idx")
+    most = min(_of(pipe, "tokenizer_max_length"), given.get("max_sequence_length") or length)
+    template, pictures = _of(pipe, "prompt_template_encode"), given.get("image")
     if pictures is None:
         return (Encoder(pipe.tokenizer, most + start, template, (0, start), compact=True),)
     count = len(pictures) if isinstance(pictures, (list, tuple)) else 1
@@ -153,11 +166,12 @@ def chat(thinking: bool) -> Callable[[Any, Arguments, int], tuple[Encoder, ...]]
 
 def flux2(pipe: Any, given: Arguments, length: int) -> tuple[Encoder, ...]:
     """FLUX.2 dev has an instruction and Mistral's processor, klein a user's turn of Qwen3."""
-    if not hasattr(pipe, "system_message"):
+    instruction = _of(pipe, "system_message", "DEFAULT_SYSTEM_MESSAGE")
+    if instruction is None:
         (encoder,) = chat(thinking=False)(pipe, given, length)
         return (replace(encoder, length=length, compact=False),)
     messages = [
-        {"role": "system", "content": [{"type": "text", "text": pipe.system_message}]},
+        {"role": "system", "content": [{"type": "text", "text": instruction}]},
         {"role": "user", "content": [{"type": "text", "text": _SLOT}]},
     ]
     text = _turned(pipe.tokenizer, messages, add_generation_prompt=False)

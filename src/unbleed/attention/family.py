@@ -84,7 +84,9 @@ class Family:
     sample: str = "hidden_states"
     time: str = "timestep"
     text: str = "encoder_hidden_states"
-    packed: int = 0  # latents are a sequence, (batch, pixel, channel), of squares of this side; 0: (batch, channel, height, width)
+    packed: int = (
+        0  # latents are a sequence, (batch, pixel, channel), of squares of this side; 0: (batch, channel, height, width)
+    )
     # rows of negative prompts: before the others in the batch, behind them, or in calls of their own
     negatives: Literal["first", "last", "apart"] = "first"
     timestep: Callable[[float], float] = _same  # from the denoiser's timesteps to the scheduler's

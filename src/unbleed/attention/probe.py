@@ -134,12 +134,12 @@ class _CaptureMode(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention and self.running is not None:
-            # the first call of a module is the one on the text; IP-Adapter adds others for its images
-            if self.reads == "last" or self.running not in self.captures:
-                self.captures[self.running] = _read(*args, **kwargs)
-                if self.reads == "first" and self.running == self.until:
-                    raise _Enough
+        wanted = func is F.scaled_dot_product_attention and self.running is not None
+        # the first call of a module is the one on the text; IP-Adapter adds others for its images
+        if wanted and (self.reads == "last" or self.running not in self.captures):
+            self.captures[self.running] = _read(*args, **kwargs)
+            if self.reads == "first" and self.running == self.until:
+                raise _Enough
         return func(*args, **kwargs)
 
 

@@ -25,7 +25,7 @@ class JointSequence:
         pixels_at: Position of the first one, or a tuple with one per row of the batch.
         texts: Number of text tokens, at most.
         texts_at: Position of the first one, or a tuple with one per row.
-        wanted: Long (wanted,), the tokens whose maps are read.
+        wanted: Long (wanted,), the tokens whose maps are read, all of them below `texts`.
         axis: Length of the maps' token axis, on which all other tokens are 0.
     """
 
@@ -49,7 +49,7 @@ class JointSequence:
     ) -> JointSequence:
         """Return the sequence with these `starts` of pixels and text; by default the one follows the other in `order`."""
         pixels_at, texts_at = starts or ((texts, 0) if order == "text first" else (0, pixels))
-        return cls(pixels, pixels_at, texts, texts_at, wanted[wanted < texts], axis)
+        return cls(pixels, pixels_at, texts, texts_at, wanted, axis)
 
     @property
     def end(self) -> int:
@@ -79,9 +79,7 @@ class JointSequence:
             return values.narrow(axis, self.pixels_at, self.pixels)
         if len(values) == 1:  # a mask for all rows
             values = values.expand(len(self.pixels_at), *values.shape[1:])
-        return torch.stack(
-            [row.narrow(axis - 1, at, self.pixels) for row, at in zip(values, self.pixels_at, strict=True)]
-        )
+        return torch.stack([row.narrow(axis - 1, at, self.pixels) for row, at in zip(values, self.pixels_at, strict=True)])
 
     def check(self, length: int) -> None:
         """Raise `CaptureError` if image and text do not fit into a sequence of `length`."""

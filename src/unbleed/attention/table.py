@@ -97,6 +97,7 @@ FAMILIES = (
         denoiser_class="SD3Transformer2DModel",
         layers=blocks("transformer_blocks", joint="image first", fraction=SECOND_QUARTER),
         example=calls.sd3_example,
+        from_blocks=calls.sd3_from_blocks,
         text_length=77 + 256,
         encoders=encoders.clip_and_t5,
         text_modules=of_blocks("transformer_blocks"),
@@ -132,6 +133,7 @@ FAMILIES = (
             "transformer_blocks", "single_transformer_blocks", joint="text first", one=("single_transformer_blocks", 18)
         ),
         example=calls.flux2_example,
+        from_blocks=calls.flux2_from_blocks,
         text_length=512,
         encoders=encoders.flux2,
         text_modules=of_blocks("transformer_blocks", "single_transformer_blocks"),
@@ -165,6 +167,7 @@ FAMILIES = (
         # block 18 of 30, as FreeFuse reads (arXiv 2510.23515)
         layers=blocks("layers", attention="attention", joint="image first", one=("layers", 18)),
         example=calls.z_image_example,
+        from_blocks=calls.z_image_from_blocks,
         text_length=64,  # as long as the prompt in its template; a usual one
         encoders=encoders.chat(thinking=True),
         text_modules=of_blocks("layers", attention="attention"),
@@ -183,6 +186,7 @@ FAMILIES = (
         denoiser_class="QwenImageTransformer2DModel",
         layers=blocks("transformer_blocks", joint="text first", fraction=SECOND_QUARTER),  # nobody has searched
         example=calls.qwen_example,
+        from_blocks=calls.qwen_from_blocks,
         text_length=64,  # as long as the prompt; a usual one
         listed=("img_shapes",),
         encoders=encoders.templated,

@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         bench_report,
         draw,
         emoji,
+        inspect,
         look,
         rate,
         studio,

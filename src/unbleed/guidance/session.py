@@ -201,9 +201,10 @@ class Session:
         assert self.grid is not None
         if self.evaluator.layers.joint is None:
             return None
-        wanted = self.groups.prompt.any(dim=0).nonzero().flatten().to(call.sample.device)
+        texts = call.texts(rows)
+        wanted = self.groups.prompt[:, :texts].any(dim=0).nonzero().flatten().to(call.sample.device)
         arguments = call.arguments(rows) if self.family.starts else None
-        return self.evaluator.joint(self.grid, call.texts(rows), wanted, self.groups.tokens, arguments)
+        return self.evaluator.joint(self.grid, texts, wanted, self.groups.tokens, arguments)
 
     # --------------------------------------------------------------------------------------------- guidance of a step
 

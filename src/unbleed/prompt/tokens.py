@@ -178,9 +178,7 @@ def _read(prompt: str, encoder: Encoder, find: Find, find_own: Find) -> _Segment
     tokenizer, start, length = encoder.tokenizer, encoder.template.index("{}"), encoder.tokens
     text = encoder.template.replace("{}", prompt, 1)
     options = {"add_special_tokens": encoder.special}
-    whole = tokenizer(
-        text, return_special_tokens_mask=True, return_offsets_mapping=tokenizer.is_fast, verbose=False, **options
-    )
+    whole = tokenizer(text, return_special_tokens_mask=True, return_offsets_mapping=tokenizer.is_fast, verbose=False, **options)
     special: list[int] = whole["special_tokens_mask"]
     if missing := len(whole["input_ids"]) - len(special):  # ChatGLM's own prefix has no marks
         special = [1] * missing + special
