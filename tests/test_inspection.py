@@ -72,6 +72,7 @@ def test_what_is_known_of_a_family_is_found_by_calling_it(name: str, pipes: Call
 def test_a_denoiser_without_a_row_is_described_and_a_row_begun(tokenizer: Any) -> None:
     t5 = tiny.t5_tokenizer()
     torch.manual_seed(0)
+    text: Any = tiny.t5_encoder(t5)
     transformer = AuraFlowTransformer2DModel(
         sample_size=32,
         patch_size=2,
@@ -87,7 +88,7 @@ def test_a_denoiser_without_a_row_is_described_and_a_row_begun(tokenizer: Any) -
     )
     pipe = AuraFlowPipeline(
         tokenizer=t5,
-        text_encoder=tiny.t5_encoder(t5),
+        text_encoder=text,
         vae=tiny.kl(),
         transformer=transformer.eval(),
         scheduler=FlowMatchEulerDiscreteScheduler(),

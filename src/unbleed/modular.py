@@ -106,8 +106,10 @@ class GuidanceBlock(ModularPipelineBlocks):
         session.follow(components.scheduler)
         given = {name: getattr(block_state, name, None) for name in ("prompt", "prompt_2", "max_sequence_length")}
         given["num_images_per_prompt"] = getattr(block_state, "num_images_per_prompt", None) or 1
-        length = as_tensor(block_state.prompt_embeds).shape[1]
-        session.begin_call(self.reader.read(components, family_of(denoiser), given, length, _not_encoded))
+        family, length = family_of(denoiser), as_tensor(block_state.prompt_embeds).shape[1]
+        if given["prompt"] is not None:
+            given["prompt"] = _as_given(given["prompt"], family.encoders(components, given, length)[0].template)
+        session.begin_call(self.reader.read(components, family, given, length, _not_encoded))
 
     def _call(self, session: Session, block_state: Any, t: Tensor) -> DenoiserCall:
         """Return the call of the denoiser that the loop will make, without unconditional rows."""
@@ -146,6 +148,15 @@ def add_guidance(
     for loop in loops:
         loop.sub_blocks.insert("guidance", guidance, 0)
     return guidance
+
+
+def _as_given(prompt: str | list[str], template: str) -> str | list[str]:
+    """Return prompts without the template that Z-Image's blocks write into the list of them."""
+    if isinstance(prompt, list):
+        return [str(_as_given(one, template)) for one in prompt]
+    before, after = template.split("{}", 1)
+    written = before and prompt.startswith(before) and prompt.endswith(after)
+    return prompt[len(before) : len(prompt) - len(after)] if written else prompt
 
 
 def _below(blocks: Any) -> list[Any]:

@@ -32,7 +32,6 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("z-image", "ZImageImg2ImgPipeline", FROM),
     ("z-image", "ZImageInpaintPipeline", INTO),
     ("chroma", "ChromaImg2ImgPipeline", FROM),
-    ("chroma", "ChromaInpaintPipeline", INTO),
     ("kolors", "KolorsImg2ImgPipeline", FROM),
     ("klein", "Flux2KleinInpaintPipeline", INTO),
     ("flux2", "Flux2Pipeline", {"image": PICTURE}),

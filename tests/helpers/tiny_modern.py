@@ -41,7 +41,6 @@ from transformers import (
     Gemma2Model,
     MistralConfig,
     MistralForCausalLM,
-    PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen3Config,
@@ -72,9 +71,9 @@ SIZES: dict[str, Any] = {
 }
 
 
-def chat_tokenizer(**changes: Any) -> PreTrainedTokenizerFast:
+def chat_tokenizer(**changes: Any) -> Any:
     """A tokenizer with a chat template, which pads behind the text unless told otherwise."""
-    made = llm_tokenizer(*SPECIALS)
+    made: Any = llm_tokenizer(*SPECIALS)
     made.chat_template = CHAT
     made.model_max_length = 10_000
     for name, value in changes.items():
@@ -86,11 +85,11 @@ def flow(**changes: Any) -> FlowMatchEulerDiscreteScheduler:
     return FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, **changes)
 
 
-def qwen3(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+def qwen3(tokenizer: Any) -> Qwen3ForCausalLM:
     return Qwen3ForCausalLM(Qwen3Config(vocab_size=len(tokenizer), **SIZES)).eval()
 
 
-def qwen3_vl(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLForConditionalGeneration:
+def qwen3_vl(tokenizer: Any) -> Qwen3VLForConditionalGeneration:
     rope = {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [2, 1, 1], "mrope_interleaved": True}
     config = Qwen3VLConfig(
         text_config={"vocab_size": len(tokenizer), "rope_parameters": rope, **SIZES},
@@ -223,7 +222,7 @@ def qwen21(tokenizer: CLIPTokenizer) -> QwenImage21Pipeline:
 class Processor:
     """As much of a processor of text and pictures as a pipeline uses for text alone."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
 
     def apply_chat_template(self, messages: Any, **options: Any) -> list[list[int]]:
@@ -282,7 +281,7 @@ def krea(tokenizer: CLIPTokenizer) -> Krea2Pipeline:
 
 def lumina2(tokenizer: CLIPTokenizer) -> Lumina2Pipeline:
     gemma = llm_tokenizer("<pad>", "<eos>", "<bos>", start="<bos>")
-    sizes = SIZES | {"num_key_value_heads": 1}
+    sizes: dict[str, Any] = SIZES | {"num_key_value_heads": 1}
     transformer = Lumina2Transformer2DModel(
         sample_size=16,
         in_channels=CHANNELS,
@@ -427,12 +426,13 @@ def kolors(tokenizer: CLIPTokenizer) -> Any:
         projection_class_embeddings_input_dim=16 + 6 * 4,
         use_linear_projection=True,
     )
+    scheduler: Any = EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.014, beta_schedule="scaled_linear")
     return KolorsPipeline(
         vae=kl(),
         text_encoder=text,
         tokenizer=own,
         unet=sharpened(unet),
-        scheduler=EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.014, beta_schedule="scaled_linear"),
+        scheduler=scheduler,
     )
 
 

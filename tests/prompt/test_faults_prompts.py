@@ -129,7 +129,7 @@ def test_E2_another_length_is_one_line(tiny_sd: StableDiffusionPipeline) -> None
 @pytest.mark.parametrize("name", ["pixart", "sana"])
 def test_E3_words_stand_in_the_cleaned_caption(name: str, tokenizer: CLIPTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = tiny.make(name, tokenizer)
-    installed = "unbleed.attention.families.is_{}_available"
+    installed = "unbleed.attention.encoders.is_{}_available"
     for library in ("bs4", "ftfy"):
         monkeypatch.setattr(installed.format(library), lambda: True)
 

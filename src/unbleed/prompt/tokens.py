@@ -200,7 +200,7 @@ def _read(prompt: str, encoder: Encoder, find: Find, find_own: Find) -> _Segment
         end = min(head + len(own), length - tail)
     else:
         ids = tokenizer(text, padding="max_length", max_length=length, truncation=True, **options)["input_ids"]
-        pads = max(length - len(special), 0) if tokenizer.padding_side == "left" else 0
+        pads = max(length - len(special), 0) if getattr(tokenizer, "padding_side", "right") == "left" else 0
         if encoder.compact:
             ids, pads = [*ids[pads:], *ids[:pads]], 0
         first = pads + head + (own[0] if own else 0)
