@@ -50,7 +50,8 @@ def test_a_notebook_runs_and_keeps_small_outputs(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("folder", "registry")
 @pytest.mark.parametrize(
-    "page", ["get-started.md", "guides/pipeline.md", "guides/memory.md", "own-methods.md", "heat-maps.md", "regions.md"]
+    "page",
+    ["get-started.md", "guides/pipeline.md", "guides/memory.md", "own-methods.md", "heat-maps.md", "regions.md", "families.md"],
 )
 def test_the_code_of_a_guide_runs(page: str) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
