@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,7 +26,7 @@ from torch import Tensor
 
 import unbleed
 from helpers.families import FAMILIES as KINDS
-from helpers.families import OPTIONS, PROMPTS, batch, draw, every_family, every_family_quickly, layout
+from helpers.families import MODERN, OPTIONS, PROMPTS, batch, draw, every_family, every_family_quickly, layout
 from unbleed.attention import family_of
 from unbleed.attention.families import FAMILIES, denoiser_of
 from unbleed.errors import ModelError
@@ -152,7 +153,7 @@ def test_maps_are_the_columns_of_the_full_softmax(name: str, pipes: Callable[[st
         conditional = slice(0, rows) if name == "z-image" else slice(-rows, None)  # diffusers puts them last elsewhere
         for row, shares in enumerate(seen[layer][conditional].mean(dim=1)):
             if layers.joint:
-                pixels, _, text = layout(name, pipe, *shares.shape, PROMPTS[row], places)
+                pixels, _, text = layout(name, pipe, shares.shape[0], shares.shape[1], PROMPTS[row], places)
                 shares = shares[pixels, text:]
             shares = shares[:, :tokens]
             total[row, :, : shares.shape[-1]] += shares / len(layers.names)
@@ -194,7 +195,8 @@ def smoothed(picture: Tensor) -> Tensor:
 def test_attached_guidance_equals_a_plain_loop(name: str, pipes: Callable[[str], Any]) -> None:
     """A loop of its own with full forwards and explicit attention, one noun, Attend-and-Excite: the same latents."""
     pipe, prompt, scale, size, steps = pipes(name), "a red cat", 4.0, 20.0, 4
-    denoiser, scheduler = denoiser_of(pipe), pipe.scheduler
+    denoiser: Any = denoiser_of(pipe)
+    scheduler = pipe.scheduler
     start = torch.randn(1, denoiser.config.in_channels, 16, 20, generator=torch.Generator().manual_seed(5))
     if name == "sdxl":
         embeds, empty, pooled, empty_pooled = pipe.encode_prompt(prompt, device="cpu", do_classifier_free_guidance=True)
@@ -281,6 +283,38 @@ def test_checkpointing_changes_nothing_but_memory(name: str, pipes: Callable[[st
 
 def test_every_row_has_a_tiny_model(pipes: Callable[[str], Any]) -> None:
     assert {family_of(denoiser_of(pipes(name))).name for name in KINDS} == {family.name for family in FAMILIES}
+
+
+@pytest.mark.parametrize("options", [{"guidance_scale": 0.0}, {"guidance_scale": 2.0, "cfg_truncation": 0.5}])
+def test_z_image_without_negative_prompts_in_all_or_in_some_steps(
+    options: dict[str, float], pipes: Callable[[str], Any]
+) -> None:
+    """As the distilled model is called, and as guidance is left out near the end: then a call has half of the rows."""
+    pipe, rows = pipes("z-image"), []
+    handle = pipe.transformer.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
+    plain = draw(pipe, "z-image", PROMPTS, **options)
+    with unbleed.guide(pipe, METHOD) as run:
+        guided = draw(pipe, "z-image", PROMPTS, **options)
+    handle.remove()
+    assert set(rows) == ({2} if options["guidance_scale"] == 0 else {2, 4})
+    assert {step.step for step in run.steps} == {0, 1, 2}
+    assert all((guided[i] - plain[i]).abs().max() > 1e-3 for i in range(2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODERN)
+def test_every_method_runs_or_is_refused(name: str, pipes: Callable[[str], Any]) -> None:
+    pipe, refused = pipes(name), {}
+    for method in unbleed.METHODS:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", unbleed.UnbleedWarning)  # of prompts with nothing to act on
+                with unbleed.guide(pipe, f"{method}@paper"):
+                    assert draw(pipe, name, PROMPTS[1], (0,), num_inference_steps=2).isfinite().all(), method
+        except ModelError as error:
+            refused[method] = str(error)
+    assert {"composable", "structure-diffusion", "attention-regulation"} <= set(refused)
+    assert all("edits layers that" in message for message in refused.values())
 
 
 # -------------------------------------------------------------------------------------------- guidance in calls apart

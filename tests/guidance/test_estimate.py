@@ -11,7 +11,7 @@ from transformers import CLIPTokenizer
 
 import unbleed
 from helpers import tiny
-from helpers.families import OPTIONS, PROMPTS, SIZES
+from helpers.families import OPTIONS, PROMPTS, SIZES, every_family, make
 from unbleed.attention import family_of
 from unbleed.attention.families import denoiser_of
 from unbleed.errors import ModelError, PromptError
@@ -42,9 +42,9 @@ def test_stable_diffusion_has_the_known_figures() -> None:
     assert unbleed.estimate(pipe, "none").ratio == 1
 
 
-@pytest.mark.parametrize("name", list(tiny.FAMILIES))
+@every_family
 def test_every_family_can_be_estimated(name: str, tokenizer: CLIPTokenizer) -> None:
-    pipe = tiny.make(name, tokenizer)
+    pipe = make(name, tokenizer)
     height, width = SIZES.get(name, (128, 160))
     method = unbleed.methods.SynGen(include_entities=True, stop=0.5)
     found = unbleed.estimate(pipe, method, (height, width), steps=4)
@@ -53,7 +53,7 @@ def test_every_family_can_be_estimated(name: str, tokenizer: CLIPTokenizer) -> N
     assert found.activation_bytes > 0
     with unbleed.guide(pipe, method) as run:
         options = {**OPTIONS[name], "height": height, "width": width, "num_inference_steps": 4, "output_type": "latent"}
-        pipe(PROMPTS[0], generator=torch.Generator().manual_seed(0), **options)
+        pipe(prompt=PROMPTS[0], generator=torch.Generator().manual_seed(0), **options)
     assert len(run.steps) == found.evaluations
 
 

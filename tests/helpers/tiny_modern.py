@@ -139,7 +139,7 @@ def _flux2(**changes: Any) -> Any:
         "timestep_guidance_channels": 16,
         "axes_dims_rope": (4, 4, 4, 4),
     }
-    transformer = Flux2Transformer2DModel(**(sizes | changes))
+    transformer: Any = Flux2Transformer2DModel(**(sizes | changes))
     for block in transformer.single_transformer_blocks:  # queries, keys and more in one matrix
         torch.nn.init.normal_(block.attn.to_qkv_mlp_proj.weight, std=0.5)
     return sharpened(transformer)
@@ -153,7 +153,7 @@ def _flux2_vae() -> AutoencoderKLFlux2:
 
 def flux2(tokenizer: CLIPTokenizer) -> Flux2Pipeline:
     own = chat_tokenizer(padding_side="left")  # as Mistral's tokenizers pad
-    text = MistralForCausalLM(MistralConfig(vocab_size=len(own), **SIZES)).eval()
+    text: Any = MistralForCausalLM(MistralConfig(vocab_size=len(own), **SIZES)).eval()
     pipe = Flux2Pipeline(scheduler=flow(), vae=_flux2_vae(), text_encoder=text, tokenizer=own, transformer=_flux2())
     pipe.system_message = "You see a picture."
     return pipe
@@ -199,6 +199,7 @@ def qwen21(tokenizer: CLIPTokenizer) -> QwenImage21Pipeline:
         context_in_dim=16,
         axes_dims_rope=(4, 6, 6),
     )
+    processor: Any = Processor(own)
     vae = AutoencoderKLQwenImage21(
         base_dim=8,
         decoder_base_dim=8,
@@ -214,7 +215,7 @@ def qwen21(tokenizer: CLIPTokenizer) -> QwenImage21Pipeline:
         scheduler=flow(),
         vae=vae.eval(),
         text_encoder=qwen3_vl(own),
-        processor=Processor(own),
+        processor=processor,
         transformer=sharpened(transformer),
     )
 

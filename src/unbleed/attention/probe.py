@@ -53,7 +53,8 @@ class AttentionProbe:
     def __init__(
         self, denoiser: nn.Module, names: Sequence[str], more: Sequence[str] = (), reads: Literal["first", "last"] = "first"
     ) -> None:
-        self.denoiser, self.reads = denoiser, reads
+        self.denoiser = denoiser
+        self.reads: Literal["first", "last"] = reads
         self.modules = {name: denoiser.get_submodule(name) for name in (*more, *names)}
 
     def __call__(self, run: Callable[[], Any]) -> dict[str, Capture]:
@@ -134,9 +135,10 @@ class _CaptureMode(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        wanted = func is F.scaled_dot_product_attention and self.running is not None
+        if func is not F.scaled_dot_product_attention or self.running is None:
+            return func(*args, **kwargs)
         # the first call of a module is the one on the text; IP-Adapter adds others for its images
-        if wanted and (self.reads == "last" or self.running not in self.captures):
+        if self.reads == "last" or self.running not in self.captures:
             self.captures[self.running] = _read(*args, **kwargs)
             if self.reads == "first" and self.running == self.until:
                 raise _Enough
