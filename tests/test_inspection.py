@@ -66,6 +66,9 @@ def test_what_is_known_of_a_family_is_found_by_calling_it(name: str, pipes: Call
     assert found.cost is not None
     assert found.cost.evaluation > 0
     json.dumps(found.document())
+    text = str(found)
+    assert text.endswith("nothing is missing: this model can be guided")
+    assert f"text: positions {found.text.start} to {found.text.end - 1}, in" in text
     assert not [key for key in vars(pipe) if "unbleed" in key or key == "encode_prompt"]
 
 

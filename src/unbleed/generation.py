@@ -5,6 +5,7 @@ The noise of an image comes from a CPU generator with its own seed, so it does n
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from .api import guide
 from .attention.families import denoiser_of
-from .errors import ModelError, PrecisionError
+from .errors import ModelError, PrecisionError, PromptError
 from .guidance.run import RegionStep, Step
 from .heat_maps import ImageAttention
 from .methods import method_from
@@ -101,14 +102,12 @@ def draw(
         record_maps=record_maps,
         regions=regions if any(regions) else None,
     ) as run:
-        negative = common.negative_prompt
         images = pipe(
-            [recipe.prompt for recipe in distinct],
-            **({} if negative is None else {"negative_prompt": [negative] * len(distinct)}),
+            prompt=[recipe.prompt for recipe in distinct],
+            **_scales(pipe, denoiser, common, len(distinct)),
             num_images_per_prompt=len(recipes) if alike else 1,
             generator=[torch.Generator("cpu").manual_seed(recipe.seed) for recipe in recipes],
             num_inference_steps=common.steps,
-            guidance_scale=common.guidance_scale,
             **text_length(pipe),
             **begin,
             **({} if on_step is None else {"callback_on_step_end": _told(on_step)}),
@@ -131,6 +130,19 @@ def draw(
         )
         for at, (recipe, image) in enumerate(zip(recipes, pipe.image_processor.numpy_to_pil(images), strict=True))
     ]
+
+
+def _scales(pipe: Any, denoiser: Any, recipe: Recipe, prompts: int) -> dict[str, Any]:
+    """Return the arguments for classifier-free guidance, by the names that the pipeline has for them."""
+    known = inspect.signature(type(pipe).__call__).parameters
+    given: dict[str, Any] = {"guidance_scale": recipe.guidance_scale} if "guidance_scale" in known else {}
+    if recipe.negative_prompt is not None:
+        if "negative_prompt" not in known:
+            raise PromptError(f"{type(pipe).__name__} takes no negative prompt; leave it out")
+        given["negative_prompt"] = [recipe.negative_prompt] * prompts
+        if "true_cfg_scale" in known and not getattr(denoiser.config, "guidance_embeds", False):  # Qwen-Image
+            given["true_cfg_scale"] = recipe.guidance_scale
+    return given
 
 
 def _told(on_step: Callable[[int], None]) -> Callable[..., dict[str, Any]]:

@@ -17,7 +17,8 @@ from PIL import Image
 
 import unbleed.cli.text  # noqa: F401
 from unbleed import METHODS, cli
-from unbleed.cli import draw, emoji, look  # noqa: F401  (they add the commands)
+from unbleed.attention.table import FAMILIES
+from unbleed.cli import draw, emoji, inspect, look  # noqa: F401  (they add the commands)
 from unbleed.recipes import read_recipe
 
 PROMPT = "a red cat and a blue car"
@@ -64,6 +65,23 @@ def test_parse_shows_entities_and_positions(run: Any) -> None:
 def test_parse_takes_the_users_word(run: Any) -> None:
     _, out, _ = run("parse", "the cat that chased a dog is red", "--entities", "red cat; dog", "--json")
     assert [(e["noun"], e["modifiers"]) for e in json.loads(out)["entities"]] == [("cat", ["red"]), ("dog", [])]
+
+
+def test_inspect_describes_a_model(run: Any) -> None:
+    code, out, _ = run("inspect", "emoji", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert (document["denoiser"], document["family"], document["missing"]) == ("UNet2DConditionModel", "sd", [])
+    assert document["text"] == {"start": 0, "end": 24}
+
+
+def test_families_lists_all(run: Any) -> None:
+    code, out, _ = run("families", "--json")
+    assert code == 0
+    assert [row["name"] for row in json.loads(out)["families"]] == [family.name for family in FAMILIES]
+    code, out, _ = run("families")
+    assert code == 0
+    assert "ZImageTransformer" in out
 
 
 def test_methods_lists_all(run: Any) -> None:

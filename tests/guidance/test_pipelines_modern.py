@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +17,10 @@ from torch import Tensor
 import unbleed
 from helpers import tiny_modern
 from helpers.families import OPTIONS, PROMPTS, tokens_spell
+from unbleed import generation
 from unbleed.attention.table import FAMILIES
 from unbleed.errors import ModelError
+from unbleed.recipes import Recipe
 
 METHOD = unbleed.methods.SynGen(include_entities=True, step_size=5.0, stop=1.0)
 SIZE = {"height": 128, "width": 160}
@@ -140,3 +143,22 @@ def test_kept_keys_of_reference_pictures_are_refused(built: Callable[[str, str],
 def test_calls_that_cannot_be_followed_are_refused(name: str, arguments: dict[str, Any], message: str) -> None:
     family = next(family for family in FAMILIES if family.name == name)
     assert message in str(family.refuses(arguments))
+
+
+def test_a_recipe_is_sampled_by_what_its_pipeline_takes(pipes: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """FLUX.2's first argument is a picture, klein has no negative prompts, Qwen-Image has a scale of its own for them."""
+    recipe = Recipe(PROMPTS[0], method="none", steps=1, guidance_scale=3.0, width=160, height=128, negative_prompt="a bird")
+    with pytest.raises(unbleed.PromptError, match="Flux2KleinPipeline takes no negative prompt; leave it out"):
+        generation.draw(pipes("klein"), [recipe])
+    seen: dict[str, Any] = {}
+    pipe = pipes("qwen")
+    own = type(pipe).__call__
+
+    def keep(self: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.update(kwargs)
+        return own(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(pipe), "__call__", functools.wraps(own)(keep))
+    (found,) = generation.draw(pipe, [recipe])
+    assert found.image.size == (160, 128)
+    assert (seen["prompt"], seen["true_cfg_scale"], seen["negative_prompt"]) == ([PROMPTS[0]], 3.0, ["a bird"])
