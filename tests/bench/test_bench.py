@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from unbleed.bench.metrics.oracle import SCORES, score
+from unbleed.bench.metrics.oracle import SCORES, OracleMetric, score
 from unbleed.bench.plan.cases import Case, Expected
 from unbleed.bench.plan.variants import variants_from
 from unbleed.bench.suites import suite
@@ -163,3 +163,28 @@ def test_all_stands_for_every_method_and_sums_for_themselves() -> None:
 def test_labels_that_mean_nothing_are_refused(labels: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         variants_from(labels.split(","), "emoji")
+
+
+def things(*named: str) -> Finding:
+    """Return a finding of things such as "red cat" and "dog"."""
+    return Finding(tuple(thing(word.split()[-1], word.split()[0] if " " in word else None) for word in named))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "seen", "wrong"),
+    [
+        ("a red cat, no dogs", ["red cat"], []),
+        ("a red cat, no dogs", ["red cat", "dog"], ["extra dog"]),
+        ("two red cats and a bench", ["red cat", "red cat", "bench"], []),
+        ("two red cats and a bench", ["red cat", "bench"], ["1 of 2 red cat"]),
+        ("two red cats and a bench", ["red cat", "red cat", "red cat", "bench"], ["extra cat"]),
+    ],
+)
+def test_a_prompt_without_named_entities_is_judged_by_what_it_says(prompt: str, seen: list[str], wrong: list[str]) -> None:
+    judge, output = OracleMetric(), things(*seen).to_json()
+    assert judge.explain(Case(prompt), output) == wrong
+    assert judge.score(Case(prompt), output)["all_correct"] == float(not wrong)
+
+
+def test_a_prompt_of_things_that_the_oracle_does_not_know_has_no_scores() -> None:
+    assert OracleMetric().score(Case("a red castle"), things("cat").to_json()) == {}

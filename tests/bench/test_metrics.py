@@ -417,6 +417,18 @@ def test_entity_questions_are_soft_and_harsh() -> None:
     assert one.score(CASES[0], {"entities": []}) == {}
 
 
+def test_what_a_prompt_excludes_and_counts_is_asked(folders: dict[str, Path], images: list[Image.Image]) -> None:
+    (output,) = made("entity-questions, BLIP", folders).run(images[:1], [Case("two red cats and a dog without a hat")])
+    assert {kind: [thing for thing, _ in pairs] for kind, pairs in output.items()} == {
+        "entities": ["red cats", "dog"],
+        "absent": ["hat"],
+        "counted": ["2 red cats"],
+    }
+    said = {"entities": [["cat", 0.9]], "absent": [["hat", 0.9], ["dog", 0.1]], "counted": [["2 cats", 0.2]]}
+    found = {"entities_soft": 1.0, "entities_harsh": 1.0, "absent_kept": 0.5, "counted": 0.0}
+    assert metric("entity-questions").score(CASES[0], said) == found
+
+
 def test_scene_graphs_need_questions_that_know_their_parents(folders: dict[str, Path], images: list[Image.Image]) -> None:
     one = made("dsg", folders)
     with pytest.raises(BenchError, match='"a dog" has no questions; expected annotations'):

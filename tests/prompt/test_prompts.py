@@ -22,6 +22,7 @@ from unbleed.prompt.training.labelled import agreement, labelled_prompts, read_c
 
 KINDS = labelled_prompts(Path(__file__).with_name("kinds.txt"))
 DEVELOPMENT = labelled_prompts(Path(__file__).with_name("prompts.txt"))
+SECOND = labelled_prompts(Path(__file__).with_name("fresh.txt"))
 
 
 def named(prompt: str) -> list[str]:
@@ -45,6 +46,19 @@ def test_the_development_set_is_read_well(group: str, least: float) -> None:
     kinds = ("entity_precision", "entity_recall", "pair_precision", "pair_recall")
     assert min(figures[kind] for kind in kinds) >= least
     assert sum(map(len, DEVELOPMENT.values())) >= 200
+
+
+@pytest.mark.parametrize("group", ["sentences", "tags", "syntax"])
+def test_the_second_set_is_read_well(group: str) -> None:
+    figures = agreement(SECOND[group])
+    kinds = ("entity_precision", "entity_recall", "pair_precision", "pair_recall")
+    assert min(figures[kind] for kind in kinds) >= 0.93
+
+
+def test_no_noun_is_left_out_in_silence() -> None:
+    parsed = parse("the palace of slime living near a lake")
+    said = " ".join([*map(str, parsed.entities), *(span.text for span, _ in parsed.left_out)])
+    assert "slime" in said
 
 
 # ------------------------------------------------------------------------------------------------------------- stages

@@ -174,8 +174,11 @@ def _show(parsed: Parsed, located: dict[str, PromptTokens], model: str) -> None:
     hint = "; --model names another model" if model == "emoji" else ""
     console.print(f"positions in {lengths} of the model {model}{hint}", soft_wrap=True)
     for name, tokens in located.items():
-        if lost := [*map(str, tokens.dropped), *(span.text for span in tokens.cut)]:
-            words = ", ".join(f'"{own}"' for own in lost)
+        if tokens.dropped:
+            several = f"{len(tokens.dropped)} of {len(parsed.entities)} entities"
+            console.print(f"beyond: {several} stand after the {len(tokens.pieces)} tokens that {name} reads")
+        if tokens.cut:
+            words = ", ".join(f'"{span.text}"' for span in tokens.cut)
             console.print(f"beyond the {len(tokens.pieces)} tokens that {name} reads: {words}")
 
 
@@ -193,7 +196,7 @@ def _table(parsed: Parsed, located: dict[str, PromptTokens]) -> Table:
 
 def _positions(entity: Any, tokens: PromptTokens) -> str:
     if entity not in tokens.kept:
-        return "-"
+        return "beyond"
     noun, modifiers = tokens.entities[tokens.kept.index(entity)]
     positions = sorted({p for word in (noun, *modifiers) for p in word})
     pieces = " ".join(tokens.pieces[p].replace("</w>", "").lstrip("▁") for p in positions)

@@ -12,101 +12,17 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 from . import lexicon, style_words
+from .mending import mend
+from .schemes import DESCRIBING, MODIFYING, Said, Tree
 from .tree import Node, nodes_of
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
 
 
-class Said(NamedTuple):
-    """The adjectives in a clause, known by its predicate."""
-
-    of_subject: list[Node]
-    of_objects: list[Node]  # of the objects, if the clause has any, else of the subject
-    objects: list[Node]
-
-
-class Tree(Protocol):
-    """What the rules ask of a tree, whatever its relations are called."""
-
-    MODIFIERS: frozenset[str]
-    PART_OF_NAME: frozenset[str]
-    SUBJECTS: frozenset[str]
-    RELATIVE: frozenset[str]
-    OBJECTS: frozenset[str]
-
-    def preposition(self, noun: Node) -> Node | None: ...
-    def behind(self, node: Node) -> Iterator[tuple[Node, Node]]: ...
-    def said(self, clause: Node) -> Said: ...
-
-
-class Universal:
-    """Universal Dependencies: the noun governs its preposition, the adjective its copula."""
-
-    MODIFIERS = frozenset(
-        {"amod", "compound", "nmod:desc", "nmod:unmarked", "nmod", "acl", "nmod:npmod", "obl:npmod", "obl:unmarked"}
-    )
-    PART_OF_NAME = frozenset({"flat", "flat:name", "flat:foreign", "goeswith", "fixed"})
-    SUBJECTS = frozenset({"nsubj", "nsubj:pass", "nsubj:outer"})
-    RELATIVE = frozenset({"acl:relcl", "acl"})
-    OBJECTS = frozenset({"obj", "obl", "iobj"})
-
-    def preposition(self, noun: Node) -> Node | None:
-        return next((child for child in noun.lefts if child.dep == "case" and child.pos != "PART"), None)
-
-    def behind(self, node: Node) -> Iterator[tuple[Node, Node]]:
-        """Yield (preposition, noun) of what hangs on a noun or verb by a preposition."""
-        for child in node.children:
-            if child.dep.split(":")[0] in ("nmod", "obl") and (preposition := self.preposition(child)) is not None:
-                yield preposition, child
-
-    def said(self, clause: Node) -> Said:
-        children = clause.children
-        if any(child.dep == "cop" for child in children):
-            return Said([clause] if clause.pos in ("ADJ", "VERB") or clause.lower in lexicon.COLOURS else [], [], [])
-        looks = [child for child in children if child.dep == "xcomp" and child.pos == "ADJ"]
-        return Said([], looks, [child for child in children if child.dep == "obj"])
-
-
-class ClearNLP:
-    """The trees of spaCy's own English models: the preposition governs its noun, the copula the adjective."""
-
-    MODIFIERS = frozenset({"amod", "compound", "nmod", "nn", "npadvmod"})
-    PART_OF_NAME = frozenset[str]()
-    SUBJECTS = frozenset({"nsubj", "nsubjpass"})
-    RELATIVE = frozenset({"relcl", "acl"})
-    OBJECTS = frozenset({"dobj", "attr", "dative"})
-
-    def preposition(self, noun: Node) -> Node | None:
-        return noun.head if noun.dep == "pobj" else None
-
-    def behind(self, node: Node) -> Iterator[tuple[Node, Node]]:
-        for preposition in node.children:
-            if preposition.dep in ("prep", "agent"):
-                yield from ((preposition, noun) for noun in preposition.children if noun.dep == "pobj")
-
-    def said(self, clause: Node) -> Said:
-        children = clause.children
-        return Said(
-            [child for child in children if child.dep == "acomp" or (child.dep == "attr" and child.pos == "ADJ")],
-            [child for child in children if child.dep == "oprd"],
-            [child for child in children if child.dep == "dobj"],
-        )
-
-
-def tree_of(labels: frozenset[str]) -> Tree:
-    """Return how to read a parser with these labels."""
-    return ClearNLP() if {"pobj", "acomp"} & labels else Universal()
-
-
-_MODIFYING = frozenset(
-    "amod compound nn nmod:desc nmod:unmarked nmod:npmod npadvmod obl:unmarked obl:npmod advmod case cc aux cop det nummod "
-    "punct mark discourse vocative".split()
-)
-_DESCRIBING = frozenset({"ADJ", "NOUN", "PROPN", "VERB", "X"})
 _NONE = frozenset({"no", "neither", "zero", "not", "n't", "never"}) | lexicon.WITHOUT
 _NEGATIONS = frozenset({"not", "n't", "n’t", "never", "cannot", "nt"})
 _PERSONAL = frozenset({"he", "she", "it", "they"})
@@ -160,7 +76,7 @@ class _Rules:
 
     def __init__(self, nodes: Sequence[Node], tree: Tree) -> None:
         self.nodes, self.tree = nodes, tree
-        _mend(nodes, tree)
+        mend(nodes, tree)
         content = [node for node in nodes if node.pos in ("NOUN", "VERB", "ADJ")]
         self.has_small_words = any(node.text[:1].islower() for node in content)
         self.behind = functools.cache(lambda node: list(tree.behind(node)))
@@ -188,7 +104,8 @@ class _Rules:
             if noun in taken:
                 continue
             first, last = self._name(noun)
-            if last is not noun and not last.text[:1].isupper():  # no name: "bob cut"
+            name = first.text[:1].isupper() and last.text[:1].isupper()
+            if last is not noun and not name:  # "bob cut", "cyberpunk Japan"
                 modifiers[noun] = [*modifiers[noun], *self.nodes[first.i : last.i]]
                 first = last
             words = tuple((word.start, word.end) for word in modifiers[noun] if not first.i <= word.i <= last.i)
@@ -205,7 +122,17 @@ class _Rules:
                     noun.dep in self.tree.SUBJECTS or noun.head is noun,
                 )
             )
-        return Read(mentions, list(self.remarks()), self.unfinished(mentions))
+        everything = sorted([*mentions, *self._unused(mentions)], key=lambda own: own.noun)
+        return Read(everything, list(self.remarks()), self.unfinished(mentions))
+
+    def _unused(self, mentions: Sequence[Mention]) -> Iterator[Mention]:
+        """Yield nouns that are neither an entity nor a part of one, so that none is left out in silence."""
+        used = {at for mention in mentions for start, end in (mention.noun, *mention.words) for at in range(start, end)}
+        for node in self.nodes:
+            noun = node.pos in ("NOUN", "PROPN") and node.dep not in ("case", "det", "punct", "nummod", "cc", "mark")
+            if noun and node.start not in used and node.lower not in lexicon.POINTING and any(map(str.isalpha, node.text)):
+                place = (node.start, node.end)
+                yield Mention(place, (), None, "describes nothing that was found", False, node.lower, "", False)
 
     def unfinished(self, mentions: Sequence[Mention]) -> bool:
         """Return whether the text is the beginning of a noun phrase: "a big"."""
@@ -250,15 +177,17 @@ class _Rules:
 
     def _is_first_name(self, node: Node, noun: Node) -> bool:
         """Return whether a word and the next are one name, as "Darth Vader" is and "Golden Retriever" is not."""
+        first_name = node.lower in style_words.FIRST_NAMES
+        names = first_name or self.has_small_words or (node.pos == noun.pos == "PROPN" and len(self.nodes) < 4)
         return (
-            noun.pos in ("PROPN", "NOUN")
-            and node.pos in ("PROPN", "NOUN", "X")
+            names
+            and noun.pos in ("PROPN", "NOUN")
+            and (node.pos in ("PROPN", "NOUN", "X") or first_name)
             and node.text[:1].isupper()
             and node.end + 1 == noun.start
             and node.lower not in lexicon.COLOURS | lexicon.MEASURES
             and not node.lower.endswith(("ian", "ese", "ish", "ican"))
             and noun.lower not in _COMMON
-            and (self.has_small_words or (node.pos == noun.pos == "PROPN" and len(self.nodes) < 4))
         )
 
     def _compounds(self) -> dict[Node, list[Node]]:
@@ -289,7 +218,8 @@ class _Rules:
         """Return whether a word is the head of a noun phrase."""
         if node.head.lower in lexicon.SHINING and _is_bare_colour(node):
             return False
-        if node.dep in _MODIFYING or node.dep in self.tree.PART_OF_NAME or not any(map(str.isalnum, node.text)):
+        modifying = MODIFYING - {"advmod", "discourse", "vocative"} if node.pos in ("NOUN", "PROPN") else MODIFYING
+        if node.dep in modifying or node.dep in self.tree.PART_OF_NAME or not any(map(str.isalnum, node.text)):
             return False
         if node.dep == "nmod" and node.i < node.head.i and self.tree.preposition(node) is None:
             return False
@@ -341,15 +271,21 @@ class _Rules:
         return [own for word in words for own in self._with_its_own(word) if own.i < first.i]
 
     def _modifies(self, child: Node, head: Node) -> bool:
-        if child.dep not in self.tree.MODIFIERS or child.lower in lexicon.POINTING or child.pos not in _DESCRIBING:
+        if child.dep not in self.tree.MODIFIERS or child.lower in lexicon.POINTING or child.pos not in DESCRIBING:
             return False
         if child.dep in ("nmod", "acl"):  # "a hat" in "cat with a hat" is no modifier, "sliced" before an apple is one
             return child.i < head.i and self.tree.preposition(child) is None
         if any(own.lower in _NEGATIONS for own in child.children):
             return False
+        if child.lower.endswith("ly") and child.lower not in lexicon.ADJECTIVES and child.lower[:-2] in lexicon.ADJECTIVES:
+            return False  # "finely detailed"
+        if child.lower in style_words.NO_LOOKS or _DECADE.fullmatch(child.lower):
+            return False
         if self._is_full_of(child):
             return False
         if child.i == 0 and child.lower in lexicon.ACTIONS:  # "holding sword"
+            return False
+        if child.i > head.i and child.lower.endswith("ed") and any(True for _ in self.behind(child)):  # "docked at the port"
             return False
         return child.i < head.i or child.dep == "amod"
 
@@ -398,7 +334,7 @@ class _Rules:
             for child in word.children:
                 shade = child.dep == "advmod" and child.lower in lexicon.SHADES
                 own = child.i < word.i and (shade or self._modifies(child, word))
-                joined = child.dep == "conj" and child.pos in _DESCRIBING
+                joined = child.dep == "conj" and child.pos in DESCRIBING
                 if own or (joined and not any(c.dep in self.tree.SUBJECTS or c.dep == "det" for c in child.children)):
                     waiting.append(child)
 
@@ -438,13 +374,18 @@ class _Rules:
         of = any(preposition.lower == "of" for preposition, _ in self.behind(noun))
         if word == "view" and how and not of:
             return None if any(own not in style_words.VIEWS for own in how) else "names the picture"
+        if word in lexicon.PICTURES and before is not None and _above(noun).lower in lexicon.SIDES | {"half"}:
+            return "names the picture"
         if word in lexicon.PICTURES and (of or self._shows(noun) or (_is_tag(noun) and before is None)):
             return "names the picture"
         if (word in lexicon.GROUPS and of) or (word in ("row", "line") and before is not None and not modifiers):
             return "counts what follows"
+        if of and word.endswith(("er", "est")) and word in lexicon.ADJECTIVES:
+            return "counts what follows"
         if _YEARS.fullmatch(word):
             return "names a time"
-        if word in lexicon.SIDES and before is not None and before.lower != "with" and (of or not modifiers):
+        own_back = word == "back" and any(child.dep in ("nmod:poss", "poss") for child in noun.lefts)
+        if word in lexicon.SIDES and not own_back and before is not None and before.lower != "with" and (of or not modifiers):
             return "names a side"
         if before is not None and before.lower == "by" and noun.pos == "PROPN":
             return "names an artist"
@@ -460,9 +401,12 @@ class _Rules:
             return "names a style"
         if word == "field" and "depth" in how:
             return "names a style"
-        if word in lexicon.NO_THINGS or is_abstract(word):
+        kind = word in ("center", "centre", "display", "area") and any(
+            child.dep in ("compound", "amod") for child in noun.lefts
+        )
+        if (word in lexicon.NO_THINGS and not own_back and not kind) or is_abstract(word):
             return "shows nothing"
-        if word in _BODY and any(own in ("full", "upper", "lower", "half") for own in how):
+        if word in _BODY and any(own.lower in ("full", "upper", "lower", "half", "entire", "whole") for own in noun.lefts):
             return "says how much is seen"
         return None
 
@@ -486,127 +430,12 @@ class _Rules:
         return None
 
 
-_NOT_ALONE = style_words.KINDS | style_words.QUALITY | lexicon.COLOURS
-
-
-def _mend(nodes: Sequence[Node], tree: Tree) -> None:
-    """Set right what the parser takes for verbs where none can be: "elf archer", "red sails in the sunset", "hiking boots"."""
-    for node in nodes:
-        if node.pos == "NOUN":
-            _mend_noun(node, tree)
-        elif node.pos in ("VERB", "ADV", "INTJ", "X", "ADJ", "AUX"):
-            _mend_verb(node, nodes, tree)
-
-
-def _mend_noun(node: Node, tree: Tree) -> None:
-    """Turn what is called a noun into a verb where it must be one: "a castle burns"."""
-    before = node.lefts[-1] if node.lefts else None
-    if (
-        before is not None
-        and before.dep == "compound"
-        and before.i == node.i - 1
-        and any(child.dep == "det" and child.lower in ("a", "an") for child in (*node.lefts, *before.lefts))
-        and re.search(r"[^suiao]s\Z", node.lower)
-        and node.lower not in lexicon.SINGULAR_IN_S
-    ):
-        node.pos, before.dep = "VERB", "nsubj"
-        for child in node.lefts[:-1]:
-            child.head = before
-            before.lefts.append(child)
-        node.lefts = [before]
-
-
-def _mend_verb(node: Node, nodes: Sequence[Node], tree: Tree) -> None:
-    subjects = [child for child in node.lefts if child.dep in tree.SUBJECTS]
-    objects = [child for child in node.children if child.dep in tree.OBJECTS and tree.preposition(child) is None]
-    following = nodes[node.i + 1] if node.i + 1 < len(nodes) else None
-    alone = len(nodes) == 1 and node.pos != "ADJ" and node.lower not in _NOT_ALONE
-    if alone and not node.lower.endswith(("ing", "ed", "ly")):
-        node.pos = "NOUN"
-    if node.lower in lexicon.NOUNS_IN_ING and node.dep not in _MODIFYING:
-        node.pos = "NOUN"
-        if following is not None and objects[:1] == [following] and following.lower.endswith("s"):  # "lightning splits the sky"
-            following.pos = "VERB"
-    if node.pos != "VERB":
-        return
-    before = nodes[node.i - 1] if node.i else None
-    if any(child.dep == "case" for child in node.lefts) and node.dep in ("nmod", "obl", "obj"):  # "with glow sticks"
-        _make_noun(node)
-    elif node.head is not node:
-        return
-    elif (
-        node.i == 0
-        and following is not None
-        and following in objects
-        and node.lower not in lexicon.ACTIONS
-        and (not following.lefts or following.lefts[0].dep != "det")
-    ):
-        if not node.lower.endswith(("s", "ed")) and node.lower not in lexicon.ORDERS:  # "hiking boots", "cyberpunk city"
-            _hang(node, following, "amod")
-    elif before in subjects and not before.lefts and not objects and _is_base_form(node.lower) and _is_singular(before):
-        _make_noun(node)
-    elif (
-        subjects
-        and before in subjects
-        and node.lower.endswith("s")
-        and not any(child.dep in ("det", "poss", "nmod:poss") for child in before.lefts)
-        and all(child.lower.endswith("ing") for child in node.rights)
-        and before.pos in ("NOUN", "PROPN")
-    ):  # "cherry blossom petals"
-        _make_noun(node)
-    elif not subjects and not objects and node.lower.endswith("s") and all(_may_describe(own) for own in nodes[: node.i]):
-        _make_noun(node)
-
-
-def _may_describe(node: Node) -> bool:
-    return node.pos in ("ADJ", "NUM", "ADV", "NOUN", "PROPN") or node.dep == "amod"
-
-
-def _make_noun(node: Node) -> None:
-    node.pos = "NOUN"
-    for child in node.lefts:
-        if child.pos == "ADJ":
-            child.dep = "amod"
-        elif child.pos in ("NOUN", "PROPN") and child.dep != "conj":
-            child.dep = "compound"
-    for child in list(node.lefts):
-        for own in [own for own in child.lefts if own.dep in ("amod", "det", "nummod")] if child.dep == "compound" else []:
-            _move(own, node)
-
-
-def _move(child: Node, head: Node) -> None:
-    (child.head.lefts if child.i < child.head.i else child.head.rights).remove(child)
-    child.head = head
-    head.lefts.append(child)
-    head.lefts.sort(key=lambda own: own.i)
-
-
-def _hang(node: Node, noun: Node, relation: str) -> None:
-    """Hang a root under the noun after it, which takes its place."""
-    node.rights.remove(noun)
-    noun.head, noun.dep = noun, "ROOT"
-    for child in node.rights:
-        child.head = noun
-        noun.rights.append(child)
-    node.rights.clear()
-    noun.rights.sort(key=lambda own: own.i)
-    node.head, node.dep, node.pos = noun, relation, "ADJ"
-    noun.lefts.insert(0, node)
-
-
-def _is_base_form(verb: str) -> bool:
-    return not verb.endswith(("s", "ed", "ing", "en")) and verb not in lexicon.PAST
-
-
-def _is_singular(noun: Node) -> bool:
-    return noun.pos in ("NOUN", "PROPN") and not noun.lower.endswith("s") and noun.lower not in lexicon.PLURALS
-
-
 _YEARS = re.compile(r"(?:1\d|20)\d\ds?|\d0s|\d+(?:st|nd|rd|th)")
 _OF_ABSTRACT = frozenset(
     "style styles sense feeling aura air mood atmosphere touch essence spirit vibe ambiance ambience".split()
 )
 _AT = frozenset("at during before after until towards toward into facing by".split())
+_DECADE = re.compile(r"\d{4}s")
 _BODY = frozenset({"body"})
 _COMMON = frozenset(
     "tower bridge building street city park square castle palace church car bus train cat dog bear retriever shepherd "
@@ -615,18 +444,28 @@ _COMMON = frozenset(
 
 
 def is_abstract(word: str) -> bool:
-    """Return whether a noun ends as those do that name nothing one could see.
+    """Return whether a noun names nothing one could see, by WordNet's senses or, for other words, by its ending.
 
-    >>> is_abstract("tranquility"), is_abstract("city"), is_abstract("emptiness"), is_abstract("harness")
+    >>> is_abstract("tranquility"), is_abstract("city"), is_abstract("emptiness"), is_abstract("workstations")
     (True, False, True, False)
+    >>> is_abstract("naps"), is_abstract("heights"), is_abstract("fire")
+    (True, True, False)
     """
-    single = word.removesuffix("s") if not word.endswith("ss") else word
-    return (
-        len(word) > 6
-        and single.endswith(lexicon.ABSTRACT_ENDINGS)
-        and word not in lexicon.CONCRETE
-        and single not in lexicon.CONCRETE
-    )
+    forms = {word, *_singulars(word)}
+    if forms & lexicon.CONCRETE:
+        return False
+    ends = any(len(form) > 5 and form.endswith(lexicon.ABSTRACT_ENDINGS) for form in forms)
+    return bool(forms & lexicon.ABSTRACT) or (len(word) > 6 and ends)
+
+
+def _singulars(word: str) -> Iterator[str]:
+    """Yield what a word in "-s" may be the plural of."""
+    if word.endswith("s") and not word.endswith("ss"):
+        yield word[:-1]
+        if word.endswith("ies"):
+            yield f"{word[:-3]}y"
+        elif word.endswith(("ses", "xes", "zes", "ches", "shes", "oes")):
+            yield word[:-2]
 
 
 def _is_bare_colour(node: Node) -> bool:

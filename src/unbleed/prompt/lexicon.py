@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+
+def _lists(text: str) -> dict[str, frozenset[str]]:
+    parts = re.split(r"^\[(\w+)\]$", text, flags=re.MULTILINE)
+    return {name: frozenset(words.split()) for name, words in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+_WORDNET = _lists(Path(__file__).with_name("wordnet.txt").read_text(encoding="utf-8"))
+
 COLOURS = frozenset(
     "red orange yellow green blue purple pink brown gray grey black white beige teal turquoise cyan magenta maroon crimson "
     "scarlet violet lavender lilac indigo navy olive lime gold golden silver bronze cream tan khaki peach coral ivory amber "
@@ -11,9 +22,9 @@ SHADES = frozenset("dark light bright pale deep neon pastel vivid dull hot".spli
 
 # Adjectives that count, compare or point, and say nothing of how a thing looks.
 POINTING = frozenset(
-    "several many few other another same such various different own more most less only certain whole entire next last first "
-    "second third additional numerous multiple assorted respective single ready able left right both every each any "
-    "such".split()
+    "several many few other another same such various different own more most less only certain whole entire next last "
+    "first second third nearby adjacent opposite additional numerous multiple assorted respective single ready able "
+    "left right both every each any such".split()
 )
 NUMBERS: dict[str, int] = dict(
     zip("one two three four five six seven eight nine ten eleven twelve".split(), range(1, 13), strict=True)
@@ -29,7 +40,7 @@ PICTURES = frozenset(
 # "a group of cats": what there is stands behind "of".
 GROUPS = frozenset(
     "group pair couple bunch lot number variety set series row stack pile heap kind type sort collection array assortment "
-    "bit "
+    "bit wisp wisps "
     "piece slice slices pieces pairs groups rows stacks piles lots couples part parts".split()
 )
 SIDES = frozenset(
@@ -40,38 +51,34 @@ STAND_INS = frozenset("one ones another other others first second third former l
 # Nouns of place and time that show nothing; what lies behind does if it is said how it looks.
 BACKGROUNDS = frozenset("background backdrop foreground".split())
 NO_THINGS = frozenset(
-    "day days daytime night nighttime nights morning mornings afternoon evening noon midday midnight dusk dawn twilight time "
-    "times moment moments hour hours "
-    "minute minutes second seconds season seasons summer winter autumn spring year years month week weekend today tomorrow "
-    "yesterday age ages era century period "
-    "way ways distance shade shape form size sizes color colour colors colours order action actions motion kind type "
-    "sort example name idea ideas work place area spot "
-    "spots addition midair half rest display game match turn tennis soccer football golf use home viewer viewers audience "
-    "observer onlooker spectator beholder "
-    "sense senses feeling feelings feel touch hint air aura vibe vibes mood moods atmosphere ambiance ambience spirit "
-    "essence soul presence "
-    "mystery wonder awe magic drama tension power strength energy grace charm beauty elegance luxury glamour grandeur "
-    "majesty splendor splendour chaos calm peace harmony "
-    "balance contrast contrasts depth warmth coolness intensity emotion emotions joy sorrow sadness happiness fear anger "
-    "love hope despair nostalgia "
-    "romance adventure journey exploration freedom danger death life history story stories tale narrative memory memories "
-    "dream dreams imagination fantasy reality theme themes concept concepts "
-    "expression expressions gaze pose poses posture stance look looks demeanor demeanour appearance attitude personality "
-    "mind thought thoughts attention focus emphasis "
-    "detail details precision clarity quality texture textures pattern-making perspective angle angles viewpoint composition "
-    "layout lighting illumination shading tone tones hue hues "
-    "style styles aesthetic aesthetics vibe genre medium technique tradition culture influence inspiration reference fashion "
-    "design designs theme setting settings environment environments "
-    "surroundings scene scenes world-building context backdrop movement movements flow rhythm progress effect effects result "
-    "impact impression illusion interplay juxtaposition mix blend "
-    "fusion combination blending center centre middle focal point points part parts range scale level levels degree amount "
-    "lot bit sort others other something anything everything nothing someone "
-    "something anyone everyone everybody nobody it thing things stuff bokeh blur grain dof resolution craftsmanship "
-    "handiwork artistry skill work care ease fun excitement comfort convenience "
+    "day days daytime night nighttime nights morning mornings afternoon evening noon midday midnight dusk dawn "
+    "twilight time times moment moments hour hours minute minutes second seconds season seasons summer winter autumn "
+    "spring year years month week weekend today tomorrow yesterday age ages era century period way ways distance shade "
+    "shape form size sizes color colour colors colours order action actions motion kind type sort example name idea "
+    "ideas work place area spot addition midair half rest display game match turn tennis soccer football golf use home "
+    "viewer viewers observer onlooker spectator beholder sense senses feeling feelings feel touch hint air aura vibe "
+    "vibes mood moods atmosphere ambiance ambience spirit essence soul presence mystery wonder awe magic drama tension "
+    "power strength energy grace charm beauty elegance luxury glamour grandeur majesty splendor splendour chaos calm "
+    "peace harmony balance contrast contrasts depth warmth coolness intensity emotion emotions joy sorrow sadness "
+    "happiness fear anger love hope despair nostalgia romance adventure journey exploration freedom danger death life "
+    "history story stories tale narrative memory memories dream dreams imagination fantasy reality theme themes "
+    "concept concepts expression expressions gaze pose poses posture stance look looks demeanor demeanour appearance "
+    "attitude personality mind thought thoughts attention focus emphasis detail details precision clarity quality "
+    "texture textures pattern-making perspective angle angles viewpoint composition layout lighting illumination "
+    "shading tone tones hue hues style styles aesthetic aesthetics vibe genre medium technique tradition culture "
+    "influence inspiration reference fashion design designs theme setting settings environment environments "
+    "surroundings scene scenes world-building context backdrop movement movements flow rhythm progress effect effects "
+    "result impact impression illusion interplay juxtaposition mix blend fusion combination blending center centre "
+    "middle focal point points part parts range scale level levels degree amount lot bit sort others other something "
+    "anything everything nothing someone something anyone everyone everybody nobody it thing things stuff bokeh blur "
+    "grain dof resolution craftsmanship handiwork artistry skill work care ease fun excitement comfort convenience "
     "weather temperature heat cold silence sound noise music song rhythm scent smell aroma taste flavor flavour breeze "
     "mid-air overhead underwater outdoors indoors side front back foreground direction view background-blur right left "
     "close-up close photography cinematography realism photorealism surrealism minimalism body-language opportunity "
-    "possibility ".split()
+    "possibility tale tales kickflip nap naps jump jumps smile smiles grin grins frown smirk scowl glare stare wink pout blush "
+    "highlight tune tunes melody melodies northward southward eastward westward upward downward universe dimension "
+    "dimensions occult mid-flight mid-leap mid-stride mid-jump highlights midst might pace stunt event events race nap "
+    "bloom height appeal".split()
 )
 # What may be a thing or a time: "at sunset", but "a red sunset".
 TIMES = frozenset(
@@ -94,7 +101,8 @@ ABSTRACT_ENDINGS = (
     "ology",
     "graphy",
 )
-CONCRETE = frozenset(
+CONCRETE = _WORDNET["concrete"] | frozenset(
+    "leaves wings bangs letters patterns shapes scales spots "
     "wilderness harness witness lioness baroness governess highness city deity celebrity university facility amenity cavity "
     "community entity metropolis "
     "equation equations station stations vegetation decoration decorations constellation constellations construction "
@@ -114,12 +122,16 @@ CONCRETE = frozenset(
     "infinity "
     "champions infantry fraternity sorority carnation carnations crustacean creation creations intersection section sections "
     "collection concoction contraption contraptions potion potions lotion "
-    "locomotion tradition audition exhibition excavation foundation junction transmission mission possession possessions "
-    "passion-fruit passion extension dimension "
+    "locomotion audition exhibition excavation foundation junction transmission mission possession possessions "
+    "passion-fruit passion extension "
     "figurine element elements experiment attachment implement implements regimen segment segments "
     "pageant elephant infant merchant giant servant sergeant lightness calligraphy photography topography cartography "
     "pornography typography".split()
 )
+VERBS = _WORDNET["verbs"]
+# Words that are adjectives and hardly ever nouns.
+ADJECTIVES = _WORDNET["adjectives"] | COLOURS
+ABSTRACT = _WORDNET["abstract"] - CONCRETE
 WRITING = frozenset(
     "text texts word words wording phrase title slogan caption captions message quote inscription headline tagline name font "
     "typography".split()
@@ -134,7 +146,7 @@ SHOWING = frozenset(
     "showcase showcases showcasing reveal reveals "
     "highlight highlights evoke evokes convey conveys focus focuses unfold unfolds".split()
 )
-WITHOUT = frozenset("instead rather without sans minus lacking excluding except".split())
+WITHOUT = frozenset("instead rather without sans minus lacking excluding".split())
 # Things of one kind: in "blue walls and floor" the adjective is said of both.
 KINDRED = tuple(
     frozenset(words.split())
@@ -160,26 +172,20 @@ KINDRED = tuple(
 )
 # Verbs that begin a tag with what is held or done: "holding sword".
 ACTIONS = frozenset(
-    "holding wearing carrying eating drinking riding playing reading using touching hugging kissing facing wielding pulling "
-    "pushing breathing casting throwing "
-    "catching feeding petting pouring cooking making painting drawing writing chasing hunting driving lifting raising "
-    "grabbing gripping removing adjusting "
-    "covering showing pointing aiming shooting smoking biting licking stroking watching climbing chopping cutting slicing "
-    "selling buying picking gathering "
-    "collecting planting harvesting peeling squeezing stirring mixing baking serving brushing combing cleaning washing "
-    "polishing crossing following leading "
-    "tossing kicking hitting building carving sewing knitting opening closing folding wrapping decorating filling "
-    "surrounding saddling walking greeting visiting "
-    "entering leaving exploring examining inspecting studying lighting blowing reflecting overlooking blocking supporting "
-    "offering giving taking bringing "
-    "dropping dragging hauling loading steering piloting tying having finding keeping sipping tasting tearing waving hanging "
-    "setting firing operating boarding "
-    "approaching hurling stacking arranging dipping rolling spinning sliding roping grooming shaving trimming mowing raking "
-    "sweeping mopping scrubbing dusting "
-    "sharpening photographing filming sketching juggling repairing guarding nibbling herding emitting releasing revealing "
-    "exposing clutching cradling balancing "
-    "creating evoking adding conveying casting giving doing fighting slaying defending summoning controlling operating "
-    "performing singing".split()
+    "holding sharing wearing carrying eating drinking riding playing reading using touching hugging kissing facing "
+    "wielding pulling pushing breathing casting throwing catching feeding petting pouring cooking making painting "
+    "drawing writing chasing hunting driving lifting raising grabbing gripping removing adjusting covering showing "
+    "pointing aiming shooting smoking biting licking stroking watching climbing chopping cutting slicing selling "
+    "buying picking gathering collecting planting harvesting peeling squeezing stirring mixing baking serving brushing "
+    "combing cleaning washing polishing crossing following leading tossing kicking hitting building carving sewing "
+    "knitting opening closing folding wrapping decorating filling surrounding saddling walking greeting visiting "
+    "entering leaving exploring examining inspecting studying lighting blowing reflecting overlooking blocking "
+    "supporting offering giving taking bringing dropping dragging hauling loading steering piloting tying having "
+    "finding keeping sipping tasting tearing waving hanging setting firing operating boarding approaching hurling "
+    "stacking arranging dipping rolling spinning sliding roping grooming shaving trimming mowing raking sweeping "
+    "mopping scrubbing dusting sharpening photographing filming sketching juggling repairing guarding nibbling herding "
+    "emitting releasing revealing exposing clutching cradling balancing creating evoking adding conveying casting "
+    "giving doing fighting slaying defending summoning controlling operating performing singing".split()
 ) - frozenset("peeling folding rolling spinning sliding hanging lighting walking setting reflecting".split())
 NOUNS_IN_ING = frozenset(
     "lightning building painting ring wing king string spring clothing ceiling earring awning railing wedding pudding "

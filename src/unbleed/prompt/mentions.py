@@ -91,7 +91,9 @@ def _described(drafts: Sequence[_Draft], unit: Unit) -> _Draft | None:
         return None
     last = [draft for draft in before if draft.unit.start == before[-1].unit.start]
     latest = max(last, key=lambda draft: max(span.end for span in (draft.noun, *draft.words)))
-    return latest if latest.words and max(latest.words).start > latest.noun.start else last[0]
+    if latest.words and max(latest.words).start > latest.noun.start:
+        return latest
+    return next((draft for draft in last if draft.mention.subject), last[0])
 
 
 def _same(mention: Mention, words: list[Span], known: Sequence[_Draft]) -> _Draft | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, PromptError
 from .entities import Parsed
-from .grammar import NOTHING, Read, Tree, tree_of
+from .grammar import NOTHING, Read
 from .grammar import read as read_tree
 from .languages import language_of
+from .lexicon import ADJECTIVES
 from .mentions import assemble
 from .named import Named, named_entities
+from .schemes import Tree, tree_of
 from .segments import Segments, Unit, segments, whole
+from .style_words import KINDS
 from .syntax import Readable, readable
 
 if TYPE_CHECKING:
@@ -68,7 +72,7 @@ class Parser:
             waiting = [(text, unit) for text, row in zip(texts, rows, strict=True) for unit, read in row if read is None]
             if not waiting:
                 break
-            pieces = [text.text[unit.start : unit.end] for text, unit in waiting]
+            pieces = [_uncapitalised(text.text[unit.start : unit.end]) for text, unit in waiting]
             docs = self.pipeline.pipe(pieces, batch_size=BATCH)
             trees = iter([read_tree(doc, self.tree) for doc in docs])
             rows = [[(unit, read or next(trees)) for unit, read in row] for row in rows]
@@ -77,6 +81,15 @@ class Parser:
             replace(assemble(text, one, [(unit, read) for unit, read in row if read]), language=language)
             for text, one, row, language in zip(texts, parted, rows, languages, strict=True)
         ]
+
+
+_FIRST = re.compile(r"([A-Z][a-z]+) (?=[a-z])")
+
+
+def _uncapitalised(piece: str) -> str:
+    """Return a piece that begins with an adjective in small letters, which the tagger takes for a name otherwise."""
+    first = _FIRST.match(piece)
+    return piece[0].lower() + piece[1:] if first and first[1].lower() in ADJECTIVES | KINDS else piece
 
 
 def _joined(row: list[tuple[Unit, Read | None]]) -> list[tuple[Unit, Read | None]]:

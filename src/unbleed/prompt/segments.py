@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .lexicon import COLOURS, SHADES
-from .style import PICTURE, STYLE, is_kind, lead_in, picture_head, style_of, tail_of
+from .lexicon import ADJECTIVES, COLOURS, SHADES
+from .style import PICTURE, STYLE, is_kind, lead_in, medium, picture_head, style_of, tail_of
+from .style_words import FIRST_NAMES
 from .syntax import Readable
 
 _SENTENCE_END = re.compile(
@@ -102,6 +103,7 @@ _COMMA = re.compile(r",(?!\d{3}\b)")
 
 def _add_sentence(found: Segments, text: Readable, start: int, end: int, number: int) -> None:
     names = False  # a name of an artist stood before
+    styled = False  # the piece before names a style
     last: Unit | None = None  # the piece before, where nothing was left out after it
     waiting: int | None = None  # where colours begin that stand before the first thing: "red, yellow and green apples"
     for begin, stop in _pieces(text.text, _COMMA, start, end):
@@ -111,11 +113,18 @@ def _add_sentence(found: Segments, text: Readable, start: int, end: int, number:
             waiting = begin
             continue
         piece = text.text[begin:stop]
-        if reason := style_of(piece) or (STYLE if names and _may_be_name(piece) else None):
+        if reason := style_of(piece) or (STYLE if _may_be_name(piece, names, styled) else None):
             names = names or re.match(r"(?:\w+ ){0,3}by\b", piece, re.IGNORECASE) is not None
+            while (
+                piece.startswith("and ") and last and last.looks and found.units[-1:] == [last]
+            ):  # "blue, orange and dark green tones"
+                found.left_out.append((last.start, last.end, reason))
+                found.units.pop()
+                last = found.units[-1] if _has_units(found, number) else None
             found.left_out.append((begin, stop, reason))
-            last = None
+            last, styled = None, True
             continue
+        styled = False
         if leading := lead_in(piece):
             found.left_out.append((begin + leading[0], begin + leading[1], PICTURE))
             begin += leading[2]
@@ -123,6 +132,10 @@ def _add_sentence(found: Segments, text: Readable, start: int, end: int, number:
             if reason := style_of(piece):
                 found.left_out.append((begin, stop, reason))
                 continue
+        if kind := medium(piece):
+            found.left_out.append((begin, begin + kind - 1, PICTURE))
+            begin += kind
+            piece, last = text.text[begin:stop], None
         tail = tail_of(piece)
         names = tail is not None and re.search(r"\bby\b", piece[slice(*tail)], re.IGNORECASE) is not None
         head = picture_head(piece) if tail is None else None
@@ -157,11 +170,16 @@ def _looks(text: str, start: int, end: int) -> tuple[tuple[int, int], ...]:
     """Return the words of a piece that has colours alone, "blue, white and red", nothing of any other."""
     words = [(match.start(), match.end()) for match in _WORD.finditer(text, start, end)]
     own = [text[a:b].lower() for a, b in words]
+    if len(own) == 3 and own[1] == "and" and all(word in ADJECTIVES or word.endswith("ed") for word in own[::2]):
+        return words[0], words[2]  # "a teapot, chipped and faded"
     if not own or own[-1] not in COLOURS or not all(word in COLOURS | SHADES | {"and", "or"} for word in own):
         return ()
     return tuple(place for place, word in zip(words, own, strict=True) if word not in ("and", "or"))
 
 
-def _may_be_name(piece: str) -> bool:
+def _may_be_name(piece: str, names: bool, styled: bool) -> bool:
+    """Return whether a piece is a name of an artist, after another (`names`) or after a style (`styled`)."""
     own = piece.replace(" and ", " ").split()
-    return 0 < len(own) <= 5 and all(word[0].isupper() and word.lower() not in COLOURS for word in own)
+    if ((names and 1 < len(own) < 6) or (styled and len(own) == 2)) and own[0].lower() in FIRST_NAMES:
+        return True
+    return names and 0 < len(own) <= 5 and all(word[0].isupper() and word.lower() not in COLOURS for word in own)

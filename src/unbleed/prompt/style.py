@@ -12,6 +12,7 @@ STYLE = "names a style"
 PICTURE = "names the picture"
 
 _BEGINNING = re.compile("|".join(f"(?:{pattern})" for pattern in words.BEGINNINGS))
+_PROGRAM = re.compile(words.PROGRAMS)
 _MEASURE = re.compile("|".join(f"(?:{pattern})" for pattern in words.MEASURES))
 _WORD = re.compile(r"[^\s,()]+")
 _ARTICLES = frozenset("a an the this that some one two three his her its their my your no".split())
@@ -47,14 +48,14 @@ _PICTURE_HEADS = (
         "closeup shot art thumbnail".split()
     )
 ) - frozenset("up view scene emoji print".split())
+_LIGHTS = frozenset("sunlight moonlight candlelight starlight lamplight firelight sunset sunrise".split())
 # Heads that are a matter of style whatever stands before them: "neon lighting", "pixar style".
 _ALWAYS = frozenset(
-    "lighting illumination quality focus style styles styled rendering aesthetic aesthetics composition resolution palette "
-    "colors colours tones hues shading "
-    "photography cinematography mood atmosphere ambiance ambience vibe vibes effect effects contrast theme graphics exposure "
-    "perspective realism grain texturing "
-    "brushstrokes brushwork strokes scheme schemes footage lens angle engine colouring coloring linework brushstrokes "
-    "screencap screenshot genre detail details detailing textures proportions".split()
+    "lighting illumination quality focus style styles styled rendering aesthetic aesthetics composition resolution "
+    "palette colors colours tones hues shading photography cinematography mood atmosphere ambiance ambience vibe vibes "
+    "effect effects contrast theme graphics exposure perspective realism grain texturing brushstrokes brushwork "
+    "strokes scheme schemes footage angle engine lineart linework colouring coloring linework brushstrokes screencap "
+    "screenshot genre detail details detailing textures proportions".split()
 )
 
 
@@ -75,11 +76,18 @@ def _style_of(lowered: str) -> str | None:
     if not tokens or len(tokens) > 30:
         return None
     plain = " ".join(tokens)
-    if plain in words.TAGS or plain.removeprefix("a ").removeprefix("the ") in words.TAGS:
+    if re.sub(r" \d+\Z", "", plain) in words.TAGS or plain.removeprefix("a ").removeprefix("the ") in words.TAGS:
         return STYLE if len(tokens) > 1 and tokens[-1] in words.STYLE_HEADS else "says how the picture is"
+    if (tail := _TRAILING.search(plain)) and tail.start() and not _style_of(plain[: tail.start()]):
+        return None  # "a golden crown sharp focus"
     if _MEASURE.search(plain) and not any(token in _ARTICLES for token in tokens[:1]) and len(tokens) < 6:
         return STYLE
     if _BEGINNING.match(plain) and not _names_water(tokens):
+        return STYLE
+    if (
+        _PROGRAM.match(plain)
+        and sum(token not in _BEFORE_HEADS | words.NO_LOOKS and not token.isdigit() for token in tokens) < 2
+    ):
         return STYLE
     if (
         tokens[0] not in _ARTICLES
@@ -98,12 +106,14 @@ def _style_of(lowered: str) -> str | None:
             and head in ("comic", "comics", "frame", "brush", "lens", "ink", "pencil", "sheet", "field", "poster")
             else STYLE
         )
+    if head in ("art", "magazine") and 1 < len(bare) < 4 and tokens[0] not in _ARTICLES:
+        return STYLE
     if head in _ALWAYS and not (tokens[0] in ("a", "an") and len(bare) > 5):
         return STYLE
     if (
         head in ("light", "lights", "glow", "shadows", "lit")
         and len(bare) > 1
-        and all(token in words.LIGHT | words.KINDS for token in bare[:-1])
+        and all(token in words.LIGHT | words.KINDS | _LIGHTS for token in bare[:-1])
     ):
         return STYLE if head not in ("lights",) else None
     if head == "view" and all(token in words.VIEWS | words.QUALITY for token in bare[:-1]):
@@ -120,9 +130,11 @@ def is_kind(piece: str) -> bool:
 
 def _all_style(tokens: list[str]) -> bool:
     """Return whether a piece is of style through and through: "sharp focus with depth of field"."""
-    return all(
-        t in _BEFORE_HEADS or t in _ARTICLES or t in ("of", "with", "in", "to", "and", "on", "for") for t in tokens
-    ) and (tokens[-1] in words.STYLE_HEADS | _ADJECTIVES and not any(t in _THINGS_ALONE for t in tokens[-1:]))
+    return (
+        any(t in _BEFORE_HEADS for t in tokens)
+        and all(t in _BEFORE_HEADS or t in _ARTICLES or t in ("of", "with", "in", "to", "and", "on", "for") for t in tokens)
+        and (tokens[-1] in words.STYLE_HEADS | _ADJECTIVES and not any(t in _THINGS_ALONE for t in tokens[-1:]))
+    )
 
 
 def _names_water(tokens: list[str]) -> bool:
@@ -143,8 +155,8 @@ _LEAD_IN = re.compile(
     r"(?P<head>photo|photos|photograph|photographs|photography|still|stills|shot|portrait|selfie|painting|paintings|"
     r"illustration|drawing|sketch|render|rendering|image|images|picture|"
     r"pictures|pic|close-up|closeup|close up|snapshot|depiction|visualization|cutaway|screenshot|wallpaper|artwork|"
-    r"watercolor|view|scene|visual|cgi|collage|poster|logo|icon|sticker|postcard)\s+"
-    r"(?:of|showing|depicting|featuring|with|that shows|which shows)\s+",
+    r"watercolor|view|scene|visual|cgi|collage|poster|logo|icon|sticker|postcard|headshot|scan|schematic|blueprint|diagram|footage|video|pic)\s+"
+    r"(?:of|showing|depicting|featuring|with|where|that shows|which shows)\s+",
     re.IGNORECASE,
 )
 _LEADING = frozenset("a an the and & or in very this one up".split())
@@ -167,9 +179,24 @@ def lead_in(piece: str) -> tuple[int, int, int] | None:
     return (*match.span("head"), match.end())
 
 
+_MEDIA = frozenset("painting illustration photo photograph photography render rendering drawing sketch artwork art".split())
+
+
+def medium(piece: str) -> int | None:
+    """Return where a thing begins after the kind of its picture: "oil painting woman with a hat"."""
+    tokens = list(_WORD.finditer(piece))
+    last = 0
+    while last < len(tokens) and tokens[last].group().lower() in _BEFORE_HEADS | _MEDIA:
+        last += 1
+    while last and tokens[last - 1].group().lower() not in _MEDIA:
+        last -= 1
+    rest = [token.group().lower() for token in tokens[last:]]
+    return tokens[last].start() if last > 1 and len(rest) > 1 and rest[0] not in _RELATING - _ARTICLES else None
+
+
 _IN_STYLE = re.compile(
     r",?\s+(?:(?:in|with|using|and|,)\s+)?(?:the |a |an )?(?:[\w'-]+\s+)?styles? (?:of|by|reminiscent of|inspired by)\b.*\Z"
-    r"|,?\s+in (?:the |a |an )?(?:[\w'-]+\s+){1,4}?(?:art\s+)?style\b",
+    r"|,?\s+in (?:the |a |an )?(?:[\w'-]+\s+){1,4}?(?:art\s+)?style\b(?!\s+(?!by|of|with|and|from|inspired|but|on|at)[a-z])",
     re.IGNORECASE,
 )
 _DONE_BY = re.compile(
@@ -181,6 +208,13 @@ _DONE_BY = re.compile(
     re.IGNORECASE,
 )
 _BY = re.compile(r"(?P<before>[\w'-]+)\s+(?P<by>by\s+(?P<name>[^,\n]+))\Z", re.IGNORECASE)
+_TRAILING = re.compile(
+    r"(?:,?\s+(?:\d+k|u?hd|hdr|svg|png|photorealistic|hyperrealistic|hyper-?realistic|artstation|unreal engine(?: \d)?|"
+    r"(?:highly|ultra|very|extremely|super|hyper) (?:detailed|realistic)|trending on \w+|sharp focus|masterpiece|best quality|"
+    r"(?:octane|redshift|vray|blender|3d|4k|8k) render|(?:cinematic|dramatic|volumetric|studio|soft|natural) light(?:ing)?|"
+    r"(?:digital|concept|fantasy) art|digital painting|(?:oil|acrylic|ink) on (?:canvas|paper|panel)|award-winning))+\Z",
+    re.IGNORECASE,
+)
 _KNOWN = frozenset(name for name in words.TAGS)
 
 
@@ -197,9 +231,27 @@ def tail_of(piece: str) -> tuple[int, int] | None:
     for pattern in (_IN_STYLE, _DONE_BY):
         if (match := pattern.search(piece)) and match.start():
             return match.span()
+    if (match := _TRAILING.search(piece)) and match.start():
+        before = piece[: match.start()].split()[-1].lower()
+        if before not in _RELATING | _ARTICLES and before not in _BEFORE_HEADS:
+            return match.span()
+    if (start := _trailing(piece)) is not None:
+        return start, len(piece)
     if (match := _BY.search(piece)) and _is_name(match["name"], match["before"], piece):
         return match.span("by")
     return None
+
+
+def _trailing(piece: str) -> int | None:
+    """Return where words of style begin that end a piece, with a sign of quality among them: "a village dark 8k cinematic"."""
+    tokens = list(_WORD.finditer(piece))
+    at = len(tokens)
+    while at and tokens[at - 1].group().lower() in words.KINDS | words.QUALITY | words.NO_LOOKS:
+        at -= 1
+    own = [token.group().lower() for token in tokens[at:]]
+    if not at or not any(re.fullmatch(r"\d+k|u?hd|hdr|photorealistic|hyperrealistic", word) for word in own):
+        return None
+    return tokens[at].start() if tokens[at - 1].group().lower() not in _RELATING | _ARTICLES else None
 
 
 def _is_name(name: str, before: str, piece: str) -> bool:
@@ -208,6 +260,8 @@ def _is_name(name: str, before: str, piece: str) -> bool:
         token for token in tokens if token.lower() not in ("and", "&", "of", "van", "de", "da", "von", "the", "del", "di", "le")
     ]
     if not own or tokens[0].lower() in _ARTICLES or len(tokens) > 12:
+        return False
+    if any(token.lower() in (_RELATING | _ARTICLES) - {"and", "&", "of"} for token in tokens):  # "side by side on a shelf"
         return False
     if re.search(r"(?:ed|ing|lit|en|worn|held|made|driven)\Z", before.lower()):
         return False

@@ -11,6 +11,27 @@ def _phrases(text: str) -> frozenset[str]:
     return frozenset(phrase.strip() for phrase in text.replace("\n", ",").split(",") if phrase.strip())
 
 
+# First names of artists, small letters: "by james jean and petra cortright".
+FIRST_NAMES = _words(
+    "aaron adam adrian agnes alan albert alberto aleksi alejandro alex alexander alexandre alfred alice alphonse amy andre "
+    "andrea andreas andrei andrew andy angela anna anne annie anthony anton antonio arnold arthur artem audrey august bastien "
+    "beatrix ben benjamin bernard bill bob boris brad brian bruce camille carl carlos caspar catherine charles charlie chris "
+    "christian christopher cindy claude clyde craig cory dan daniel daniela dave david dean denis diego donato dorothea edgar "
+    "edmund edvard edward egon elena eleanor ellen emil emily emma eric ernst esao eugene eva felix ferdinand filip francis "
+    "francisco frank frans franz frederic frida gabriel gaston george georges georgia gerald gerard gerhard giovanni giuseppe "
+    "glen greg gregory guillermo gustav gustave hans harry hayao heinrich helen henri henry hieronymus hiroshi honore howard "
+    "hugh hugo ian igor ilya ingrid isaac ivan jack jackson jacob jakub james jamie jan jane jason jean jeff jenny jeremy "
+    "jerry jim joan joao joe johannes john jonathan jordan jose josef joseph josephine juan jude judy julie julia jules junji "
+    "karl karol kate katsuhiro katsushika kay keith kelly ken kevin kim laura lawrence lee leo leon leonard leonardo leonid "
+    "leonora liam lisa lois louis lucas lucian lucy luis makoto marc marcel marco margaret maria marie mario mark martin mary "
+    "matthew matt max maxfield megan michael michal mike miho milo moritz nan nathan nicholas nick nicola nicolas noah norman "
+    "oliver oscar otto pablo paolo pascal patrick paul pedro peter petra phil philip pierre pieter quentin rachel ralph "
+    "raphael ray raymond rebecca remedios rene richard rob robert robin roger ron rosa ross roy russ ryan sally salvador sam "
+    "samuel sandra santiago sarah satoshi scott sean sebastian sergey sidney simon sofia stanley stefan stephen steve steven "
+    "susan sven syd takashi takato takeshi ted terry theodore thomas tim todd tom tomasz tony tyler utagawa victor vincent "
+    "virgil vladimir walter wassily wayne wes will william winslow wolfgang yayoi yoji yoshitaka yves zaha zdzislaw zdzisław"
+)
+
 # Words that praise, grade or date a picture. A tag of these alone says nothing of a thing.
 QUALITY = _words(
     "masterpiece masterpieces best high highest good great top ultra super hyper extra extremely very highly insanely "
@@ -42,37 +63,26 @@ QUALITY = _words(
 # Nouns that name a quality of the picture: a tag that ends in one names no thing.
 STYLE_HEADS = _words(
     "lighting illumination quality focus style styles styled render renders rendering renderings photography photo photos "
-    "photograph "
-    "photographs photorealism realism art artwork artworks arts illustration illustrations painting paintings aesthetic "
-    "aesthetics composition "
-    "compositions resolution detail details detailing palette colors colours color colour coloring colouring colorization "
-    "tone tones hue hues "
-    "shading shaders shader texture textures texturing grain exposure perspective mood moods atmosphere ambiance ambience "
-    "vibe vibes feel "
-    "feeling engine effect effects contrast wallpaper "
-    "blur bokeh sharpness clarity vignette saturation dof aberration distortion flare flares cinematography cinematics "
-    "drawing drawings sketch sketches lineart linework line-art outlines brushstrokes brushwork brush stroke strokes impasto "
-    "render "
+    "photograph photographs photorealism realism art artwork artworks arts illustration illustrations painting paintings "
+    "aesthetic aesthetics composition compositions resolution detail details detailing palette colors colours color colour "
+    "coloring colouring colorization tone tones hue hues shading shaders shader texture textures texturing grain exposure "
+    "perspective mood moods atmosphere ambiance ambience vibe vibes feel feeling engine effect effects contrast wallpaper blur "
+    "bokeh sharpness clarity vignette saturation dof aberration distortion flare flares cinematography cinematics drawing "
+    "drawings sketch sketches lineart linework line-art outlines brushstrokes brushwork brush stroke strokes impasto render "
     "graphics graphic design designs concept concepts theme themes genre punk-style anime manga cartoon comic comics cgi vfx "
-    "3d 2d "
-    "picture image images snapshot polaroid daguerreotype tintype footage still stills screenshot screencap screengrab frame "
-    "framing shot shots "
-    "closeup close-up close-ups angle angles viewpoint pov lens lenses iso aperture shutter fps megapixels mm film filmstock "
-    "proportions anatomy symmetry asymmetry depth field bloom raytracing tracing occlusion scattering photogrammetry "
-    "reflections gi "
-    "rendition depiction interpretation impression masterpiece portraiture portrait selfie headshot mugshot photoshoot "
-    "fashion "
-    "asset assets scheme schemes gradient spritesheet tileset mockup moodboard print prints poster cover advertisement ad "
-    "advert thumbnail infographic storyboard sheet turnaround "
-    "artstation deviantart behance pinterest pixiv instagram flickr unsplash shutterstock cgsociety magazine "
-    "century era 80s 90s 70s 60s 50s 1980s 1990s 1970s 1960s 1950s 1940s 1930s 1920s y2k "
-    "cyberpunk steampunk solarpunk dieselpunk biopunk vaporwave synthwave retrowave surrealism impressionism cubism "
-    "expressionism minimalism "
-    "maximalism futurism realism romanticism symbolism baroque rococo renaissance bauhaus brutalism pointillism fauvism "
-    "dadaism "
-    "watercolor watercolour gouache acrylic pastel pastels charcoal pencil ink oil tempera crayon linocut woodcut etching "
-    "engraving lithograph "
-    "pixelart voxel voxels lowpoly claymation stop-motion papercraft ukiyo-e sumi-e nihonga"
+    "3d 2d picture image images snapshot polaroid daguerreotype tintype footage still stills screenshot screencap screengrab "
+    "frame framing shot shots closeup close-up close-ups angle angles viewpoint pov lens lenses iso aperture shutter fps "
+    "megapixels mm film filmstock proportions anatomy symmetry asymmetry depth field bloom raytracing tracing occlusion "
+    "scattering photogrammetry reflections gi rendition depiction interpretation impression masterpiece portraiture portrait "
+    "selfie headshot mugshot photoshoot fashion asset assets scheme schemes gradient spritesheet tileset mockup moodboard "
+    "print prints poster cover advertisement ad advert thumbnail infographic storyboard sheet turnaround artstation deviantart "
+    "behance pinterest pixiv instagram flickr unsplash shutterstock cgsociety magazine century era 80s 90s 70s 60s 50s 1980s "
+    "1990s 1970s 1960s 1950s 1940s 1930s 1920s y2k cyberpunk steampunk solarpunk dieselpunk biopunk vaporwave synthwave "
+    "retrowave surrealism impressionism cubism expressionism minimalism maximalism futurism realism romanticism symbolism "
+    "baroque rococo renaissance bauhaus brutalism pointillism fauvism dadaism watercolor watercolour gouache acrylic pastel "
+    "pastels charcoal pencil ink oil tempera crayon linocut woodcut etching engraving lithograph movement pic screenprint "
+    "timelapse strobe movement pic screenprint timelapse strobe imax svg png pixelart voxel voxels lowpoly claymation "
+    "stop-motion papercraft ukiyo-e sumi-e nihonga"
 )
 
 # Nouns that a sentence can have and that name no thing either, see also `grammar.is_abstract`.
@@ -95,7 +105,7 @@ LIGHT = _words(
     "subtle gentle even global "
     "indirect direct available fill practical morning evening afternoon daylight midday overcast atmospheric epic stunning "
     "dappled radiant realistic "
-    "dynamic heavenly divine uneven flat candle ring softbox hazy god-ray chiaroscuro accent main hour"
+    "dynamic gray grey heavenly divine uneven flat candle ring softbox hazy god-ray chiaroscuro accent main hour"
 )
 BLANK = _words(
     "simple plain blurred blurry blank clean empty detailed complex gradient abstract minimal minimalist minimalistic "
@@ -111,62 +121,51 @@ VIEWS = _words(
     "orthographic dutch "
     "top-down cross-section cutaway exploded angle angled wide-angle fisheye long-shot medium full half extreme establishing "
     "sweeping rear-view full-body side-view "
-    "half-body over-the-shoulder eye-level ground-level level cinematic"
+    "body half-body over-the-shoulder eye-level ground-level level cinematic"
+)
+
+# Words that say how the picture is made, also before a noun: "hyper realistic cat".
+NO_LOOKS = _words(
+    "realistic photorealistic photo-realistic hyperrealistic hyper-realistic ultra-realistic ultrarealistic hyper ultra photo "
+    "style styled styles octane render unreal engine 3d 2d 2k 4k 8k 16k hd uhd hdr high-resolution high-quality"
 )
 
 # Kinds of pictures, and adjectives that say of what kind one is, alone or before others.
 KINDS = _words(
     "cinematic dramatic volumetric anime manga cartoon cartoonish comic comics digital analog analogue vintage retro oil "
-    "watercolor watercolour "
-    "acrylic pencil charcoal ink pastel gouache impressionist impressionistic expressionist surreal surrealist surrealistic "
-    "abstract cubist minimal "
-    "minimalist minimalistic maximalist gothic baroque rococo romantic renaissance classical classic modern contemporary "
-    "futuristic sci-fi scifi "
-    "science fiction fantasy horror noir neo-noir western cyberpunk steampunk dieselpunk solarpunk biopunk atompunk "
-    "vaporwave synthwave retrowave "
-    "art deco nouveau pop op bauhaus brutalist ukiyo-e kawaii chibi cute funny whimsical dreamy dreamlike ethereal moody "
-    "gritty grungy grunge dark eerie "
-    "creepy spooky scary ominous mysterious mystical magical enchanting serene calm peaceful tranquil cozy nostalgic "
-    "melancholic melancholy melancholia "
-    "sad happy joyful joyous playful energetic dynamic vibrant vivid colorful colourful muted desaturated monochrome "
-    "monochromatic grayscale greyscale sepia "
-    "black white b&w bw colour color pastel neon warm cool cold bright soft bold saturated high-contrast low-contrast "
-    "contrasting "
-    "isometric orthographic panoramic symmetrical symmetric asymmetrical centered centred off-center wide-angle wide macro "
-    "micro telephoto fisheye tilt-shift tilt shift "
+    "watercolor watercolour acrylic pencil charcoal ink pastel gouache impressionist impressionistic expressionist surreal "
+    "surrealist surrealistic abstract cubist minimal minimalist minimalistic maximalist gothic baroque rococo romantic "
+    "renaissance classical classic modern contemporary futuristic sci-fi scifi science fiction fantasy horror noir neo-noir "
+    "western cyberpunk steampunk dieselpunk solarpunk biopunk atompunk vaporwave synthwave retrowave art deco nouveau pop op "
+    "bauhaus brutalist ukiyo-e kawaii chibi cute funny whimsical dreamy dreamlike ethereal moody gritty grungy grunge dark "
+    "eerie creepy spooky scary ominous mysterious mystical magical enchanting serene calm peaceful tranquil cozy nostalgic "
+    "melancholic melancholy melancholia sad happy joyful joyous playful energetic dynamic vibrant vivid colorful colourful "
+    "muted desaturated monochrome monochromatic grayscale greyscale sepia black white b&w bw colour color pastel neon warm "
+    "cool cold bright soft bold saturated high-contrast low-contrast contrasting isometric orthographic panoramic symmetrical "
+    "symmetric asymmetrical centered centred off-center wide-angle wide macro micro telephoto fisheye tilt-shift tilt shift "
     "bokeh blurry blurred grainy noisy glossy matte flat 2d 3d 2.5d vector pixel pixelated voxel low-poly low poly lowpoly "
-    "polygonal cel cel-shaded shaded celshaded "
-    "hand-drawn handdrawn hand-painted painterly sketchy stylized stylised illustrative illustrated animated ornate elegant "
-    "decadent opulent luxurious sensual "
-    "elegance edgy chic stylish trendy fashionable haute couture bohemian rustic indie lofi lo-fi dreamcore weirdcore "
-    "liminal psychedelic trippy hypnotic "
-    "uncanny grotesque macabre apocalyptic post-apocalyptic dystopian utopian medieval victorian edwardian historical "
-    "mythical mythological biblical "
-    "ancient futurist space-age tropical oriental asian japanese chinese european american nordic scandinavian slavic "
-    "russian african egyptian "
-    "disney pixar ghibli dreamworks marvel lego minecraft fortnite vogue netflix blender unreal octane unity maya zbrush "
-    "houdini v-ray vray redshift "
-    "arnold corona cryengine lumen cycles eevee engine 5 4 5.0 c4d cinema4d keyshot raytraced ray-traced ray-tracing "
-    "path-tracing path-traced pbr rtx "
-    "photoshop procreate illustrator lightroom midjourney dalle dall-e "
-    "ultrawide widescreen letterbox anamorphic portrait landscape vertical horizontal square "
-    "sfumato chiaroscuro tenebrism vignette silhouette backlit back-lit sidelit underexposed overexposed long-exposure "
-    "double-exposure hdr "
-    "cinemascope technicolor kodachrome ektachrome polaroid daguerreotype cyanotype lomography holga lomo 35mm 16mm 8mm 70mm "
-    "wash screen silk silkscreen risograph riso letterpress block lino watercolored watercoloured product food wildlife "
-    "nature street fashion documentary candid architectural architecture astrophotography sport sports studio wedding "
-    "boudoir editorial advertising "
-    "concept key matte character environment box splash cover promotional official line pop fine folk street graffiti tribal "
-    "tattoo children's childrens storybook book "
-    "kids nursery comic-book graphic novel movie film tv show music video game videogame screenshot cutscene "
-    "retro-futuristic retrofuturistic retrofuturism "
-    "japanimation shonen shoujo seinen webtoon manhwa pulp propaganda travel japanese-style pre-raphaelite photobash "
-    "photobashing mixed media multimedia "
-    "timeless immersive evocative emotional expressive thoughtful powerful majestic intense action-packed suspenseful "
-    "festive lively cheerful "
-    "atmospheric heavenly angelic otherworldly surrealism otherworldliness scenic picturesque idyllic lush "
-    "storytelling narrative conceptual experimental avant-garde psychedelia glitch glitchy glitchcore distorted fractal "
-    "geometric organic textured tactile layered complex simple simplistic clean crisp"
+    "polygonal cel cel-shaded shaded celshaded hand-drawn handdrawn hand-painted painterly sketchy stylized stylised "
+    "illustrative illustrated animated ornate elegant decadent opulent luxurious sensual elegance edgy chic stylish trendy "
+    "fashionable haute couture bohemian rustic indie lofi lo-fi dreamcore weirdcore liminal psychedelic trippy hypnotic "
+    "uncanny grotesque macabre apocalyptic post-apocalyptic dystopian utopian medieval victorian edwardian historical mythical "
+    "mythological biblical ancient futurist space-age tropical oriental asian japanese chinese european american nordic "
+    "scandinavian slavic russian african egyptian disney pixar ghibli dreamworks marvel lego minecraft fortnite vogue netflix "
+    "blender unreal octane unity maya zbrush houdini v-ray vray redshift arnold corona cryengine lumen cycles eevee engine 5 4 "
+    "5.0 c4d cinema4d keyshot raytraced ray-traced ray-tracing path-tracing path-traced pbr rtx photoshop procreate "
+    "illustrator lightroom midjourney dalle dall-e ultrawide widescreen letterbox anamorphic portrait landscape vertical "
+    "horizontal square sfumato chiaroscuro tenebrism vignette silhouette backlit back-lit sidelit underexposed overexposed "
+    "long-exposure double-exposure hdr cinemascope technicolor kodachrome ektachrome polaroid daguerreotype cyanotype "
+    "lomography holga lomo 35mm 16mm 8mm 70mm wash screen silk silkscreen risograph riso letterpress block lino watercolored "
+    "watercoloured product food wildlife nature street fashion documentary candid architectural architecture astrophotography "
+    "sport sports studio wedding boudoir editorial advertising concept key matte character environment box splash cover "
+    "promotional official line pop fine folk street graffiti tribal tattoo children's childrens storybook book kids nursery "
+    "comic-book graphic novel movie film tv show music video game videogame screenshot cutscene television tv retro-futuristic "
+    "retrofuturistic retrofuturism japanimation shonen shoujo seinen webtoon manhwa pulp propaganda travel japanese-style "
+    "pre-raphaelite photobash photobashing mixed media multimedia timeless immersive evocative emotional expressive thoughtful "
+    "powerful majestic intense action-packed suspenseful festive lively cheerful atmospheric heavenly angelic otherworldly "
+    "surrealism otherworldliness scenic picturesque idyllic lush storytelling narrative conceptual experimental avant-garde "
+    "psychedelia glitch glitchy glitchcore distorted fractal geometric organic textured tactile layered complex simple "
+    "simplistic clean crisp cartoony filmic comedic cctv trailcam security"
 )
 
 # Tags that stand alone: what the person does, how she is framed, what kind of picture it is, what is no thing.
@@ -226,6 +225,7 @@ TAGS = _phrases(
     "backlighting, rim light, lowlight, low light, low key, high key, "
     "traditional media, sketch, lineart, monochrome, greyscale, grayscale, spot color, limited palette, flat color, flat "
     "colors, muted colors, pastel colors, vibrant colors, vivid colors, high contrast, "
+    "league of legends, character, couple, cosmic horror, arts and crafts movement, sci fi, yuri, yaoi, anthro, feral, "
     "beautiful detailed, 3d, 2d, cg, game cg, unity 8k wallpaper, extremely detailed cg unity 8k wallpaper, perfect face, "
     "perfect eyes, perfect hands, good anatomy, perfect anatomy, "
     "intricate, elegant, ornate, sharp, smooth, volumetric, cinematic, dramatic, epic, moody, dreamy, magical, surreal, "
@@ -268,19 +268,22 @@ BEGINNINGS = (
     r"(?:in |with |using )?(?:the |a |an )?(?:art |visual |artistic |painting |drawing )?styles? (?:of|by|reminiscent)\b",
     r"(?:(?:very |extremely |extreme )?(?:shallow|deep|narrow|wide|low) )?depth[ -]of[ -]field\b",
     r"inspired by\b",
+    r"(?:[\w-]+ ){0,3}(?:painting|illustration|drawing|artwork|render|sketch)s? (?:made|created|done|painted|drawn) "
+    r"(?:with|in|by)\b",
+    r"(?:oil|acrylic|tempera|ink|watercolou?r|pastel|charcoal|gouache) on (?:canvas|panel|wood|board|paper|linen|copper)\b",
+    r"(?:[\w-]+ ){0,4}lighting (?:creating|casting|highlighting|giving|adding|that|which|with|from|on|emphasizing|accentuating|"
+    r"illuminating)\b",
     r"reminiscent of\b",
     r"as (?:if )?(?:painted|drawn|illustrated|rendered|shot) by\b",
     r"(?:art|artwork|photo|photograph|photography|painting|painted|illustration|drawing|concept art|digital art|design|"
     r"designed|render|rendered|sculpture|image|work|character design|"
     r"anime|film|movie|directed)s? (?:by|from)\b(?! (?:a|an|the)\b)",
-    r"(?:film|movie|anime|cinematic|video game|game|tv) (?:still|screenshot|scene|screencap)s? (?:from|of)\b(?! (?:a|an|"
-    r"the)\b)",
+    r"(?:\d+mm )?(?:film|movie|anime|cinematic|video game|game|tv) (?:still|screenshot|scene|screencap)s? (?:from|of)\b"
+    r"(?! (?:a|an|the)\b)",
     r"by (?!the\b|a\b|an\b|his\b|her\b|its\b|their\b|\d)",
     r"(?:canon|nikon|sony|fujifilm|fuji|leica|kodak|hasselblad|arri|arriflex|panavision|gopro|iphone|pentax|olympus|"
     r"panasonic|zeiss|sigma|tamron|ilford|cinestill|agfa|lomography|mamiya|rolleiflex|dji) ?"
     r"(?!.*\b(?:camera|phone|jacket|shirt|drone)$)",
-    r"(?:unreal|octane|v-ray|vray|redshift|cinema ?4d|blender|zbrush|maya|unity|cryengine|houdini|povray|substance|marmoset|"
-    r"keyshot|quixel|nvidia|photoshop|lightroom|procreate)\b",
     r"(?:rating|source|score|quality|year|artist|style|meta|series|medium|camera|lighting|mood|resolution|aspect ratio|"
     r"negative)[ :_]+[\w. ]+$",
     r"(?:seen|viewed|view|shot|taken|photographed) from\b(?! (?:a|an) \w+ (?:window|car|plane|ship|boat))",
@@ -295,7 +298,13 @@ BEGINNINGS = (
     r"hyper-)\s?(?:detailed|realistic|intricate|sharp|quality|hd|textured|complex|ornate|aesthetic|defined|resolution|"
     r"beautiful)\b(?: (?:and|with)\b.*)?$",
 )
+# Programs that make pictures: a tag that begins with one names no thing unless it goes on with other words.
+PROGRAMS = (
+    r"(?:unreal|octane|v-ray|vray|redshift|cinema ?4d|blender|zbrush|maya|unity|cryengine|houdini|povray|substance|marmoset|"
+    r"keyshot|quixel|nvidia|photoshop|lightroom|procreate)\b"
+)
 MEASURES = (
+    r"^\d+ dimensional$",
     r"\bf ?/ ?\d",
     r"\bf\d\.\d",
     r"\biso ?\d+",
@@ -314,4 +323,4 @@ MEASURES = (
     r"^(?:year )?(?:19|20)\d\ds?$",
 )
 # Endings of words for movements and looks: cottagecore, cyberpunk, cubism, vaporwave.
-ENDINGS = ("core", "punk", "wave", "ism", "esque")
+ENDINGS = ("core", "punk", "wave", "ism", "esque", "listic", "delic")

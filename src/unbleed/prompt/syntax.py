@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from .commas import between_adjectives
 from .entities import Span
+from .lexicon import ACTIONS, ADJECTIVES
 from .words import learnt_pattern
 from .writing import written
 
@@ -113,9 +115,11 @@ _NEGATIVE = re.compile(r"(?:^|(?<=[\s,.;]))negative(?: prompt)?\s*:([^\n]*)", re
 _URL = re.compile(r"(?:https?://|www\.)\S+")
 _DASHED = r"(?:--|[\u2013\u2014](?=(?:ar|v|no|style|s|q|niji|seed|chaos|c|iw|stylize|weird|w|tile|sref|cref|aspect|raw)\b))"
 _OPTION = re.compile(rf"(?<!\S){_DASHED}(?P<name>[a-zA-Z]\w*)(?P<value>[ \t]+(?!--)[^\s,]+)?")
-_OPTION_NO = re.compile(r"(?<!\S)(?:--|\u2013|\u2014)no\b([^\n]*?)(?=\s(?:--|\u2013|\u2014)[a-zA-Z]|\n|\Z)")
+_OPTION_NO = re.compile(r"(?<!\S)(?:--|\u2013|\u2014)(?:no|n|neg|negative)\b([^\n]*?)(?=\s(?:--|\u2013|\u2014)[a-zA-Z]|\n|\Z)")
 _WITHOUT_VALUE = frozenset("tile hd turbo fast relax raw video draft test testp stealth public standard".split())
 _ADAPTER = re.compile(r"<[A-Za-z]\w*:[^<>\n]*>")
+_AGE = re.compile(r"(?<![\w-])\d{1,3}[ -](?:year|yr|yo)s?[ -]olds?(?= [a-z])")
+_BEFORE_NOUNS = frozenset("a an the of in on with and by his her its their".split())
 _EMBEDDING = re.compile(rf"\bembedding:[^\s,()]+(?::{_NUMBER})?")
 _WILDCARD = re.compile(r"__[\w/*-]{1,60}?__(?!\w)")
 _QUALIFIER = re.compile(r"(?<=\S)\s*\\\([^\\()\n,]{1,60}\\\)(?=\s*(?:[,\n]|\Z))")
@@ -125,13 +129,26 @@ _KEY = re.compile(r'[{,\[]\s*"(?P<key>\w[\w ]{0,30})"\s*:\s*[\["{]*')
 _OR = re.compile(r"(?<=[^\W\d]{3})/(?=[^\W\d]{3})")
 _PARTED = re.compile(
     r"\s+[/~|\u2022\u00b7\u25cf\u2013\u2014]+\s+|\s+-+\s+|\|+|(?<!\S)[%=^+#@]+(?!\S)|[~%=^]{2,}|[*\u2022\u25cf\u2014]+|"
-    r"-?[-=]>|;|\n+"
+    r"-?[-=]>|;|//+|\n+"
 )
 _BULLET = re.compile(r"(?:^|(?<=\n))[ \t]*(?:[-+>]|\d{1,2}[.)])[ \t]+|(?<=\s)\d{1,2}[.)](?=\s+[A-Za-z])")
+# "award - winning", "4 k": DiffusionDB and others have spaces around hyphens and after numbers
+_SPACED_HYPHEN = re.compile(r"(?P<left>\b\w+)(?P<sign> - )(?=(?P<right>\w+))")
+_PREFIXES = frozenset("sci ultra hyper super semi award anti post pre neo multi mid non self photo x t bio avant".split())
+_SUFFIXES = frozenset(
+    "winning fi angle detailed realistic up resolution quality lit eyed haired colored coloured blown skinned year "
+    "dimensional style like based inspired body definition contrast shot poly armed legged headed covered shirt shaped "
+    "sized garde".split()
+)
+_SPACED_DIGITS = re.compile(r"(?<![\w.])\d(?: \d)+(?: ?(?:s|mm|k)\b)?(?![\w.])")
+_SPACED_K = re.compile(r"(?<![\w.])(\d{1,2})(?P<space> )k\b")
 _TAG_SIGN = re.compile(r"(?<!\S)[#@](?=[^\W\d])")
 _WIDE = str.maketrans({"\uff0c": ",", "\u3001": ",", "\u3002": ".", "\uff1b": ";", "\uff01": "!", "\uff1f": "?", "\uff1a": ":"})
 _SPACES = re.compile(r"(?:(?!\n)[_\s\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\ufeff])+")
 _SAID = re.compile(r"\b(?:says?|saying|reads?|reading|spells|spelling)\s*\Z", re.IGNORECASE)
+_THAT_SAYS = re.compile(
+    r"\s*,?\s*(?:(?:that|which)\s+(?:says?|reads?|spells|displays|shows)|saying|reading|spelling)\s*[:,]?\s*\Z", re.IGNORECASE
+)
 _QUOTE = re.compile(
     r"[\"\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d]|(?<!\w)['\u2018](?=\w)|(?<=[\w,.])['\u2019](?=[\s,.]|\Z)(?<!s['\u2019])"
 )
@@ -177,7 +194,8 @@ def readable(prompt: str, learnt: Iterable[str] = ()) -> Readable:
     negate(_NEGATIVE)
     negate(_OPTION_NO)
     edited.sub(_OPTION, lambda match: _option(match, edited, removed))
-    drop(_ADAPTER, "is for a program")
+    edited.sub(_ADAPTER, lambda match: _adapter(match, edited, removed))
+    drop(_AGE, "says how old")
     drop(_EMBEDDING, "is an embedding")
     drop(_WILDCARD, "is a wildcard")
     # letters alone, so that a learnt word is read as a word that nobody has heard of
@@ -190,6 +208,9 @@ def readable(prompt: str, learnt: Iterable[str] = ()) -> Readable:
     turn(_KEYWORD, "\n")
     weights = [*_weights(edited), *_parts(edited)]
     texts = _take_writing(edited)
+    edited.sub(_SPACED_HYPHEN, _closed_up)
+    edited.sub(_SPACED_DIGITS, lambda match: [(at, at + 1) for at in range(*match.span()) if edited.text[at] != " "])
+    edited.sub(_SPACED_K, lambda match: [(match.start(), match.start("space")), (match.end("space"), match.end())])
     turn(_BULLET, "\n")
     edited.sub(_TAG_SIGN, lambda match: "\n" if match.group() == "#" else "")
     turn(_OR, " and ")
@@ -199,6 +220,9 @@ def readable(prompt: str, learnt: Iterable[str] = ()) -> Readable:
     edited.sub(_EMOJI, lambda match: _emoji(match, edited, removed))
     turn(_SPACES, " ")
     edited.sub(_GAPS, _gap)
+    for comma in reversed(between_adjectives(edited.text)):
+        del edited.places[comma]
+        edited.text = edited.text[:comma] + edited.text[comma + 1 :]
     text, places = _cut_long(edited.text, edited.places)
     return Readable(
         text,
@@ -241,6 +265,8 @@ def _take_writing(edited: _Edited) -> tuple[Range, ...]:
     found = written(edited.text)
     ranges = tuple(edited.range(*inner) for _, inner in found)
     for (start, end), _ in reversed(found):
+        if clause := _THAT_SAYS.search(edited.text, max(0, start - 20), start):  # 'a sign that reads "Open" hangs on a wall'
+            start = clause.start()
         said = _SAID.search(edited.text, max(0, start - 12), start) is not None  # "a board saying ... hangs on a wall"
         comma, places = (",", [edited.places[start]]) if said else ("", [])
         edited.text = edited.text[:start] + comma + edited.text[end:]
@@ -249,9 +275,28 @@ def _take_writing(edited: _Edited) -> tuple[Range, ...]:
     return ranges
 
 
+def _closed_up(match: re.Match[str]) -> list[Piece]:
+    """Return a compound without the spaces around its hyphen; other hyphens stay as they are."""
+    if match["left"].lower() in _PREFIXES or match["right"].lower() in _SUFFIXES:
+        start = match.start("sign") + 1
+        return [match.span("left"), (start, start + 1)]
+    return [match.span()]
+
+
 def _learnt(learnt: tuple[str, ...]) -> re.Pattern[str]:
     """Return a pattern of learnt words, also of those whose vectors are written out although nobody named them."""
     return re.compile(rf"{learnt_pattern(learnt)}|(?<![^\s(,])(?P<own>[^\s,()]{{1,60}})(?:\s+(?P=own)_\d+)+")
+
+
+def _adapter(match: re.Match[str], edited: _Edited, removed: list[tuple[Range, str]]) -> str:
+    removed.append((edited.range(*match.span()), "is for a program"))
+    return " " if _is_awaited(edited.text, match.start()) else ", "
+
+
+def _is_awaited(text: str, place: int) -> bool:
+    """Return whether a noun can follow at a place: after an article, an adjective, a verb, a comma."""
+    before = (text[max(0, place - 30) : place].split() or [","])[-1].lower()
+    return before in ADJECTIVES | ACTIONS | _BEFORE_NOUNS or before.endswith((",", "."))
 
 
 def _option(match: re.Match[str], edited: _Edited, removed: list[tuple[Range, str]]) -> list[Piece]:
@@ -317,7 +362,7 @@ _BRACKET = re.compile(
 _ESCAPED = re.compile(r"\\(?=[()\[\]{}:])[()\[\]{}]?")
 _BARE_WEIGHT = re.compile(rf"(?<=[^\W\d])(?<!\\):({_NUMBER}){_END}|\s:\s?({_NUMBER})(?=\s*(?:\n|\Z))")
 _SIGNED = re.compile(rf"(?<=\w)(?:\+\++|--+|\+){_END}")
-_PART = re.compile(rf"::\s*({_NUMBER}(?=[\s,]|\Z))?")
+_PART = re.compile(rf"(?:::|(?<=\s): :)\s*({_NUMBER}(?=[\s,]|\Z))?")
 
 
 def _weights(edited: _Edited) -> list[tuple[Range, float]]:
@@ -383,7 +428,8 @@ def _emoji(match: re.Match[str], edited: _Edited, removed: list[tuple[Range, str
     if sign in _ORNAMENTS or not name:
         removed.append((edited.range(*match.span()), "decorates the prompt"))
         return " "
-    return [" ", re.sub(r"[^a-z]", "", name[-1].lower()) or "thing", " "]
+    word = re.sub(r"[^a-z]", "", name[-1].lower()) or "thing"
+    return [" " if _is_awaited(edited.text, match.start()) else "\n", word, " "]
 
 
 def _are_joined_tags(text: str) -> bool:

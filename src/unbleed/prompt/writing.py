@@ -35,6 +35,9 @@ _UNQUOTED = re.compile(
     rf"name)\b)[^\s,.;:!?\"][^,.;!?\n\"]{{0,80}}?){_STOP}",
     re.IGNORECASE,
 )
+_LOUD = re.compile(
+    r"\b(?:words?|text|letters|name|sign|banner|says|reads|saying|reading)\s+(?P<words>[A-Z][A-Z'!?&]+(?:\s+[A-Z'!?&]+)*)\b"
+)
 ANNOUNCING = frozenset(
     "text texts word words wording phrase title slogan caption captions message quote inscription headline tagline name font "
     "typography".split()
@@ -62,6 +65,11 @@ def written(text: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
         if _BEFORE.search(before) or loud or goes_on or _AFTER.match(text, match.end(), min(len(text), match.end() + 80)):
             found.append((match.span(), inner))
     taken = [own for own, _ in found]
+    for match in _LOUD.finditer(text):
+        own = match.span("words")
+        if not text.isupper() and not any(a < own[1] and own[0] < b + 2 for a, b in taken):
+            found.append((own, own))
+            taken.append(own)
     for match in _UNQUOTED.finditer(text):
         own = match.span("words")
         reads = match.group().lower().startswith(("that reads", "which reads", "label"))

@@ -20,6 +20,24 @@ def entities_of(case: Case) -> list[str]:
     return [str(entity) for entity in case.entities or parse(case.prompt).entities]
 
 
+def absent_of(case: Case) -> list[str]:
+    """Return what the prompt says shall not be there.
+
+    >>> absent_of(Case("a red cat without a hat, no dogs"))
+    ['hat', 'dogs']
+    """
+    return list(dict.fromkeys(span.text for span in parse(case.prompt).absent))
+
+
+def counted_of(case: Case) -> list[str]:
+    """Return the entities of which the prompt asks for two or more, with the number.
+
+    >>> counted_of(Case("two red cats and a bench"))
+    ['2 red cats']
+    """
+    return [f"{entity.count} {entity}" for entity in parse(case.prompt).entities if (entity.count or 0) > 1]
+
+
 def flat(per_image: Sequence[Sequence[str]]) -> tuple[list[int], list[str]]:
     """Return, for all texts in a row, the index of each text's image, and the texts.
 

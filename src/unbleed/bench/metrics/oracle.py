@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from PIL import Image
 
 from ...emoji.findings import Finding
 from ...emoji.oracle import ORACLE_FOLDER, Oracle
-from ..plan.cases import Case
+from ...emoji.sprites import NOUNS
+from ...prompt import parse
+from ..plan.cases import Case, Expected
 from .base import Metric, Score
 from .models import to_device
 
@@ -29,14 +31,34 @@ SCORES = (
 )
 
 
+@lru_cache(maxsize=4096)
+def named(prompt: str) -> tuple[Expected, ...]:
+    """Return what an image of a prompt should show, "two cats" as two entities; nothing if the oracle does not know all of it.
+
+    >>> [str(entity) for entity in named("two red cats and a blue bench, no dogs")]
+    ['red cat', 'red cat', 'blue bench']
+    >>> named("a castle")
+    ()
+    """
+    found = []
+    for entity in parse(prompt).entities:
+        noun = next((noun for noun in NOUNS if entity.noun.lower() in (noun, f"{noun}s", f"{noun}es")), None)
+        if noun is None:
+            return ()
+        found += [Expected(noun, tuple(entity.modifiers))] * (entity.count or 1)
+    return tuple(found)
+
+
 def score(case: Case, finding: Finding) -> dict[str, float]:
     """Return {score name: value} for an image of `case` in which the oracle found `finding`.
 
     The natural look counts as a colour: a red cat for "a cat" is present but not bound.
     """
     found = {entity: [t for t in finding.things if t.noun == entity.noun] for entity in case.entities}
-    present = [bool(things) for things in found.values()]
-    bound = [any(t.colour == entity.colour for t in things) for entity, things in found.items()]
+    times = Counter(case.entities)
+    present = [number < len(found[entity]) for entity, count in times.items() for number in range(count)]
+    in_colour = {entity: sum(t.colour == entity.colour for t in things) for entity, things in found.items()}
+    bound = [number < in_colour[entity] for entity, count in times.items() for number in range(count)]
     asked = {entity.colour for entity in case.entities} - {None}
     leaked = any(
         t.colour in asked - {other.colour for other in case.entities if other.noun == entity.noun}
@@ -60,12 +82,14 @@ def score(case: Case, finding: Finding) -> dict[str, float]:
 def faults(case: Case, finding: Finding) -> list[str]:
     """Return what is wrong with an image, in a few words each; empty if and only if it is all correct."""
     wrong: list[str] = []
-    for entity in case.entities:
+    for entity, count in Counter(case.entities).items():
         colours = [thing.colour for thing in finding.things if thing.noun == entity.noun]
         if not colours:
             wrong.append(f"no {entity.noun}")
         elif entity.colour not in colours:
             wrong.append(f"{entity.noun} is {colours[0]}" if colours[0] else f"{entity.noun} not {entity.colour}")
+        elif colours.count(entity.colour) < count:
+            wrong.append(f"{colours.count(entity.colour)} of {count} {entity}")
     extra = Counter(t.noun for t in finding.things) - Counter(e.noun for e in case.entities)
     wrong += [f"extra {noun}" if count == 1 else f"{count} extra {noun}" for noun, count in extra.items()]
     return wrong + ["blend"] * bool(finding.blends)
@@ -97,8 +121,11 @@ class OracleMetric(Metric):
         return [finding.to_json() for finding in self.oracle.look(images)]
 
     def score(self, case: Case, output: Mapping[str, Any]) -> dict[str, float]:
-        """A case without entities has no scores."""
+        """A case without entities is judged by what its prompt names: what "no dogs" excludes is extra. It has no scores if the
+        oracle does not know all of that."""
+        case = replace(case, entities=case.entities or named(case.prompt))
         return score(case, Finding.from_json(output)) if case.entities else {}
 
     def explain(self, case: Case, output: Mapping[str, Any]) -> list[str]:
+        case = replace(case, entities=case.entities or named(case.prompt))
         return faults(case, Finding.from_json(output)) if case.entities else []
