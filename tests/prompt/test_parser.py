@@ -15,7 +15,8 @@ from spacy.tokens import Doc
 from unbleed.errors import ModelError, TrainingError
 from unbleed.prompt import parse, parse_all
 from unbleed.prompt import parser as parsers
-from unbleed.prompt.grammar import ClearNLP, Universal, read, tree_of
+from unbleed.prompt.grammar import read
+from unbleed.prompt.schemes import ClearNLP, Universal, tree_of
 from unbleed.prompt.training import templates
 from unbleed.prompt.training import train as training
 

@@ -34,6 +34,24 @@ class Stage:
     unseen: float = 0.0  # share of the captions of one thing that name a second, which is not there
 
 
+class StagedRecipe:
+    """What recipes of training in stages have in common. No dataclass itself: a recipe's fields are its file."""
+
+    stages: tuple[Stage, ...]
+
+    @property
+    def steps(self) -> int:
+        return self.stages[-1].until
+
+    @property
+    def flat(self) -> float:
+        """Fraction of the steps before the learning rates fall: all stages but the last."""
+        return self.stages[-2].until / self.steps
+
+    def stage_at(self, step: int) -> Stage:
+        return next(stage for stage in self.stages if step < stage.until)
+
+
 def pictures_of(scenes: Sequence[tuple[Thing, ...]], seed: int, first: int, font: Path) -> Tensor:
     """Return the pictures of `scenes`, whose indices begin at `first`: (batch, rgb, side, side) in [-1, 1]."""
     return from_pixels(_pixels(scenes, seed, first, font))

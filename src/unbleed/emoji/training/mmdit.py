@@ -29,7 +29,7 @@ from .. import mmdit_networks, networks
 from ..oracle import LOOKS, Oracle
 from ..scenes import Mixture, Thing, held_out_pairs, sample_scene
 from ..sprites import COLOURS, NOUNS, find_font
-from .data import Stage, encode_scenes, indices_by_count, told_scenes
+from .data import Stage, StagedRecipe, encode_scenes, indices_by_count, told_scenes
 from .loop import Report, State, check_recipe, normal_noise, optimise
 from .muon import Muon
 
@@ -39,7 +39,7 @@ _LONG = 256  # tokens of T5 that the pipeline asks for when it is called without
 
 
 @dataclass(frozen=True)
-class JointRecipe:
+class JointRecipe(StagedRecipe):
     """Everything that decides what is trained. Steps are optimiser steps, batches count pictures."""
 
     seed: int = 0
@@ -60,18 +60,6 @@ class JointRecipe:
     long_text: int = 16  # every so many steps T5's text is padded to the pipeline's default length
     uniform_times: float = 0.15  # share of the times that are uniform, the others are logit-normal
     covering: float = 0.1  # weight of the question what covers a token
-
-    @property
-    def steps(self) -> int:
-        return self.stages[-1].until
-
-    @property
-    def flat(self) -> float:
-        """Share of the steps before the rates fall: all stages but the last."""
-        return self.stages[-2].until / self.steps
-
-    def stage_at(self, step: int) -> Stage:
-        return next(stage for stage in self.stages if step < stage.until)
 
 
 JOINT_PRESETS = {

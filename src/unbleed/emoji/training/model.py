@@ -18,12 +18,12 @@ from ...loading import usable_device
 from .. import networks
 from ..scenes import VARIED, Mixture, sample_scene
 from ..sprites import find_font
-from .data import Stage, encode_scenes, indices_by_count, pictures_of, told_scenes
+from .data import Stage, StagedRecipe, encode_scenes, indices_by_count, pictures_of, told_scenes
 from .loop import Report, State, check_recipe, normal_noise, optimise, save_tensors
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(StagedRecipe):
     """Everything that decides what is trained. Steps are optimiser steps, batches count pictures."""
 
     seed: int = 0
@@ -45,18 +45,6 @@ class Recipe:
     warm_up: int = 200  # steps over which the rate rises, in both stages
     averaging: float = 0.999  # decay of the running average of the weights
     no_caption: float = 0.1  # share of captions left empty, for classifier-free guidance
-
-    @property
-    def steps(self) -> int:
-        return self.stages[-1].until
-
-    @property
-    def flat(self) -> float:
-        """Share of the denoiser's steps before its rate falls: all stages but the last."""
-        return self.stages[-2].until / self.steps
-
-    def stage_at(self, step: int) -> Stage:
-        return next(stage for stage in self.stages if step < stage.until)
 
 
 PRESETS = {
