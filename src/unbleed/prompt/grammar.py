@@ -103,6 +103,9 @@ class _Rules:
         for noun in nouns:
             if noun in taken:
                 continue
+            if noun.lower in lexicon.SHELLS and (inner := self._inside(noun)) is not None:
+                modifiers[inner] = [word for word in modifiers[noun] if word is not inner]
+                noun = inner
             first, last = self._name(noun)
             name = first.text[:1].isupper() and last.text[:1].isupper()
             if last is not noun and not name:  # "bob cut", "cyberpunk Japan"
@@ -124,6 +127,12 @@ class _Rules:
             )
         everything = sorted([*mentions, *self._unused(mentions)], key=lambda own: own.noun)
         return Read(everything, list(self.remarks()), self.unfinished(mentions))
+
+    def _inside(self, noun: Node) -> Node | None:
+        """Return the thing that a word such as "setup" is about: "desk" in "a desk setup"."""
+        before = noun.lefts[-1] if noun.lefts else None
+        thing = before is not None and before.i == noun.i - 1 and before.pos in ("NOUN", "PROPN") and before.dep == "compound"
+        return before if thing and before is not None and self.why_not(before, ()) is None else None
 
     def _unused(self, mentions: Sequence[Mention]) -> Iterator[Mention]:
         """Yield nouns that are neither an entity nor a part of one, so that none is left out in silence."""
@@ -279,6 +288,8 @@ class _Rules:
             return False
         if child.lower.endswith("ly") and child.lower not in lexicon.ADJECTIVES and child.lower[:-2] in lexicon.ADJECTIVES:
             return False  # "finely detailed"
+        if _is_superlative(child.lower):
+            return False
         if child.lower in style_words.NO_LOOKS or _DECADE.fullmatch(child.lower):
             return False
         if self._is_full_of(child):
@@ -389,7 +400,7 @@ class _Rules:
             return "names a side"
         if before is not None and before.lower == "by" and noun.pos == "PROPN":
             return "names an artist"
-        if word in lexicon.STAND_INS:
+        if word in lexicon.STAND_INS or _is_superlative(word):
             return "stands for another word"
         if word in lexicon.BACKGROUNDS:
             return None if any(own in lexicon.COLOURS for own in how) else "shows nothing"
@@ -456,6 +467,11 @@ def is_abstract(word: str) -> bool:
         return False
     ends = any(len(form) > 5 and form.endswith(lexicon.ABSTRACT_ENDINGS) for form in forms)
     return bool(forms & lexicon.ABSTRACT) or (len(word) > 6 and ends)
+
+
+def _is_superlative(word: str) -> bool:
+    stem = word.removesuffix("est")
+    return stem != word and not lexicon.ADJECTIVES.isdisjoint((stem, f"{stem}e", stem[:-1], f"{stem[:-1]}y"))
 
 
 def _singulars(word: str) -> Iterator[str]:

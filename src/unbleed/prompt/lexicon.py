@@ -146,6 +146,8 @@ SHOWING = frozenset(
     "showcase showcases showcasing reveal reveals "
     "highlight highlights evoke evokes convey conveys focus focuses unfold unfolds".split()
 )
+# Words for what is done with a thing or how it is shown; the thing stands before: "a desk setup", "vikings war".
+SHELLS = frozenset("setup arrangement war battle fight race collaboration gathering".split())
 WITHOUT = frozenset("instead rather without sans minus lacking excluding".split())
 # Things of one kind: in "blue walls and floor" the adjective is said of both.
 KINDRED = tuple(

@@ -16,8 +16,9 @@ _NOT_ALONE = style_words.KINDS | style_words.QUALITY | lexicon.COLOURS
 
 def mend(nodes: Sequence[Node], tree: Tree) -> None:
     """Set right what the parser takes for verbs where none can be: "elf archer", "red sails in the sunset", "hiking boots"."""
+    alone = len(nodes) == 1
     for node in nodes:
-        _mend_kind(node, tree)
+        _mend_kind(node, tree, alone)
     for node in nodes:
         if (
             node.pos == "ADJ"
@@ -59,7 +60,7 @@ _AUXILIARIES = frozenset("is are was were am be been has had have does did do".s
 _ENDINGS = (("s", ""), ("es", ""), ("ies", "y"), ("ed", ""), ("d", ""), ("ied", "y"), ("ing", ""), ("ing", "e"))
 
 
-def _mend_kind(node: Node, tree: Tree) -> None:
+def _mend_kind(node: Node, tree: Tree, alone: bool) -> None:
     """Set right the part of speech of a word that can have one alone: "teapot" is no verb, "leathery" no number."""
     if not node.text.isalpha():
         if "-" in node.text and node.text[-1:].isalpha() and node.pos not in ("NOUN", "PROPN", "ADJ", "VERB", "ADV", "NUM"):
@@ -76,6 +77,16 @@ def _mend_kind(node: Node, tree: Tree) -> None:
         node.pos, node.dep = "ADJ", "amod"
     elif node.pos == "PRON" and node.lower not in _PRONOUNS:
         node.pos = "NOUN"
+    elif (
+        node.pos == "NOUN" and _is_participle(node.lower) and not any(c.dep in ("det", "amod", "nmod:poss") for c in node.lefts)
+    ):
+        before = node.lefts[-1] if node.lefts else None
+        if before is not None and before.dep == "compound" and before.i == node.i - 1:
+            _swap(before, node)  # "a conductor made of wax"
+        else:
+            node.pos = "VERB"
+    elif node.pos == "NOUN" and alone and node.lower in lexicon.ADJECTIVES - lexicon.COLOURS:
+        node.pos = "ADJ"  # the tag "divine"
     elif node.pos == "NOUN" and (thing := next((child for child in node.rights if child.dep == "obj"), None)):
         before = node.lefts[-1] if node.lefts else None
         doing = node.lower.endswith("s") and _may_be_verb(node.lower) and thing.i > node.i
@@ -91,6 +102,19 @@ def _mend_kind(node: Node, tree: Tree) -> None:
         if verb and before is not None and before.dep in tree.SUBJECTS and before.i == node.i - 1:
             _make_verb(node, before)  # "a mermaid sells oysters"
             _mend_object(node)
+
+
+_PARTICIPLES = frozenset(
+    "made ridden overgrown worn torn held drawn written driven hidden broken frozen woven stuck shown seen taken given built "
+    "sworn thrown blown grown carved".split()
+)
+_NOUNS_IN_ED = frozenset("sled shed seed weed reed breed steed creed bleed feed speed hundred kindred naked wicked".split())
+
+
+def _is_participle(word: str) -> bool:
+    """Return whether a word is a past participle: "highlighted", "made"."""
+    regular = word.endswith("ed") and len(word) > 4 and word not in _NOUNS_IN_ED
+    return word in _PARTICIPLES or (regular and (word[:-2] in lexicon.VERBS or word[:-1] in lexicon.VERBS))
 
 
 def _may_be_verb(word: str) -> bool:

@@ -362,6 +362,7 @@ _BRACKET = re.compile(
 _ESCAPED = re.compile(r"\\(?=[()\[\]{}:])[()\[\]{}]?")
 _BARE_WEIGHT = re.compile(rf"(?<=[^\W\d])(?<!\\):({_NUMBER}){_END}|\s:\s?({_NUMBER})(?=\s*(?:\n|\Z))")
 _SIGNED = re.compile(rf"(?<=\w)(?:\+\++|--+|\+){_END}")
+_NOVELAI = re.compile(rf"(?<![\w.:])({_NUMBER})::(?P<inner>[^:\n]+?)::(?=[\s,]|\Z)")
 _PART = re.compile(rf"(?:::|(?<=\s): :)\s*({_NUMBER}(?=[\s,]|\Z))?")
 
 
@@ -399,6 +400,12 @@ def _weights(edited: _Edited) -> list[tuple[Range, float]]:
 def _parts(edited: _Edited) -> list[tuple[Range, float]]:
     """Part the prompt at "::", and return the weights of the parts before."""
     found: list[tuple[Range, float]] = []
+
+    def weighted(match: re.Match[str]) -> Piece:
+        found.append((edited.range(*match.span("inner")), float(match[1])))
+        return match.span("inner")
+
+    edited.sub(_NOVELAI, weighted)
     begin = 0
 
     def part(match: re.Match[str]) -> str:
