@@ -17,6 +17,9 @@ _OPENING = _ARTICLES | frozenset(
 )
 
 
+_OPENING_OR_DOING = _OPENING | ACTIONS
+
+
 def between_adjectives(text: str) -> list[int]:
     """Return the places of commas between adjectives of one noun.
 
@@ -46,13 +49,13 @@ def _opening(clause: str) -> str | None:
         at -= 1
     if at in (0, len(words)) or words[-1] in SIDES or (words[at - 1] == "in" and words[-1] in COLOURS):
         return None
-    return words[at - 1] if words[at - 1] in _OPENING | ACTIONS else None
+    return words[at - 1] if words[at - 1] in _OPENING_OR_DOING else None
 
 
 def _goes_on(piece: str, opening: str) -> bool:
     """Return whether a noun follows to the adjectives after `opening`."""
     words = [word.lower() for word in _WORD.findall(piece)]
-    if not words or words[0] in _OPENING | ACTIONS or style_of(piece):
+    if not words or words[0] in _OPENING_OR_DOING or style_of(piece):
         return False
     return is_adjective(words[0]) or opening in _ARTICLES or (words[0].endswith("ing") and len(words) > 1)
 

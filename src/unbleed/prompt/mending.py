@@ -10,6 +10,8 @@ from . import lexicon, style_words
 from .schemes import MODIFYING, Tree
 from .tree import Node
 
+_LOOKS = lexicon.ADJECTIVES - lexicon.COLOURS
+_NO_NUMBERS = lexicon.ADJECTIVES - frozenset(lexicon.NUMBERS)
 _BEFORE_THINGS = frozenset("with of on under over by near beside behind from".split())
 _NOT_ALONE = style_words.KINDS | style_words.QUALITY | lexicon.COLOURS
 
@@ -29,10 +31,10 @@ def mend(nodes: Sequence[Node], tree: Tree) -> None:
             node.pos = "NOUN"  # a word that the parser never met: "clownfish", "mecha", "Ayodhya"
         elif node.pos == "NOUN" and node.lower in lexicon.ADJECTIVES and any(child.dep == "cop" for child in node.lefts):
             node.pos = "ADJ"
-        elif node.pos == "NOUN" and node.lower in lexicon.ADJECTIVES - lexicon.COLOURS and _is_said_of_object(node):
+        elif node.pos == "NOUN" and node.lower in _LOOKS and _is_said_of_object(node):
             node.pos, node.dep = "ADJ", "xcomp"  # "a door hanging open"
         elif node.pos == "ADJ" and node.dep in ("obl", "nmod") and any(child.lower in _BEFORE_THINGS for child in node.lefts):
-            if node.lower not in lexicon.ADJECTIVES - lexicon.COLOURS:
+            if node.lower not in _LOOKS:
                 node.pos = "NOUN"  # "overgrown with coral"
         elif node.pos == "ADV" and node.dep == "advmod" and node.lower in lexicon.ADJECTIVES and node.lower.endswith("ly"):
             node.pos, node.dep = "ADJ", "amod"  # "a silly happy puppy"
@@ -57,6 +59,7 @@ _PRONOUNS = frozenset(
 
 
 _AUXILIARIES = frozenset("is are was were am be been has had have does did do".split())
+_MAY_BE_VERBS = lexicon.VERBS | lexicon.ADJECTIVES | _AUXILIARIES
 _ENDINGS = (("s", ""), ("es", ""), ("ies", "y"), ("ed", ""), ("d", ""), ("ied", "y"), ("ing", ""), ("ing", "e"))
 
 
@@ -73,7 +76,7 @@ def _mend_kind(node: Node, tree: Tree, alone: bool) -> None:
             node.pos = "ADJ"
         else:
             _make_noun(node)
-    elif node.pos == "NUM" and node.lower in lexicon.ADJECTIVES - frozenset(lexicon.NUMBERS) and node.dep == "nummod":
+    elif node.pos == "NUM" and node.lower in _NO_NUMBERS and node.dep == "nummod":
         node.pos, node.dep = "ADJ", "amod"
     elif node.pos == "PRON" and node.lower not in _PRONOUNS:
         node.pos = "NOUN"
@@ -85,14 +88,14 @@ def _mend_kind(node: Node, tree: Tree, alone: bool) -> None:
             _swap(before, node)  # "a conductor made of wax"
         else:
             node.pos = "VERB"
-    elif node.pos == "NOUN" and alone and node.lower in lexicon.ADJECTIVES - lexicon.COLOURS:
+    elif node.pos == "NOUN" and alone and node.lower in _LOOKS:
         node.pos = "ADJ"  # the tag "divine"
     elif node.pos == "NOUN" and (thing := next((child for child in node.rights if child.dep == "obj"), None)):
         before = node.lefts[-1] if node.lefts else None
         doing = node.lower.endswith("s") and _may_be_verb(node.lower) and thing.i > node.i
         if doing and before is not None and before.i == node.i - 1 and before.lower not in lexicon.ADJECTIVES:
             _make_verb(node, before)  # "an accountant shovels snow"
-    elif node.pos == "NOUN" and node.lower in lexicon.ADJECTIVES - lexicon.COLOURS and node.lefts:
+    elif node.pos == "NOUN" and node.lower in _LOOKS and node.lefts:
         before = node.lefts[-1]
         if before.i == node.i - 1 and before.pos in ("NOUN", "ADJ") and before.lower not in lexicon.ADJECTIVES:
             _swap(before, node)  # "a cat asleep"
@@ -119,7 +122,7 @@ def _is_participle(word: str) -> bool:
 
 def _may_be_verb(word: str) -> bool:
     """Return whether a word may be a form of a verb."""
-    if len(word) > 11 or word in lexicon.VERBS | lexicon.ADJECTIVES | _AUXILIARIES:
+    if len(word) > 11 or word in _MAY_BE_VERBS:
         return True
     if any(word.endswith(end) and word[: -len(end)] + instead in lexicon.VERBS for end, instead in _ENDINGS):
         return True

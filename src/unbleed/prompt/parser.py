@@ -83,13 +83,14 @@ class Parser:
         ]
 
 
+_NO_NAMES = ADJECTIVES | KINDS
 _FIRST = re.compile(r"([A-Z][a-z]+) (?=[a-z])")
 
 
 def _uncapitalised(piece: str) -> str:
     """Return a piece that begins with an adjective in small letters, which the tagger takes for a name otherwise."""
     first = _FIRST.match(piece)
-    return piece[0].lower() + piece[1:] if first and first[1].lower() in ADJECTIVES | KINDS else piece
+    return piece[0].lower() + piece[1:] if first and first[1].lower() in _NO_NAMES else piece
 
 
 def _joined(row: list[tuple[Unit, Read | None]]) -> list[tuple[Unit, Read | None]]:

@@ -38,6 +38,9 @@ _THINGS_ALONE = frozenset(
 )
 _ADJECTIVES = (words.KINDS | words.QUALITY) - _THINGS_ALONE
 _BEFORE_HEADS = words.KINDS | words.QUALITY | words.LIGHT | words.STYLE_HEADS | COLOURS
+_STYLE_ALONE = _BEFORE_HEADS - _RELATING - _ARTICLES
+_STYLING = words.KINDS | words.QUALITY | words.NO_LOOKS
+_STYLING_OR_HEADS = _BEFORE_HEADS | words.NO_LOOKS
 # A picture of something can be called by what it shows: in "cat portrait" the cat is a thing.
 _PICTURE_HEADS = (
     PICTURES
@@ -84,10 +87,7 @@ def _style_of(lowered: str) -> str | None:
         return STYLE
     if _BEGINNING.match(plain) and not _names_water(tokens):
         return STYLE
-    if (
-        _PROGRAM.match(plain)
-        and sum(token not in _BEFORE_HEADS | words.NO_LOOKS and not token.isdigit() for token in tokens) < 2
-    ):
+    if _PROGRAM.match(plain) and sum(token not in _STYLING_OR_HEADS and not token.isdigit() for token in tokens) < 2:
         return STYLE
     if (
         tokens[0] not in _ARTICLES
@@ -180,13 +180,14 @@ def lead_in(piece: str) -> tuple[int, int, int] | None:
 
 
 _MEDIA = frozenset("painting illustration photo photograph photography render rendering drawing sketch artwork art".split())
+_MEDIA_OR_BEFORE = _MEDIA | _BEFORE_HEADS
 
 
 def medium(piece: str) -> int | None:
     """Return where a thing begins after the kind of its picture: "oil painting woman with a hat"."""
     tokens = list(_WORD.finditer(piece))
     last = 0
-    while last < len(tokens) and tokens[last].group().lower() in _BEFORE_HEADS | _MEDIA:
+    while last < len(tokens) and tokens[last].group().lower() in _MEDIA_OR_BEFORE:
         last += 1
     while last and tokens[last - 1].group().lower() not in _MEDIA:
         last -= 1
@@ -246,7 +247,7 @@ def _trailing(piece: str) -> int | None:
     """Return where words of style begin that end a piece, with a sign of quality among them: "a village dark 8k cinematic"."""
     tokens = list(_WORD.finditer(piece))
     at = len(tokens)
-    while at and tokens[at - 1].group().lower() in words.KINDS | words.QUALITY | words.NO_LOOKS:
+    while at and tokens[at - 1].group().lower() in _STYLING:
         at -= 1
     own = [token.group().lower() for token in tokens[at:]]
     if not at or not any(re.fullmatch(r"\d+k|u?hd|hdr|photorealistic|hyperrealistic", word) for word in own):

@@ -127,7 +127,7 @@ VIEWS = _words(
 # Words that say how the picture is made, also before a noun: "hyper realistic cat".
 NO_LOOKS = _words(
     "realistic photorealistic photo-realistic hyperrealistic hyper-realistic ultra-realistic ultrarealistic hyper ultra photo "
-    "style styled styles octane render unreal engine 3d 2d 2k 4k 8k 16k hd uhd hdr high-resolution high-quality"
+    "style styled styles octane render unreal engine 3d 2d high-resolution high-quality"
 )
 
 # Kinds of pictures, and adjectives that say of what kind one is, alone or before others.
