@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,10 +17,12 @@ from unbleed.errors import ModelError, PromptError, UnbleedWarning
 from unbleed.prompt import Parsed, locate, parse, parse_all
 from unbleed.prompt import parser as parsers
 from unbleed.prompt.languages import language_of
+from unbleed.prompt.parser import WEIGHTS
 from unbleed.prompt.segments import segments
 from unbleed.prompt.style import style_of, tail_of
 from unbleed.prompt.syntax import readable, spoken
 from unbleed.prompt.training.labelled import agreement, labelled_prompts, read_cases, same
+from unbleed.prompt.training.train import STAGES
 
 KINDS = labelled_prompts(Path(__file__).with_name("kinds.txt"))
 DEVELOPMENT = labelled_prompts(Path(__file__).with_name("prompts.txt"))
@@ -59,6 +63,11 @@ def test_no_noun_is_left_out_in_silence() -> None:
     parsed = parse("the palace of slime living near a lake")
     said = " ".join([*map(str, parsed.entities), *(span.text for span, _ in parsed.left_out)])
     assert "slime" in said
+
+
+def test_the_shipped_parser_was_trained_by_the_recipes_of_the_code() -> None:
+    stages = json.loads((WEIGHTS / "training.json").read_text())["stages"]
+    assert [stage["recipe"] for stage in stages] == [json.loads(json.dumps(asdict(recipe))) for recipe in STAGES]
 
 
 # ------------------------------------------------------------------------------------------------------------- stages

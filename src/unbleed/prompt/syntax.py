@@ -152,7 +152,7 @@ _THAT_SAYS = re.compile(
 _QUOTE = re.compile(
     r"[\"\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d]|(?<!\w)['\u2018](?=\w)|(?<=[\w,.])['\u2019](?=[\s,.]|\Z)(?<!s['\u2019])"
 )
-_GAPS = re.compile(r" ?\n[ \n]*|,(?: ?,)+| +(?=[,.](?:\s|\Z))|\A +|(?<=[ \n]) +")
+_GAPS = re.compile(r",? ?\n[ \n]*|,(?: ?,)+| +(?=[,.](?:\s|\Z))|\A +|(?<=[ \n]) +")
 
 
 def readable(prompt: str, learnt: Iterable[str] = ()) -> Readable:
