@@ -27,16 +27,19 @@ from unbleed.bench.api import run_suite
 from unbleed.bench.plan.cases import Suite
 from unbleed.bench.sampling.executors import ray
 from unbleed.bench.suites import suite
+from unbleed.guidance.velocity import is_flow
 from unbleed.methods import PaperMethod
 from unbleed.model_settings import folder_of, settings_of
 from unbleed.sizes import text_length
 
 MOVES, STOPS = (0.025, 0.05, 0.1), (0.2, 0.3)
+VELOCITY_STEPS, VELOCITY_LIMITS = (0.5, 1.0, 3.0), (0.1, 0.3)  # of what corrects the velocity, whose deviation is about 1
 FIXED = {"resolution": 16, "include_entities": True}
 THIRDS = ("down", "mid", "up")  # of a transformer's blocks
 # What repeats updates is left to the papers' settings: it costs many evaluations, and the moves above take its place.
 WITHOUT_REPEATS = {"thresholds": {}, "refinements": {}, "max_refinements": 0}
 EDITS: dict[str, list[dict[str, Any]]] = {
+    "best-of-n": [{"score": score, "ahead": steps} for score in ("focus", "excite", "binding") for steps in (1, 4)],
     "structure-diffusion": [{"mode": "values"}, {"mode": "keys"}],
     "composable": [{"weight": weight} for weight in (0.4, 0.5, 0.6, 0.75, 1.0, 1.25)],
     "attention-regulation": [
@@ -56,9 +59,13 @@ EDITS: dict[str, list[dict[str, Any]]] = {
 def trials(name: str, pipe: Any, prompts: Suite, fixed: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the settings of each trial of a method."""
     if name in EDITS:
-        return EDITS[name]
+        own = {} if not hasattr(pipe, "unet") else {key: fixed[key] for key in ("resolution",) if key in fixed}
+        return [{**own, **trial} for trial in EDITS[name]]
     kind = unbleed.METHODS[name]
+    if kind().parts().descent.update == "velocity" and is_flow(pipe.scheduler):
+        return [{"step_size": step_size, "limit": limit} for step_size in VELOCITY_STEPS for limit in VELOCITY_LIMITS]
     known = {field.name for field in fields(kind)}
+    fixed = fixed if is_flow(pipe.scheduler) else {**fixed, "update": "latents"}
     base = {key: value for key, value in {**WITHOUT_REPEATS, **fixed}.items() if key in known}
     if not hasattr(pipe, "unet"):
         base.pop("resolution", None)
@@ -97,7 +104,7 @@ def tried(
 ) -> list[tuple[float, dict[str, Any]]]:
     """Return the share of pictures all-correct for each of `candidates`, settings of the method `name`, and print it."""
     settings = {label(name, changes): changes for changes in candidates}
-    rows = run_suite(out, prompts, list(settings), model=given.model, seeds=given.seeds, **drawing).images
+    rows = run_suite(out, prompts, list(settings), model=given.model, seeds=given.seeds, dtype=given.dtype, **drawing).images
     scores = {one: fmean(row.scores["all_correct"] for row in rows if row.method == one) for one in settings}
     for one, score in scores.items():
         print(f"{score:7.1%}  {one}", file=sys.stderr, flush=True)
@@ -110,6 +117,7 @@ def main() -> None:
     parser.add_argument("--methods", help="names with commas [all]")
     parser.add_argument("--prompts", type=int, default=24)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
     parser.add_argument("--fixed", type=json.loads, default=FIXED, help="settings of all methods that know them, as JSON")
     parser.add_argument("--workers", type=int, help="draw in so many of Ray's workers, of one core each [here, with all cores]")
     parser.add_argument("--out", type=Path, default=Path("out/search"))

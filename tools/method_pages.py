@@ -22,7 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from unbleed import generation, guide, load, sheets
-from unbleed.guidance import noise
+from unbleed.guidance import noise, noise_choice, velocity
 from unbleed.losses import Loss
 from unbleed.losses.base import SumLoss
 from unbleed.methods import METHODS, PaperMethod
@@ -95,9 +95,16 @@ def parts(kind: type[PaperMethod]) -> Iterator[tuple[str, str | None]]:
             seen.add(module)
             yield f"The loss: `{module}`", sys.modules[module].__doc__
     if made.noise:
-        yield "The first noise: `unbleed.guidance.noise`", noise.__doc__
+        module = noise if isinstance(made.noise, noise.NoiseSearch) else noise_choice
+        yield f"The first noise: `{module.__name__}`", module.__doc__
+    if made.descent.update == "velocity":
+        yield f"The update: `{velocity.__name__}`", velocity.__doc__
     for edit in made.edits:
         yield f"Inside the denoiser: `{type(edit).__module__}`", sys.modules[type(edit).__module__].__doc__
+
+
+def runs_on_emoji(kind: type[PaperMethod]) -> bool:
+    return all(edit.families is None or "sd" in edit.families for edit in kind().parts().edits)
 
 
 def single(loss: Loss | None) -> list[Loss]:
@@ -237,7 +244,7 @@ def measure(names: list[str]) -> dict[str, Any]:
 
 def main() -> None:
     PAGES.mkdir(exist_ok=True)
-    every = [name for name in METHODS if name != "none"]
+    every = [name for name, kind in METHODS.items() if name != "none" and runs_on_emoji(kind)]
     match sys.argv[1:]:
         case ["draw", *names]:
             draw(names or every)

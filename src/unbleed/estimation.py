@@ -47,7 +47,7 @@ class Estimate:
         activation_bytes: Memory kept for the gradient.
         activation_bytes_checkpointed: The same with `checkpointing=True`, which costs most of a forward per evaluation.
         weight_bytes: Memory of the denoiser's weights.
-        reading: Cost of reading attention without a gradient, in forwards.
+        reading: Cost of reading attention without a gradient, in forwards, with the steps that are made before that.
         readings: Number of such readings: one for each candidate of a first noise.
     """
 
@@ -142,7 +142,7 @@ def estimate(
         activation_bytes=kept,
         activation_bytes_checkpointed=saved,
         weight_bytes=sum(weight.nbytes for weight in denoiser.parameters()),
-        reading=reading / plain,
+        reading=reading / plain + (parts.noise.ahead * forwards_per_step if isinstance(parts.noise, NoiseChoice) else 0),
         readings=parts.noise.candidates if isinstance(parts.noise, NoiseChoice) else 0,
     )
 
@@ -202,7 +202,9 @@ def _counted(denoiser: Any, parts: Method, height: int, width: int) -> tuple[int
     with torch.no_grad(), _Fused(), FlopCounterMode(display=False) as counter:
         see(leaf)
     reading = counter.get_total_flops()
-    if any(loss.needs_previous_maps == "moved" for loss in parts.losses):  # reads the maps once more at the end of a step
+    if parts.descent.update == "velocity":  # the forward is the pipeline's own
+        evaluation -= reading
+    elif any(loss.needs_previous_maps == "moved" for loss in parts.losses):  # reads the maps once more at the end of a step
         evaluation += reading
 
     def checkpointed(module: Any, *given: Any, **named: Any) -> Any:

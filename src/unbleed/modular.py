@@ -23,6 +23,7 @@ from .attention.families import denoiser_of, family_of
 from .errors import ModelError
 from .guidance.call import DenoiserCall, as_tensor
 from .guidance.checks import refuse_guided
+from .guidance.method import BaseMethod
 from .guidance.named import Entities
 from .guidance.prompts import PromptReader
 from .guidance.run import Run
@@ -60,6 +61,7 @@ class GuidanceBlock(ModularPipelineBlocks):
         self.method = method_of(method, None) if isinstance(method, str) else method_from(method)
         if self.method.parts().edits:
             raise ModelError(f"{self.method.name} makes edits inside the denoiser, which a block cannot; use unbleed.guide")
+        _refuse_velocity(self.method)
         self.reader = PromptReader(entities, parser, prompts)
         self.run = Run(method=self.method.name)
         self.session: Session | None = None
@@ -100,6 +102,7 @@ class GuidanceBlock(ModularPipelineBlocks):
         if family_of(denoiser).from_blocks is None:
             raise ModelError(f"there is no block for {type(denoiser).__name__} yet; use unbleed.guide on its usual pipeline")
         self.method = method_for(components, self.given)  # a label has the settings that suit the model
+        _refuse_velocity(self.method)
         self.run = Run(method=self.method.name)
         refuse_guided(components, denoiser)
         self.session = session = Session(components, denoiser, self.method, self.run, record_maps=False)
@@ -162,6 +165,11 @@ def _as_given(prompt: str | list[str], template: str) -> str | list[str]:
 def _below(blocks: Any) -> list[Any]:
     inner = list(getattr(blocks, "sub_blocks", None) or {})
     return [blocks, *(block for name in inner for block in _below(blocks.sub_blocks[name]))]
+
+
+def _refuse_velocity(method: BaseMethod) -> None:
+    if method.parts().descent.update == "velocity":
+        raise ModelError(f"{method.name} corrects the velocity after the denoiser ran, which a block cannot; use unbleed.guide")
 
 
 def _not_encoded(texts: Sequence[str]) -> Tensor:

@@ -30,7 +30,14 @@ from unbleed.errors import BenchError
 PROMPTS = ("a red cat and a blue bench", "a dog", "a bird on a green car and an apple and a yellow dog")
 GENEVAL = {"tag": "colors", "include": [{"class": "computer mouse", "count": 1, "color": "pink"}]}
 QUESTIONS = [{"id": 1, "text": "Is there a cat?", "parents": [0]}, {"id": 2, "text": "Is it red?", "parents": [1]}]
-CASES = [Case(prompt, annotations={**GENEVAL, "questions": QUESTIONS[: 1 + n % 2]}) for n, prompt in enumerate(PROMPTS)]
+ATOMS = [
+    {"question": "Is there a cat?", "answer": "Yes", "skill": "object"},
+    {"question": "Is it red?", "answer": "No", "skill": "attribute"},
+]
+CASES = [
+    Case(prompt, annotations={**GENEVAL, "questions": QUESTIONS[: 1 + n % 2], "atoms": ATOMS[: 1 + n % 2]})
+    for n, prompt in enumerate(PROMPTS)
+]
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +88,8 @@ MADE: dict[str, tuple[str, Callable[[dict[str, Path]], dict[str, Any]]]] = {
     "vqascore": ("vqascore", lambda at: {"model": at["llava"]}),
     "geneval": ("geneval", lambda at: {"model": at["mask2former"], "clip": at["clip"]}),
     "dsg": ("dsg", lambda at: {"model": at["llava"]}),
+    "soft-tifa": ("soft-tifa", lambda at: {"model": at["llava"]}),
+    "vqascore, as GenEval 2 asks": ("vqascore", lambda at: {"model": at["llava"], "wording": "geneval2"}),
     "image-reward": ("image-reward", lambda at: {"model": at["image_reward"], "tokenizer": at["blip"]}),
     "pickscore": ("pickscore", lambda at: {"model": at["clip"]}),
     "hpsv2": ("hpsv2", lambda at: {"model": at["hps"], "backbone": at["clip"]}),

@@ -12,6 +12,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -224,6 +225,73 @@ ONE_CAT, TWO_CATS = {"class": "cat", "count": 1}, {"class": "cat", "count": 2}
                 ),
             ],
         ),
+        (
+            readers.geneval2,
+            json.dumps(
+                {
+                    "prompt": "two tin foxes",
+                    "atom_count": 3,
+                    "vqa_list": [["How many foxes are in the image?", "two"], ["Are the foxes tin?", "Yes"]],
+                    "skills": ["count", "attribute"],
+                }
+            ),
+            [
+                Case(
+                    "two tin foxes",
+                    (),
+                    ("3 atoms",),
+                    {
+                        "atoms": [
+                            {"question": "How many foxes are in the image?", "answer": "two", "skill": "count"},
+                            {"question": "Are the foxes tin?", "answer": "Yes", "skill": "attribute"},
+                        ]
+                    },
+                )
+            ],
+        ),
+        (
+            readers.corebench,
+            json.dumps(
+                {
+                    "C-MI-001": {
+                        "Main Class": "Composition",
+                        "Sub Class": "Multi-Instance",
+                        "Prompt": "a fox and an owl ",
+                        "Checklist": [{"question": "Is there a fox?", "tags": ["a", "b"]}, {"question": "Is there an owl?"}],
+                    }
+                }
+            ),
+            [
+                Case(
+                    "a fox and an owl",
+                    (),
+                    ("Multi-Instance",),
+                    {
+                        "questions": [
+                            {"id": 1, "text": "Is there a fox?", "kind": "a, b", "parents": []},
+                            {"id": 2, "text": "Is there an owl?", "kind": "", "parents": []},
+                        ]
+                    },
+                )
+            ],
+        ),
+        *(
+            (
+                readers.unigenbench,
+                f"index,prompt{end},sub_dims{end}\n"
+                '0,"a tin fox, sad","{""Subjects"": ""Animal"", ""Testpoints"": [""Style"", ""Style""], '
+                '""Testpoint Description"": [""tin"", ""sad""]}"\n',
+                [
+                    Case(
+                        "a tin fox, sad",
+                        (),
+                        ("Style",),
+                        {"testpoints": [{"kind": "Style", "about": "tin"}, {"kind": "Style", "about": "sad"}]},
+                    )
+                ],
+            )
+            for end in ("", "_en")
+        ),
     ],
 )
 def test_each_form_of_file_is_read(read: Callable[[str], Any], text: str, cases: list[Case]) -> None:
@@ -283,13 +351,13 @@ def put(folder: Path, data: bytes = TEXT) -> Path:
 def test_rows_are_whole() -> None:
     rows = PUBLISHED.values()
     for row in rows:
-        assert re.fullmatch("[0-9a-f]{64}", row.sha256)
+        assert row.sha256 is None or re.fullmatch("[0-9a-f]{64}", row.sha256)
         assert re.fullmatch("[0-9a-f]{40}", row.commit)
         assert re.fullmatch(r"https://raw\.githubusercontent\.com/[\w.-]+/[\w.-]+/[0-9a-f]{40}/[\w./-]+", row.address)
         assert re.search(r"arXiv \d{4}\.\d{5}$", row.citation)
         assert row.licence
         assert not Path(row.path).is_absolute()
-    assert len({(row.path, row.sha256, row.address) for row in rows}) == len({row.path for row in rows}) == 16
+    assert len({(row.path, row.sha256, row.address) for row in rows}) == len({row.path for row in rows}) == 30
 
 
 def test_a_published_suite_is_read_from_its_folder(row: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,6 +406,24 @@ def test_another_or_a_truncated_file_is_refused_and_never_replaced(row: Publishe
         with pytest.raises(BenchError, match=re.escape(message)):
             act("tiny", tmp_path)
     assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (TEXT + b"an elk\n", "{path} is not the file of tiny: it has 3 prompts, expected 2; remove it and run"),
+        (b"\xff\xfe", "{path} is not of the form of tiny (UnicodeDecodeError: "),
+    ],
+)
+def test_a_file_of_unknown_hash_is_known_by_its_form_and_length(
+    row: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, message: str
+) -> None:
+    monkeypatch.setitem(PUBLISHED, "tiny", replace(row, sha256=None))
+    path = put(tmp_path, data)
+    with pytest.raises(BenchError, match=re.escape(message.format(path=path))):
+        suite("tiny", tmp_path)
+    path.write_bytes(TEXT)
+    assert len(suite("tiny", tmp_path).cases) == 2
 
 
 def test_what_is_no_file_is_refused(row: Published, tmp_path: Path) -> None:

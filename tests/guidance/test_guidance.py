@@ -40,7 +40,7 @@ METHODS: list[Any] = [
     *(
         kind(**SHORT.get(name, {}))
         for name, kind in unbleed.METHODS.items()
-        if name not in ("none", "attend-and-excite", "syngen")
+        if name not in ("none", "attend-and-excite", "syngen", "amplify")  # the last for joint attention alone
     ),
     unbleed.methods.AttendAndExcite(thresholds=THRESHOLDS, max_refinements=5),
     unbleed.methods.SynGen(include_entities=True),

@@ -32,6 +32,9 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLProcessor,
     Qwen2VLImageProcessorPil,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLProcessor,
     SwinConfig,
     ViltConfig,
     ViltForQuestionAnswering,
@@ -162,6 +165,42 @@ def qwen(folder: Path) -> Qwen2_5_VLProcessor:
     pictures = Qwen2VLImageProcessorPil(size={"shortest_edge": 28 * 28, "longest_edge": 56 * 56})
     template = CHAT.replace("<image>", "<|vision_start|><|image_pad|><|vision_end|>")
     return Qwen2_5_VLProcessor(pictures, tokenizer, None, chat_template=template)
+
+
+def qwen3(folder: Path) -> Qwen3VLProcessor:
+    """Save a tiny Qwen3-VL; return its processor, see `qwen`. It knows "yes", and "Yes" as one token."""
+    marks = ("image_pad", "video_pad", "vision_start", "vision_end")
+    specials = [f"<|{mark}|>" for mark in ("endoftext", "im_start", "im_end", *marks)]
+    tokenizer = llm_tokenizer(*specials, "Yes", "yes")
+    image, video, start, end = (tokenizer.convert_tokens_to_ids(f"<|{mark}|>") for mark in marks)
+    config = Qwen3VLConfig(
+        text_config={
+            **TRUNK,
+            "vocab_size": len(tokenizer),
+            "head_dim": 8,
+            "num_key_value_heads": 2,
+            "rope_parameters": {"mrope_section": [1, 1, 2], "rope_type": "default", "rope_theta": 10000.0},
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_heads": 2,
+            "out_hidden_size": 16,
+            "deepstack_visual_indexes": [0],
+            "num_position_embeddings": 16,
+        },
+        image_token_id=image,
+        video_token_id=video,
+        vision_start_token_id=start,
+        vision_end_token_id=end,
+    )
+    lively(Qwen3VLForConditionalGeneration(config)).save_pretrained(folder)
+    pictures = Qwen2VLImageProcessorPil(
+        size={"shortest_edge": 32 * 32, "longest_edge": 64 * 64}, patch_size=16, temporal_patch_size=2, merge_size=2
+    )
+    template = CHAT.replace("<image>", "<|vision_start|><|image_pad|><|vision_end|>")
+    return Qwen3VLProcessor(pictures, tokenizer, None, chat_template=template)
 
 
 def mask2former(folder: Path) -> Path:

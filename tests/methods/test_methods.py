@@ -92,7 +92,7 @@ def test_every_method_names_its_source(name: str) -> None:
     elif numbers:
         assert f"arXiv {numbers[0]}" in kind.paper
     else:  # no preprint is known
-        assert name in ("syngen-entropy", "ela", "suppress")
+        assert name in ("syngen-entropy", "ela", "suppress", "best-of-n")
     assert kind.reconstruction == ("RECONSTRUCTION" in text)
 
 
@@ -113,6 +113,9 @@ def test_every_setting_tells_its_source(name: str) -> None:
         "form",
         "distance",
         "mode",
+        "update",
+        "first_block",
+        "score",
     }  # not changed above
     assert other == {field.name for field in fields(METHODS[name])} - words
 
@@ -166,7 +169,10 @@ def test_an_unknown_method_is_told_the_nearest(given: str, hint: str) -> None:
     [
         ("step-size", "did you mean step_size?"),
         ("flor", "did you mean floor?"),
-        ("@@@", "known: parity, resolution, layers, direction, limit, enough, step_size, stop, include_entities, floor"),
+        (
+            "@@@",
+            "known: parity, resolution, layers, direction, limit, enough, update, step_size, stop, include_entities, floor",
+        ),
     ],
 )
 def test_an_unknown_setting_is_told_the_nearest(given: str, hint: str) -> None:

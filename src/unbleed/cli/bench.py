@@ -42,7 +42,8 @@ def run(
     methods: Annotated[
         str,
         typer.Option(
-            help="NAME (settings for the model), NAME@paper (its paper's), NAME:SETTING=VALUE or best-of-N, comma-separated."
+            help="NAME (settings for the model), NAME@paper (its paper's), NAME:SETTING=VALUE or best-of-N:judge=METRIC, "
+            "comma-separated."
         ),
     ] = "none,attend-and-excite,syngen",
     seeds: Annotated[int, typer.Option(help="Images per prompt and method.")] = 4,

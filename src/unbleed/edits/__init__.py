@@ -1,9 +1,11 @@
 """What methods change inside the denoiser, without a gradient to the latents: embeddings, values, attention, the prediction."""
 
+from .amplify import AmplifyEdit
 from .apart import ApartEdit
 from .composition import ComposeEdit
 from .regions import RegionEdit
 from .regulation import RegulateEdit
+from .separation import SeparationEdit
 from .values import PhraseEdit
 
-__all__ = ["ApartEdit", "ComposeEdit", "PhraseEdit", "RegionEdit", "RegulateEdit"]
+__all__ = ["AmplifyEdit", "ApartEdit", "ComposeEdit", "PhraseEdit", "RegionEdit", "RegulateEdit", "SeparationEdit"]

@@ -33,6 +33,7 @@ from .patching import replace_attribute
 from .prompts import CallPrompts, PromptReader, ReadPrompts
 from .run import Run
 from .session import Session
+from .velocity import VelocityStep
 
 
 class Attachment(ContextDecorator):
@@ -89,7 +90,8 @@ def _attached(
         if callable(encode_prompt):
             watched = reader.watched(pipe, hooks.in_own_thread(encode_prompt), session.family, hooks.hear)
             replace_attribute(undo, pipe, "encode_prompt", watched)
-        hook_calls(undo, called, hooks.on_denoise, hooks.on_denoised if session.method.edits else None)
+        after = session.method.edits or session.method.descent.update == "velocity"
+        hook_calls(undo, called, hooks.on_denoise, hooks.on_denoised if after else None)
         owner.compiled = called._compiled_call_impl
         if checkpointing and not denoiser.is_gradient_checkpointing:
             denoiser.enable_gradient_checkpointing(_checkpointed)
@@ -138,6 +140,7 @@ class _Hooks:
         self.first: DenoiserCall | None = None  # that of this step
         self.raw: Tensor | None = None  # the latents before the scheduler scaled them
         self.negative = False  # this call of the denoiser is on negative prompts
+        self.under_way: VelocityStep | None = None  # the correction whose forward is this call of the denoiser
 
     def _is_own(self) -> bool:
         """Return whether the code that runs now belongs to the run whose prompts were read."""
@@ -227,6 +230,10 @@ class _Hooks:
                 bound = signature.bind(*args, **kwargs)
                 bound.arguments["sample"] = self.session.corrected_for(bound.arguments["sample"])
                 args, kwargs = bound.args, bound.kwargs
+            if self.session.velocity is not None:
+                bound = signature.bind(*args, **kwargs)
+                bound.arguments["model_output"] = self.session.velocity.corrected(bound.arguments["model_output"])
+                args, kwargs = bound.args, bound.kwargs
             self.fresh, self.raw = True, None
             self.session.step_done()
             return step(*args, **kwargs)
@@ -257,6 +264,9 @@ class _Hooks:
         else:
             self._check_later_call(call)
         self.around.close()
+        self.under_way = session.velocity if call is self.first else None
+        if self.under_way is not None:
+            return self.under_way.enter(self.around)
         around = session.edits.around_negative if self.negative else session.edits.around
         self.around.enter_context(around(session.rows(call)))
         return session.with_corrected(call)
@@ -277,24 +287,30 @@ class _Hooks:
             )
 
     def on_denoised(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        """The hook after the denoiser, of methods with edits: let them change the prediction."""
+        """The hook after the denoiser, of methods that change the prediction: by edits, or its velocity."""
         session = self.session
         if session.evaluator.running or not self._is_own():
             return None
-        self.around.close()
+        under_way, self.under_way = self.under_way, None
         if output is None or session.groups is None or self.negative:  # the denoiser failed, or ran on negative prompts
+            self.around.close()
             return None
-        call = self._call(args, kwargs)
+        if under_way is not None:
+            call, prediction = under_way.call, under_way.leave(as_latents(output[0]))
+            self.around.close()
+            session.edits.show(under_way.rows)
+        else:
+            self.around.close()
+            call, prediction = self._call(args, kwargs), as_latents(output[0])
+            session.edits.show(session.rows(call))
         rows = session.rows(call)
-        session.edits.show(rows)
 
         def denoise(embeddings: Tensor, images: Sequence[int]) -> Tensor:
             args, kwargs = call.with_embeddings(embeddings, images)
             return as_latents(session.evaluator.denoise(*args, **{**kwargs, "return_dict": False})[0])
 
-        predicted = output[0]
-        prediction = session.edits.after(as_latents(predicted), rows, denoise)
-        if not isinstance(predicted, Tensor):
+        prediction = session.edits.after(prediction, rows, denoise)
+        if not isinstance(output[0], Tensor):
             prediction = list(prediction.unsqueeze(2).unbind(0))
         if isinstance(output, tuple):
             return (prediction, *output[1:])

@@ -95,11 +95,32 @@ class DenoiserCall:
 
     def conditional_rows(self, latents: Tensor, rows: Sequence[int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of an evaluation: for only the conditional rows of the images `rows`, on other latents."""
-        index = [self.conditional.start + row for row in rows]
+        return self._rows_from(self.conditional.start, latents, rows)
+
+    def unconditional_rows(self, latents: Tensor, rows: Sequence[int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments for only the unconditional rows of the images `rows`, on other latents, if `copies` is 2."""
+        return self._rows_from(0 if self.conditional.start else self.conditional.stop, latents, rows)
+
+    def _rows_from(self, first: int, latents: Tensor, rows: Sequence[int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        index = [first + row for row in rows]
         args, kwargs = self._take(index)
         kwargs = {key: value for key, value in kwargs.items() if key not in self.family.dropped}
         changed = {self.family.sample: self._with_rest(latents, self.sample[index])}
         return self._passed(*_with(args, kwargs, self.family, changed), self._lengths(index))
+
+    def at(self, timestep: float) -> DenoiserCall:
+        """Return the call at another timestep, in the scheduler's units."""
+        zero, one = self.family.timestep(0.0), self.family.timestep(1.0)  # the denoiser's own are linear in them
+        own = (timestep - zero) / (one - zero)
+        other = copy.copy(self)
+        other.timestep = torch.full_like(self.timestep, own) if isinstance(self.timestep, Tensor) else own
+        other.args, other.kwargs = _with(self.args, self.kwargs, self.family, {self.family.time: other.timestep})
+        return other
+
+    def joined(self, conditional: Tensor, unconditional: Tensor) -> Tensor:
+        """Return the denoiser's prediction for all rows from those for its conditional and its unconditional ones."""
+        first = self.conditional.start > 0  # of the unconditional rows
+        return torch.cat([unconditional, conditional] if first else [conditional, unconditional])
 
     def with_latents(self, latents: Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of the whole call on other latents, the same for every copy of an image."""

@@ -90,6 +90,13 @@ def warn_of_what_is_slow(called: nn.Module, denoiser: nn.Module, method: Method,
             UnbleedWarning,
             stacklevel=2,
         )
+    if is_compiled(called) and method.loss and method.descent.update == "velocity":
+        warnings.warn(
+            f"{method.name} takes its gradient from the pipeline's own forward, so at guided steps the compiled denoiser runs "
+            "uncompiled; update=latents leaves the pipeline's own forwards compiled",
+            UnbleedWarning,
+            stacklevel=2,
+        )
     if method.loss is None or checkpointing:
         return
     hooks = (getattr(module, "_hf_hook", None) for module in denoiser.modules())

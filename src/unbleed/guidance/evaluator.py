@@ -6,7 +6,7 @@ An evaluator knows the denoiser and which layers a method reads. It knows nothin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -98,11 +98,26 @@ class Evaluator:
     def read(self, run: Callable[[], Any], grid: Grid, joint: JointSequence | None) -> AttentionMaps:
         """Return the attention of the run of the denoiser that `run` makes, which ends after the last layer that is read."""
         with native_processors(self.probe.modules.values()):
-            captures = self.probe(run)
+            return self.attention(self.probe(run), grid, joint)
+
+    def attention(self, captures: Mapping[str, Capture], grid: Grid, joint: JointSequence | None) -> AttentionMaps:
+        """Return the attention of a run of the denoiser from its captures; raise `CaptureError` if a layer is missing."""
+        self.probe.check(captures)
         own = [captures[name] for name in self.self_names]
         with without_autocast(next(iter(captures.values())).query.device):
             maps = average_maps((captures[name] for name in self.layers.names), grid, joint)
             return AttentionMaps(maps, average_self_maps(own, joint) if own else None)
+
+    @contextmanager
+    def following(self) -> Iterator[dict[str, Capture]]:
+        """Fill a dict with captures while the denoiser runs to its end, by any caller, with a gradient.
+
+        No graph is kept beyond the last layer that is read.
+        """
+        last = list(self.probe.modules.values())[-1]
+        with torch.enable_grad(), self.probe.listen() as captures, ExitStack() as undo:
+            undo.callback(last.register_forward_hook(lambda *_: _without_gradient()).remove)
+            yield captures
 
     def heard_maps(self, captures: Mapping[str, Capture], rows: slice, grid: Grid, joint: JointSequence | None) -> Tensor:
         """Return the maps (batch, token, height, width) of some rows of the batch, which `probe.listen` captured.
@@ -125,7 +140,18 @@ class Evaluator:
         """
         with torch.enable_grad(), native_processors(self.probe.modules.values()):
             leaf = latents.detach().clone().requires_grad_(True)
-            seen = see(leaf)
+            return self.differentiate(see(leaf), leaf, loss, groups, around)
+
+    def differentiate(
+        self,
+        seen: AttentionMaps,
+        leaf: Tensor,
+        loss: Loss,
+        groups: TokenGroups,
+        around: AbstractContextManager[Any] | None = None,
+    ) -> Evaluation:
+        """Return a loss of attention that was read, and its gradient at `leaf`, the latents (image, ...); see `measure`."""
+        with torch.enable_grad():
             if not seen.maps.requires_grad:
                 raise ModelError(
                     "no gradient comes through the denoiser, as with weights that were quantised for inference only; load it "
@@ -146,6 +172,10 @@ class Evaluator:
         with torch.no_grad():
             terms = terms_of(loss, see(latents), groups)
         return torch.stack(list(terms.values())).sum(dim=0), terms
+
+
+def _without_gradient() -> None:
+    torch.set_grad_enabled(False)
 
 
 @contextmanager

@@ -147,6 +147,11 @@ class Method(BaseMethod):
         wrong = [edit for edit in self.edits if not isinstance(edit, Edit)] if isinstance(self.edits, tuple) else [self.edits]
         if wrong:
             raise MethodError(f"edits of a method has {wrong[0]!r}; expected a tuple of edits, as in (PhraseEdit(),)")
+        if self.loss and self.descent.update == "velocity" and any(one.most for one in self.schedule.refine.values()):
+            raise MethodError(
+                f"{self.name} repeats updates at one step, but a velocity is corrected once a step; leave the repetitions out "
+                "(thresholds={}, refinements={} or max_refinements=0), or take update=latents"
+            )
 
     def parts(self) -> Method:
         return self

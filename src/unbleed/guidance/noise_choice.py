@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import MethodError
 from ..losses import Loss
 from ..losses.base import as_loss
-from ..settings import check_settings
+from ..settings import WholeNumber, check_settings
 from .noise import NoiseOutcome, fresh_noise
 
 Score = Callable[[Tensor, Sequence[int]], tuple[Tensor, dict[str, Tensor]]]
@@ -23,15 +23,17 @@ Score = Callable[[Tensor, Sequence[int]], tuple[Tensor, dict[str, Tensor]]]
 
 @dataclass(frozen=True)
 class NoiseChoice:
-    """Settings of a choice: the candidate whose attention has the lowest loss. Each costs part of a forward.
+    """Settings of a choice: the candidate whose attention has the lowest loss. Each costs part of a forward, and `ahead` steps.
 
     >>> from unbleed.losses import ExciteLoss
     >>> NoiseChoice(ExciteLoss(), candidates=2).candidates
     2
 
     Args:
-        loss: A loss of the attention at the first noise level.
+        loss: A loss of the attention at the first noise level, or after `ahead` steps.
         candidates: Number of candidates, from 2 to 100.
+        ahead: Number of steps that each candidate is denoised before its loss is taken. The chosen one starts again from its
+            noise.
 
     Raises:
         MethodError: for a number out of range.
@@ -39,6 +41,7 @@ class NoiseChoice:
 
     loss: Loss
     candidates: int = 4
+    ahead: WholeNumber = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "loss", as_loss(self.loss, "loss of a noise choice"))

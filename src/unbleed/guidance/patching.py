@@ -1,7 +1,8 @@
-"""Temporarily replace attributes of one object."""
+"""Temporarily replace attributes of one object, and copy an object as it was before."""
 
 from __future__ import annotations
 
+import copy
 from contextlib import ExitStack
 from typing import Any
 
@@ -31,3 +32,13 @@ def replace_attribute(undo: ExitStack, owner: Any, name: str, value: Any) -> Non
             vars(owner).pop(_REPLACED, None)
 
     undo.callback(end)
+
+
+def unpatched_copy(owner: Any) -> Any:
+    """Return a deep copy of an object without what `replace_attribute` has put there."""
+    replaced = vars(owner).get(_REPLACED, {})
+    state = {name: value for name, value in vars(owner).items() if name not in replaced and name != _REPLACED}
+    state |= {name: values[0] for name, values in replaced.items() if values[0] is not _ABSENT}
+    twin = object.__new__(type(owner))
+    vars(twin).update(copy.deepcopy(state))
+    return twin

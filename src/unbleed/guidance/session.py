@@ -24,14 +24,14 @@ from .call import DenoiserCall, arguments_of, as_latents, as_tensor
 from .checks import refuse_regions, refuse_what_cannot_work
 from .edit import BatchRows, CallContext
 from .evaluator import Evaluator, See
+from .first_noise import first_noise
 from .levels import Levels, NoiseLevel
 from .method import BaseMethod
 from .needs import needs_of
-from .noise import NoiseOutcome, search_noise
-from .noise_choice import NoiseChoice, choose_noise
 from .prompts import CallPrompts, warn_about
-from .run import FirstNoise, Run, Step, StepMaps
-from .update import Evaluate, Evaluation, Outcome, update
+from .run import Run, Step, StepMaps
+from .update import Descent, Evaluate, Evaluation, Outcome, update
+from .velocity import VelocityStep, refuse_without_velocity
 
 
 class Session:
@@ -64,12 +64,15 @@ class Session:
 
     def follow(self, scheduler: Any) -> None:
         """Name the scheduler that the next run steps."""
+        if self.method.descent.update == "velocity":
+            refuse_without_velocity(scheduler, self.family, self.method.name)
         self.scheduler = scheduler
         self.scale = getattr(scheduler, "scale_model_input", lambda sample, _: sample)
 
     def begin(self) -> None:
         """Forget the run before."""
         self.corrected: Tensor | None = None  # latents that the step goes on with; None if they stay
+        self.velocity: VelocityStep | None = None  # the correction of this step's velocity, if it gets one
         self.own: Tensor | None = None  # latents of the step as the pipeline has them
         self.previous_maps: Tensor | None = None  # maps of the step before, for losses that need them
         self.measured: dict[int, Tensor] = {}  # by image, the maps of its last evaluation
@@ -118,7 +121,7 @@ class Session:
 
     def begin_step(self, done: int) -> None:
         """Begin the step after `done` steps of the scheduler."""
-        self.corrected, self.done = None, done
+        self.corrected, self.velocity, self.done = None, None, done
 
     def step_done(self) -> None:
         """End a step of the scheduler."""
@@ -174,7 +177,7 @@ class Session:
         """Return the images that `loss` applies to."""
         return [] if loss is None or self.groups is None else applies_to_images(loss, self.groups).nonzero().flatten().tolist()
 
-    def _groups_of(self, images: tuple[int, ...], device: torch.device) -> TokenGroups:
+    def groups_of(self, images: tuple[int, ...], device: torch.device) -> TokenGroups:
         """Return the groups of `images`, selected on the CPU and once, so that no step waits for the device."""
         assert self.groups is not None
         if images not in self.selected:
@@ -185,9 +188,9 @@ class Session:
         """Return the text-conditioned rows of a call of the pipeline's own."""
         return self._rows_from(call.conditional.start, call, range(call.conditional.stop - call.conditional.start))
 
-    def _rows_alone(self, call: DenoiserCall, images: Sequence[int]) -> BatchRows:
-        """Return the rows of an evaluation on `images` only."""
-        return replace(self._rows_from(0, call, images), evaluating=True)
+    def rows_alone(self, call: DenoiserCall, images: Sequence[int], *, evaluating: bool = True) -> BatchRows:
+        """Return the rows of a run of the denoiser on the conditional rows of `images` only."""
+        return replace(self._rows_from(0, call, images), evaluating=evaluating)
 
     def _rows_from(self, first: int, call: DenoiserCall, images: Sequence[int]) -> BatchRows:
         assert self.grid is not None
@@ -225,76 +228,26 @@ class Session:
         self.progress, self.step, self.steps = level.index / level.steps, level.index, level.steps
         everything = range(len(latents))
         if level.index == 0:
-            latents = self._search_noise(call, self._compose_noise(call, latents))
-            self.edits.look_first(lambda rows: self._maps_at(call, latents, rows.images), self._rows_alone(call, everything))
+            latents = first_noise(self, call, latents)
+            self.edits.look_first(lambda rows: self.maps_at(call, latents, rows.images), self.rows_alone(call, everything))
         ready = not (self.loss and self.loss.reads_regions) or self._regions_of(self.guided) is not None
         if self.guided and ready and self.schedule.guides(level.index, level.asked):
             self.levels.check(self.done, self.family.timestep(call.time))
-            latents = self._update(call, latents, level)
-        look_back = "moved" in self.needs_previous_maps and self.guided and self.schedule.guides(level.index + 1, level.asked)
+            if self.method.descent.update == "velocity":
+                self.velocity = VelocityStep(self, call, latents, level)
+            else:
+                latents = self._update(call, latents, level)
+        look_back = (
+            self.velocity is None
+            and "moved" in self.needs_previous_maps
+            and self.guided
+            and self.schedule.guides(level.index + 1, level.asked)
+        )
         if self.record_maps or look_back:
-            maps = self._maps_at(call, latents, everything)
+            maps = self.maps_at(call, latents, everything)
             self.previous_maps = maps if look_back else self.previous_maps
             if self.record_maps:
                 self.run.maps.append(StepMaps(self.call, level.index, level.timestep, maps.cpu()))
-
-    def _compose_noise(self, call: DenoiserCall, latents: Tensor) -> Tensor:
-        """Return the latents with the first noises that edits compose. A run that begins with an image keeps its own."""
-        assert self.levels is not None
-        for edit in self.edits.active if self.levels.from_noise else ():
-            images = [image for image in range(len(latents)) if edit.composes_noise(image)]
-            if images:
-                sigma, rows = self._sigma(), self._rows_alone(call, images)
-
-                def read(noise: Tensor, images: Sequence[int] = images, sigma: float = sigma) -> Tensor:
-                    return self._maps_at(call, noise * sigma, images)
-
-                noise, outcomes = edit.compose_noise(latents[images] / sigma, rows, read)
-                latents = self._with_noise(latents, images, noise, outcomes)
-                self.searched = [image for image in self.searched if image not in images]
-        return latents
-
-    def _search_noise(self, call: DenoiserCall, latents: Tensor) -> Tensor:
-        """Return the latents with the better first noise that the method looks for, if it does."""
-        if not (self.noise and self.searched):
-            return latents
-        if self.levels is not None and not self.levels.from_noise:
-            if isinstance(self.noise, NoiseChoice):  # the user chose the image that the run begins with
-                return latents
-            raise ModelError(
-                f"{self.method.name} looks for better first noise, but this run begins in the middle of the scheduler's "
-                "levels, as image-to-image does; take a method without noise search"
-            )
-        loss, images, sigma = self.noise.loss, self.searched, self._sigma()
-
-        def evaluate(part: Tensor, of: Sequence[int]) -> Evaluation:
-            found = self._measure(call, part * sigma, [images[i] for i in of], loss)
-            return Evaluation(found.loss, found.terms, found.gradient * sigma)
-
-        def score(part: Tensor, of: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
-            own = tuple(images[i] for i in of)
-            return self.evaluator.score(self._see(call, own), part * sigma, loss, self._groups_of(own, part.device))
-
-        if isinstance(self.noise, NoiseChoice):
-            noise, outcomes = choose_noise(latents[images] / sigma, score, self.noise)
-        else:
-            noise, outcomes = search_noise(latents[images] / sigma, evaluate, self.noise)
-        return self._with_noise(latents, images, noise, outcomes)
-
-    def _sigma(self) -> float:
-        """Return the standard deviation of the scheduler's first noise."""
-        return float(getattr(self.scheduler, "init_noise_sigma", 1.0))
-
-    def _with_noise(self, latents: Tensor, images: Sequence[int], noise: Tensor, outcomes: Sequence[NoiseOutcome]) -> Tensor:
-        """Return the latents with other noise of `images`, keep them as the step's corrected latents, and record the change."""
-        own, sigma = latents, self._sigma()
-        latents = latents.clone()
-        latents[list(images)] = noise * sigma
-        self.corrected = latents
-        for image, outcome in zip(images, outcomes, strict=True):
-            before, after = (own[image] / sigma).cpu(), (latents[image] / sigma).cpu()
-            self.run.noises.append(FirstNoise(self.call, image, before, after, outcome))
-        return latents
 
     def _update(self, call: DenoiserCall, latents: Tensor, level: NoiseLevel) -> Tensor:
         """Move the images that are still guided, keep the result as the step's corrected latents, and record what was done."""
@@ -305,19 +258,16 @@ class Session:
 
         def by(loss: Loss) -> Evaluate:
             def evaluate(part: Tensor, of: Sequence[int]) -> Evaluation:
-                found = self._measure(call, part / scaling, [images[i] for i in of], loss)
+                found = self.measure(call, part / scaling, [images[i] for i in of], loss)
                 return Evaluation(found.loss, found.terms, found.gradient / scaling)
 
             return evaluate
 
-        descent = self.method.descent
-        if self.loss.needs_previous_maps and self.previous_maps is None:  # the loss lacks a part: it cannot be low enough
-            descent = replace(descent, enough=None)
         outcome = update(
             own * scaling,
             by(self.loss),
             step_size=self.schedule.step_size_at(level.index, level.steps),
-            descent=descent,
+            descent=self.descent(),
             refinement=self.schedule.refinement_at(level.index, level.asked),
             refine_by=by(self.method.refinement) if self.method.refinement else None,
         )
@@ -329,11 +279,19 @@ class Session:
             known = self.measured[images[0]]
             every = [self.measured.get(image, torch.zeros_like(known)) for image in range(len(latents))]
             self.previous_maps = torch.stack(every)
-        self.guided = [image for image, met in zip(images, outcome.met, strict=True) if not met]
-        self._record(images, outcome, level, time.perf_counter() - begun)
+        self.record(images, outcome, level, time.perf_counter() - begun)
         return latents
 
-    def _record(self, images: Sequence[int], outcome: Outcome, level: NoiseLevel, seconds: float) -> None:
+    def descent(self) -> Descent:
+        """Return the update rule of this step."""
+        assert self.loss is not None
+        lacking = self.loss.needs_previous_maps and self.previous_maps is None
+        # a loss that lacks a part cannot be low enough
+        return replace(self.method.descent, enough=None) if lacking else self.method.descent
+
+    def record(self, images: Sequence[int], outcome: Outcome, level: NoiseLevel, seconds: float) -> None:
+        """Record what was done to `images`, and leave those alone from now on whose loss was low enough."""
+        self.guided = [image for image, met in zip(images, outcome.met, strict=True) if not met]
         if any(outcome.skipped) and not self.run.skipped:
             warnings.warn(
                 f"loss or gradient was not finite at step {level.index} (timestep {level.timestep:g}): the update was left "
@@ -370,23 +328,23 @@ class Session:
 
     # ------------------------------------------------------------------------------------------------ evaluations
 
-    def _measure(self, call: DenoiserCall, latents: Tensor, images: Sequence[int], loss: Loss) -> Evaluation:
+    def measure(self, call: DenoiserCall, latents: Tensor, images: Sequence[int], loss: Loss) -> Evaluation:
         """Return a loss and its gradient at `latents` of `images`."""
         own = tuple(images)
-        around = self.edits.around(self._rows_alone(call, own))
-        found = self.evaluator.measure(self._see(call, own), latents, loss, self._groups_of(own, latents.device), around)
+        around = self.edits.around(self.rows_alone(call, own))
+        found = self.evaluator.measure(self.see(call, own), latents, loss, self.groups_of(own, latents.device), around)
         if "measured" in self.needs_previous_maps and found.maps is not None:
             self.measured.update(zip(images, found.maps, strict=True))
         return found
 
-    def _maps_at(self, call: DenoiserCall, latents: Tensor, images: Sequence[int]) -> Tensor:
+    def maps_at(self, call: DenoiserCall, latents: Tensor, images: Sequence[int]) -> Tensor:
         """Return the maps (image, token, height, width) at `latents` of `images`, without a gradient."""
         with torch.no_grad():
-            return self._see(call, images)(latents).maps
+            return self.see(call, images)(latents).maps
 
-    def _see(self, call: DenoiserCall, images: Sequence[int]) -> See:
+    def see(self, call: DenoiserCall, images: Sequence[int]) -> See:
         """Return the function from latents of `images` to their attention, text-conditioned."""
-        rows = self._rows_alone(call, images)
+        rows = self.rows_alone(call, images)
 
         def see(latents: Tensor) -> AttentionMaps:
             x = latents if self.method.parity == "paper" else self.scale(latents, call.timestep)
@@ -396,15 +354,19 @@ class Session:
                 with self.edits.around(rows):  # inside the probe, which ends the run by an exception
                     self.evaluator.denoise(*args, **kwargs)
 
-            previous, regions = self.previous_maps, self._regions_of(images)
-            return replace(
-                self.evaluator.read(run, rows.grid, rows.joint),
-                previous_maps=None if previous is None else previous[list(images)],
-                progress=self.progress,
-                regions=None if regions is None else regions.to(latents.device),
-            )
+            return self.completed(self.evaluator.read(run, rows.grid, rows.joint), images)
 
         return see
+
+    def completed(self, seen: AttentionMaps, images: Sequence[int]) -> AttentionMaps:
+        """Return the attention of `images` with what else losses may ask for."""
+        previous, regions = self.previous_maps, self._regions_of(images)
+        return replace(
+            seen,
+            previous_maps=None if previous is None else previous[list(images)],
+            progress=self.progress,
+            regions=None if regions is None else regions.to(seen.maps.device),
+        )
 
     def _regions_of(self, images: Sequence[int]) -> Tensor | None:
         """Return the regions of the entities of `images`, if an edit has some."""

@@ -18,6 +18,7 @@ from ..settings import is_number
 from .schedule import Refinement
 
 Direction = Literal["plain", "unit"]
+Target = Literal["latents", "velocity"]
 
 
 @dataclass(frozen=True)
@@ -32,23 +33,28 @@ class Descent:
 
     Args:
         direction: "plain" moves by step_size * gradient, "unit" by step_size * gradient / RMS(gradient).
-        limit: Largest RMS of an update, in the units of the latents as the denoiser sees them; None for no limit.
+        limit: Largest RMS of an update, in the units of the latents as the denoiser sees them, or of the velocity; None for no
+            limit.
         enough: Loss at which an image is left alone, in this step and for the rest of the run; it then costs nothing. None
             guides to the end.
+        update: "latents" moves the latents before the step; "velocity" corrects the velocity that a flow model predicts, see
+            `guidance.velocity`.
 
     Raises:
         MethodError: if a value is of another kind.
 
-    Source: ours; the papers use "plain" without a limit.
+    Source: ours; the papers use "plain" without a limit, and FOCUS (arXiv 2510.02315) the velocity.
     """
 
     direction: Direction = "plain"
     limit: float | None = None
     enough: float | None = None
+    update: Target = "latents"
 
     def __post_init__(self) -> None:
-        if self.direction not in get_args(Direction):
-            raise MethodError(f'direction is "{self.direction}"; expected one of {", ".join(get_args(Direction))}')
+        for name, known in {"direction": get_args(Direction), "update": get_args(Target)}.items():
+            if getattr(self, name) not in known:
+                raise MethodError(f'{name} is "{getattr(self, name)}"; expected one of {", ".join(known)}')
         if self.limit is not None and not (is_number(self.limit) and self.limit > 0):
             raise MethodError(f"limit is {self.limit}; expected a number above 0, or none")
         if self.enough is not None and not is_number(self.enough):

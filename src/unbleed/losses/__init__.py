@@ -6,6 +6,7 @@ from .contrast import ContrastLoss
 from .division import DivisionLoss
 from .entropy import EntropyLoss
 from .excite import ExciteLoss, excite
+from .focus import FocusLoss
 from .groups import TokenGroups
 from .localization import AnchoringLoss
 from .objects import ObjectLoss
@@ -25,6 +26,7 @@ __all__ = [
     "DivisionLoss",
     "EntropyLoss",
     "ExciteLoss",
+    "FocusLoss",
     "Loss",
     "ObjectLoss",
     "OverlapLoss",

@@ -30,6 +30,10 @@ from .ebama import EBAMA as EBAMA
 from .predicated import Predicated as Predicated
 from .initno import InitNO as InitNO
 from .self_cross import SelfCross as SelfCross
+from .focus import Focus as Focus
+from .best_of_n import BestOfN as BestOfN
+from .dos import Dos as Dos
+from .amplify import Amplify as Amplify
 from .attention_regulation import AttentionRegulation as AttentionRegulation
 from .composable import Composable as Composable
 # isort: on

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 from ..attention.family import Part
 from ..guidance.method import BaseMethod, Method, Parameter, Parity, parameter, plain
-from ..guidance.update import Descent, Direction
+from ..guidance.update import Descent, Direction, Target
 from ..losses.base import RenormalisingLoss
 from ..losses.maps import Kept
 from ..settings import AtLeastOne, Documented, NotNegative, Positive, check_settings, setting
@@ -68,12 +68,19 @@ class PaperMethod(Documented, BaseMethod):
     limit: Positive | None = setting(
         None,
         "no limit, as in the papers",
-        help="largest root mean square of one update, in units of the latents as the denoiser gets them",
+        help="largest root mean square of one update, in units of the latents as the denoiser gets them, or of the velocity",
     )
     enough: float | None = setting(
         None,
         "guided to the end whatever the loss, as in the papers",
         help="loss at which an image is left alone for the rest of the run",
+    )
+
+    update: Target = setting(
+        "latents",
+        "the latents, as in all papers but FOCUS",
+        help='"velocity" corrects the velocity of a flow model from the pipeline\'s own forward, as FOCUS does; a step size '
+        "is then a factor of its weight, which is 1 halfway and 2,000 at the first step",
     )
 
     def __post_init__(self) -> None:
@@ -94,7 +101,7 @@ class PaperMethod(Documented, BaseMethod):
     def parts(self) -> Method:
         return replace(
             self._parts(),
-            descent=Descent(self.direction, self.limit, self.enough),
+            descent=Descent(self.direction, self.limit, self.enough, self.update),
             parity=self.parity,
             resolution=self.resolution,
             layers=self.layers,

@@ -123,15 +123,24 @@ def bootstrap(
     return estimate(sample(chosen, baseline=baseline, draws=draws, seed=seed), baseline=baseline)
 
 
+def defined_for_all(values: Array) -> NDArray[np.bool_]:
+    """Return bool (metric, prompt): where every variant that has values (variant, metric, prompt, seed) of a metric has one."""
+    lacking = np.isnan(values)
+    lacking &= ~lacking.all(axis=(2, 3), keepdims=True)
+    empty = np.isnan(values).all(axis=(0, 2, 3), keepdims=True)[0, :, :, 0]  # (metric, 1): those that no variant has
+    return ~lacking.any(axis=(0, 3)) & ~empty
+
+
 def sample(values: Array, *, baseline: int = 0, draws: int = DRAWS, seed: int = 0) -> Sample:
     """Return the means of `values` (variant, metric, prompt, seed) and of their draws.
 
-    A metric is averaged over the prompts without nan; if there are none, it is nan.
+    A metric is averaged over the prompts without nan; if there are none, it is nan. A variant without any value of a metric, as
+    one that was chosen by it, has nan there, and others are averaged as if it were not there.
     """
     variants, metrics, _, seeds = values.shape
     means, drawn = np.full((2, variants, metrics), np.nan), np.full((draws, 2, variants, metrics), np.nan)
     resampled = np.zeros(metrics, dtype=np.int64)
-    defined = ~np.isnan(values).any(axis=(0, 3))  # (metric, prompt)
+    defined = defined_for_all(values)
     for prompts in np.unique(defined, axis=0):
         alike = np.flatnonzero((defined == prompts).all(axis=1))  # metrics that are defined for these prompts
         count = int(prompts.sum())

@@ -16,7 +16,7 @@ from ..plan.plan import Plan
 from ..plan.variants import Variant
 from ..scoring.results import ImageRow, Results
 from ..scoring.verdicts import is_verdict
-from .bootstrap import DRAWS, Array, Sample, affordable, arrange, estimate, sample
+from .bootstrap import DRAWS, Array, Sample, affordable, arrange, defined_for_all, estimate, sample
 from .facts import ReportFacts, facts_of
 
 SIGNIFICANT = 0.05
@@ -207,7 +207,7 @@ class _Figures:
     def rows(self, found: Sample, prompts: NDArray[np.bool_]) -> tuple[ScoreRow, ...]:
         """Return a row for each method and score, without scores that are undefined for all of the prompts."""
         arrays = vars(estimate(found, baseline=self.baseline)).values()
-        defined = (~np.isnan(self.values[:, :, prompts]).any(axis=(0, 3))).sum(axis=1)  # number of prompts per score
+        defined = defined_for_all(self.values[:, :, prompts]).sum(axis=1)  # number of prompts per score
         return tuple(
             ScoreRow(
                 cost.method,

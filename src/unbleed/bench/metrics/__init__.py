@@ -28,6 +28,7 @@ from .image_reward import ImageReward
 from .models import PUBLISHED
 from .oracle import OracleMetric
 from .pickscore import PickScore
+from .soft_tifa import SoftTifa
 from .vqascore import VqaScore
 
 __all__ = ["Metric", "MetricFacts", "Score", "metric", "metric_facts", "metric_names", "metrics_from", "read_label"]
@@ -52,6 +53,7 @@ _CLASSES: dict[str, tuple[Callable[..., Metric], str]] = {
     "vqascore": (VqaScore, 'probability of "Yes" when a vision-language model is asked whether the image shows the prompt'),
     "geneval": (GenEval, "GenEval's objects, counts, colours and positions, with transformers' Mask2Former"),
     "dsg": (SceneGraph, "Davidsonian Scene Graph: the case's questions and their dependencies"),
+    "soft-tifa": (SoftTifa, "GenEval 2's probability of the right answer to a question per atom of the prompt"),
     "image-reward": (ImageReward, "ImageReward, from a converted checkpoint"),
     "pickscore": (PickScore, "PickScore: CLIP-H trained on human choices"),
     "hpsv2": (HpsV2, "HPS v2: CLIP-H trained on human preferences, from a converted checkpoint"),

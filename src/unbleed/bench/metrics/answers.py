@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -91,15 +91,32 @@ class ChatAnswers:
         self, images: Sequence[Image.Image], texts: Sequence[Sequence[str]], words: Sequence[str]
     ) -> list[list[list[float]]]:
         """Return, for the texts about each image, the probability of each word as the first token of the reply."""
-        network, ids = self.pretrained.network, [self._id(word) for word in words]
+        ids = [self._id(word) for word in words]
         owners, flat_texts = flat(texts)
-        found: list[list[float]] = []
-        for start in range(0, len(flat_texts), CHAT_BATCH):
-            part = slice(start, start + CHAT_BATCH)
-            chats = [_chat(images[owner], text) for owner, text in zip(owners[part], flat_texts[part], strict=True)]
-            logits = network(**self._batch(chats), logits_to_keep=1).logits[:, -1]
-            found += logits.float().softmax(dim=-1)[:, ids].tolist()
+        found = [row[ids].tolist() for row in self._first_tokens(images, owners, flat_texts)]
         return per_image(owners, found, len(images))
+
+    @torch.inference_mode()
+    def chances(
+        self, images: Sequence[Image.Image], texts: Sequence[Sequence[str]], ways: Sequence[Sequence[Sequence[str]]]
+    ) -> list[list[float]]:
+        """Return, for the texts about each image, the probability that the first token of the reply is one of several.
+
+        `ways` are the ways to write the answer to each text; those that are one token count.
+        """
+        owners, flat_texts = flat(texts)
+        ids = [self._ids(own) for per_text in ways for own in per_text]
+        rows = self._first_tokens(images, owners, flat_texts)
+        return per_image(owners, [summed(row, own) for row, own in zip(rows, ids, strict=True)], len(images))
+
+    def _first_tokens(self, images: Sequence[Image.Image], owners: Sequence[int], texts: Sequence[str]) -> Iterator[Tensor]:
+        """Yield, for each text about the image that owns it, the probabilities of the reply's first token, (token,)."""
+        network = self.pretrained.network
+        for start in range(0, len(texts), CHAT_BATCH):
+            part = slice(start, start + CHAT_BATCH)
+            chats = [_chat(images[owner], text) for owner, text in zip(owners[part], texts[part], strict=True)]
+            logits = network(**self._batch(chats), logits_to_keep=1).logits[:, -1]
+            yield from logits.float().softmax(dim=-1).cpu()
 
     def _batch(self, chats: list[list[dict[str, Any]]]) -> dict[str, Tensor]:
         made = self._processor.apply_chat_template(
@@ -118,11 +135,37 @@ class ChatAnswers:
         processor.tokenizer.padding_side = "left"  # so that the last position of every row is the end of its question
         return processor
 
+    def _encode(self, word: str) -> list[int]:
+        return self._processor.tokenizer(word, add_special_tokens=False)["input_ids"]
+
+    def _ids(self, ways: Sequence[str]) -> tuple[int, ...]:
+        ids = one_token_each(self._encode, ways)
+        if not ids:
+            raise BenchError(
+                f'no way to write "{ways[0]}" is one token for "{self.pretrained.model}"; name a model that has one for it'
+            )
+        return ids
+
     def _id(self, word: str) -> int:
-        ids = self._processor.tokenizer(word, add_special_tokens=False)["input_ids"]
+        ids = self._encode(word)
         if len(ids) != 1:
             raise BenchError(f'"{word}" is {len(ids)} tokens for "{self.pretrained.model}"; name a model with one token for it')
         return ids[0]
+
+
+def one_token_each(encode: Callable[[str], Sequence[int]], ways: Sequence[str]) -> tuple[int, ...]:
+    """Return the tokens of those texts that are one token each, every token once.
+
+    >>> one_token_each({"4": [4], " 4": [32, 4], "four": [7], "Four": [7]}.get, ["4", " 4", "four", "Four"])
+    (4, 7)
+    """
+    found = [list(encode(way)) for way in ways]
+    return tuple(dict.fromkeys(ids[0] for ids in found if len(ids) == 1))
+
+
+def summed(probabilities: Tensor, ids: Sequence[int]) -> float:
+    """Return the sum of some of the probabilities, (token,)."""
+    return float(probabilities[list(ids)].sum())
 
 
 def _chat(image: Image.Image, text: str) -> list[dict[str, Any]]:

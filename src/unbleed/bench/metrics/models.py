@@ -44,6 +44,7 @@ PUBLISHED = {
     "Salesforce/blip-vqa-capfilt-large": Published("BSD-3-Clause"),
     "dandelin/vilt-b32-finetuned-vqa": Published("Apache-2.0"),
     "Qwen/Qwen2.5-VL-7B-Instruct": Published("Apache-2.0"),
+    "Qwen/Qwen3-VL-8B-Instruct": Published("Apache-2.0"),
     "facebook/mask2former-swin-small-coco-instance": Published('"other" on the hub; its code is MIT'),
     "google-bert/bert-base-uncased": Published("Apache-2.0"),
     "yuvalkirstain/PickScore_v1": Published("MIT, as its code"),

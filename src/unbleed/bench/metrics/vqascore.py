@@ -6,7 +6,12 @@ The score is the probability of "Yes" as the first token of the reply; the offic
 exp(-cross entropy) of the answer.
 
 Difference: the paper uses CLIP-FlanT5-XXL, which is not in transformers and was dropped from t2v_metrics in 3.1. Here any
-vision-language model of transformers with a chat template answers; compare numbers only within one model.
+vision-language model of transformers with a chat template answers; compare numbers only within one model. With
+`wording=geneval2` the question and the answers are those of GenEval 2's code (arXiv 2512.16853), for Qwen3-VL-8B:
+
+    Does this image show "{prompt}"? Answer the question with Yes or No.
+
+and the probabilities of Yes, yes, " Yes" and " yes" add up.
 """
 
 from __future__ import annotations
@@ -18,13 +23,18 @@ from typing import Any, TypedDict
 
 from PIL import Image
 
+from ...errors import BenchError
 from ..plan import fingerprints
 from ..plan.cases import Case
 from .answers import ChatAnswers
 from .base import Metric, Score
 from .models import Pretrained
 
-QUESTION = 'Does this figure show "{}"? Please answer yes or no.'
+QUESTIONS = {
+    "t2v": ('Does this figure show "{}"? Please answer yes or no.', ("Yes",)),
+    "geneval2": ('Does this image show "{}"? Answer the question with Yes or No.', ("Yes", "yes", " Yes", " yes")),
+}
+"""By wording: the question, and the answers whose probabilities add up."""
 
 
 class Output(TypedDict):
@@ -39,10 +49,15 @@ class VqaScore(Metric):
     revision: str | None = None
     device: str = "cpu"
     dtype: str = "float32"
+    wording: str = "t2v"
 
     name = "vqascore"
     output_type = Output
     scores = (Score("vqascore", "VQAScore", 'probability of "Yes" when asked whether the image shows the prompt'),)
+
+    def __post_init__(self) -> None:
+        if self.wording not in QUESTIONS:
+            raise BenchError(f'wording of vqascore is "{self.wording}"; expected one of {", ".join(QUESTIONS)}')
 
     @cached_property
     def chat(self) -> ChatAnswers:
@@ -50,11 +65,13 @@ class VqaScore(Metric):
 
     @property
     def fingerprint(self) -> str:
-        return fingerprints.of_values(metric="vqascore 1", model=self.chat.fingerprint, dtype=self.dtype)
+        wording = {} if self.wording == "t2v" else {"wording": self.wording}
+        return fingerprints.of_values(metric="vqascore 1", model=self.chat.fingerprint, dtype=self.dtype, **wording)
 
     def run(self, images: Sequence[Image.Image], cases: Sequence[Case]) -> list[dict[str, Any]]:
-        texts = [[QUESTION.replace("{}", case.prompt)] for case in cases]
-        return [{"yes": yes} for [[yes]] in self.chat.probabilities(images, texts, ("Yes",))]
+        question, ways = QUESTIONS[self.wording]
+        texts = [[question.replace("{}", case.prompt)] for case in cases]
+        return [{"yes": yes} for [yes] in self.chat.chances(images, texts, [[ways]] * len(texts))]
 
     def score(self, case: Case, output: Mapping[str, Any]) -> dict[str, float]:
         return {"vqascore": output["yes"]}

@@ -58,7 +58,8 @@ def result(report: Report) -> str:
     ranked = [row for row in report.rows if row.metric == score.name]
     base = next(row for row in ranked if row.method == report.baseline)
     others = [row for row in ranked if row is not base]
-    guided = [row for row in others if row.method not in {c.label for c in report.contenders if c.draws > 1}]
+    chosen = {c.label for c in report.contenders if c.draws > 1 and not c.judge}
+    guided = [row for row in others if row.method not in chosen]
     candidates = guided or others
     if candidates:
         best = max(candidates, key=lambda row: row.mean if score.higher_is_better else -row.mean)
@@ -236,7 +237,14 @@ def _time_notes(report: Report) -> list[str]:
         f"Seconds per image are mean wall-clock times on the {machine} named here, including everything that a method does; "
         f"× is the multiple of the time of {report.baseline}.",
     ]
-    best_of = [f"{c.label} samples {c.draws} unguided images per seed" for c in report.contenders if c.draws > 1]
+    judged = [c for c in report.contenders if c.judge]
+    texts += [
+        f"{c.label} samples {c.draws} unguided images per seed and keeps the one that {c.judge} prefers; its time is that of "
+        f"all of them. {c.judge} is not reported for it."
+        for c in judged
+    ]
+    several = [c for c in report.contenders if c.draws > 1 and not c.judge]
+    best_of = [f"{c.label} samples {c.draws} unguided images per seed" for c in several]
     if best_of and report.scores:
         texts.append(
             f"{'; '.join(best_of)} and keeps the one with the best scores; its time is that of all of them. The same metric "

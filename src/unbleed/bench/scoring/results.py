@@ -53,6 +53,12 @@ def results(store: Store, plan: Plan, metrics: Sequence[Metric], *, allow_partia
     names = [score.name for score in scores]
     if twice := {name for name in names if names.count(name) > 1}:
         raise BenchError(f"two metrics give {', '.join(sorted(twice))}; name one of them")
+    for variant in plan.contenders:
+        if variant.judge and variant.judge not in {metric.name for metric in metrics}:
+            raise BenchError(
+                f"{variant.label} is chosen by {variant.judge}, which is not among the metrics "
+                f"({', '.join(metric.name for metric in metrics) or 'none'}); run both: --metrics {variant.judge},..."
+            )
     stored = store.state()
     reader = _Reader(
         store=store,
@@ -101,7 +107,11 @@ class _Reader:
         digest = case_digest(case)
         for draws in plan.jobs_of(case, variant):
             found = [(job, *self._scored(case, row_key(job, digest))) for job in draws]
-            best, values, outputs = max(found, key=lambda one: merit(self.scores, one[1]))  # the first of equals
+            chosen_by = self._judging(variant)
+            best, values, outputs = max(found, key=lambda one: merit(chosen_by, one[1]))  # the first of equals
+            if variant.judge:  # what chose is no measure of what it chose
+                judged = {score.name for score in chosen_by}
+                values = {name: value for name, value in values.items() if name not in judged}
             times = [self.facts[job.key][0] for job in draws]
             yield ImageRow(
                 method=variant.label,
@@ -115,6 +125,12 @@ class _Reader:
                 faults=self._faults(case, outputs),
                 sha256=self.facts[best.key][1],
             )
+
+    def _judging(self, variant: Variant) -> Sequence[Score]:
+        """Return the scores that choose among a variant's draws."""
+        if not variant.judge:
+            return self.scores
+        return next(metric.scores for metric in self.metrics if metric.name == variant.judge)
 
     def _scored(self, case: Case, key: str) -> tuple[dict[str, float], dict[str, Mapping[str, Any]]]:
         values: dict[str, float] = {}

@@ -48,7 +48,8 @@ def text_of(row: Published, folder: Path | None = None) -> str:
 def download(name: str, folder: Path | None = None) -> Path:
     """Return the path of a published set's file, downloading it if it is missing.
 
-    The file appears by one rename, after its sha256 was checked. An existing file is never replaced.
+    The file appears by one rename, after its sha256 was checked, or its form and length where no hash is known. An existing
+    file is never replaced.
 
     Raises `BenchError` for a name that is not a published set, an existing file with the wrong hash, or an address that cannot
     be reached or returns something else; `OutputError` if the folder cannot be written to.
@@ -90,10 +91,23 @@ def _fetch(address: str, remedy: str) -> bytes:
 
 def _check(row: Published, source: object, data: bytes, remedy: str) -> None:
     found = hashlib.sha256(data).hexdigest()
-    if found != row.sha256:
+    if row.sha256 is None:
+        _check_form(row, source, data, remedy)
+    elif found != row.sha256:
         raise BenchError(
             f"{source} is not the file of {row.name}: {len(data)} bytes with sha256 {found}, expected {row.sha256}; {remedy}"
         )
+
+
+def _check_form(row: Published, source: object, data: bytes, remedy: str) -> None:
+    """Raise `BenchError` if a file whose hash is not known is not of its set's form and length."""
+    try:
+        count = len(list(row.read(data.decode())))
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RuntimeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise BenchError(f"{source} is not of the form of {row.name} ({reason}); {remedy}") from error
+    if count != row.prompts:
+        raise BenchError(f"{source} is not the file of {row.name}: it has {count} prompts, expected {row.prompts}; {remedy}")
 
 
 def _command(row: Published, folder: Path | None) -> str:

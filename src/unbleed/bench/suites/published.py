@@ -26,7 +26,7 @@ class Published:
     repository: str
     commit: str
     source: str  # path in the repository
-    sha256: str
+    sha256: str | None  # None if the file could not be had when the row was written: commit and number of prompts are checked
     prompts: int
     licence: str  # of the repository, as far as known
     citation: str
@@ -54,6 +54,38 @@ def _compositional(kind: str, file: str, sha256: str, about: str) -> Published:
         prompts=300,
         licence="MIT",
         citation="Huang et al., T2I-CompBench, NeurIPS 2023 Datasets and Benchmarks, arXiv 2307.06350",
+        read=readers.prompts,
+    )
+
+
+def _corebench(kind: str, about: str) -> Published:
+    return Published(
+        name=f"t2i-corebench-{kind.lower()}",
+        about=f"T2I-CoReBench, composition: {about}, with a checklist of questions",
+        path=f"t2i_corebench/C-{kind}.json",
+        repository="KwaiVGI/T2I-CoReBench",
+        commit="8d0bc35e51151993529baee8f0f93257b645fbe0",
+        source=f"data/C-{kind}.json",
+        sha256=None,
+        prompts=90,
+        licence="Apache-2.0",
+        citation="Li et al., Easier Painting Than Thinking (T2I-CoReBench), arXiv 2509.03516",
+        read=readers.corebench,
+    )
+
+
+def _rarebench(kind: str, file: str, about: str) -> Published:
+    return Published(
+        name=f"rarebench-{kind}",
+        about=f"RareBench: {about}",
+        path=f"rarebench/rarebench_{file}.txt",
+        repository="krafton-ai/Rare-to-Frequent",
+        commit="db8c540486056b23155ab11aaddd426176b760b6",
+        source=f"test/original_prompt/rarebench/rarebench_{file}.txt",
+        sha256=None,
+        prompts=40,
+        licence="none stated",
+        citation="Park et al., Rare-to-Frequent, ICLR 2025, arXiv 2410.22376",
         read=readers.prompts,
     )
 
@@ -204,5 +236,43 @@ _ROWS = (
         citation="Cho et al., Davidsonian Scene Graph, ICLR 2024, arXiv 2310.18235",
         read=readers.dsg,
     ),
+    Published(
+        name="geneval-2",
+        about="prompts of 3 to 10 atoms, with a question for each atom",
+        path="geneval2/geneval2_data.jsonl",
+        repository="facebookresearch/GenEval2",
+        commit="a6e82d2289e8d418f27f0adee77908b07060eea3",
+        source="geneval2_data.jsonl",
+        sha256="09233adbc9f877fba205f1a20efa4a8640e7e62a91dfd55893562bed8a928e43",
+        prompts=800,
+        licence="CC BY-NC 4.0: not for commercial use",
+        citation="Kamath et al., GenEval 2, arXiv 2512.16853",
+        read=readers.geneval2,
+    ),
+    _corebench("MI", "many things"),
+    _corebench("MA", "many attributes"),
+    _corebench("MR", "many relations"),
+    _corebench("TR", "written text"),
+    Published(
+        name="unigenbench-en",
+        about="UniGenBench++, short English prompts, with what each of them tests",
+        path="unigenbench/test_prompts_en.csv",
+        repository="CodeGoat24/UniGenBench",
+        commit="360f3dfb16016642e0ea9c481d00cc65734a368d",
+        source="data/test_prompts_en.csv",
+        sha256=None,
+        prompts=600,
+        licence="MIT, as its copy on the hub",
+        citation="Wang et al., UniGenBench++, arXiv 2510.18701",
+        read=readers.unigenbench,
+    ),
+    _rarebench("property", "single_1property", "one thing with a rare property"),
+    _rarebench("shape", "single_2shape", "one thing of a rare shape"),
+    _rarebench("texture", "single_3texture", "one thing of a rare texture"),
+    _rarebench("action", "single_4action", "one thing in a rare action"),
+    _rarebench("complex", "single_5complex", "one thing, rare in several ways"),
+    _rarebench("concat", "multi_1and", "several rare things, joined by and"),
+    _rarebench("relation", "multi_2relation", "several rare things in a relation"),
+    _rarebench("multi-complex", "multi_3complex", "several things, rare in several ways"),
 )
 PUBLISHED = {row.name: row for row in _ROWS}

@@ -100,6 +100,49 @@ def dsg(text: str) -> Iterator[Case]:
         yield Case(rows[0]["text"].strip(), groups=(item.rpartition("_")[0],), annotations={"questions": questions})
 
 
+def geneval2(text: str) -> Iterator[Case]:
+    """Read GenEval 2's data, one JSON object per line; the groups are the numbers of atoms.
+
+    Annotations are `{"atoms": [{"question": "Are the cows plastic?", "answer": "Yes", "skill": "attribute"}, ...]}`.
+    """
+    for line in text.splitlines():
+        row = json.loads(line)
+        atoms = [
+            {"question": question, "answer": answer, "skill": skill}
+            for (question, answer), skill in zip(row["vqa_list"], row["skills"], strict=True)
+        ]
+        yield Case(row["prompt"], groups=(f"{row['atom_count']} atoms",), annotations={"atoms": atoms})
+
+
+def corebench(text: str) -> Iterator[Case]:
+    """Read one dimension of T2I-CoReBench: objects by number, each with a prompt and a checklist of questions.
+
+    Annotations are those of DSG, without dependencies: the share of questions answered yes is the set's own score.
+    """
+    for row in json.loads(text).values():
+        questions = [
+            {"id": number, "text": item["question"].strip(), "kind": ", ".join(item.get("tags", ())), "parents": []}
+            for number, item in enumerate(row["Checklist"], start=1)
+        ]
+        yield Case(row["Prompt"].strip(), groups=(row["Sub Class"],), annotations={"questions": questions})
+
+
+def unigenbench(text: str) -> Iterator[Case]:
+    """Read UniGenBench's table; the groups are what a prompt tests, such as "Attribute - Color".
+
+    Annotations are `{"testpoints": [{"kind": "Attribute - Color", "about": "a red hat"}, ...]}`. The columns of some of its
+    files end in the language.
+    """
+    for row in _rows(text):
+        prompt, about = (next(row[name] for name in row if name.startswith(wanted)) for wanted in ("prompt", "sub_dims"))
+        own = json.loads(about)
+        points = [
+            {"kind": kind, "about": what} for kind, what in zip(own["Testpoints"], own["Testpoint Description"], strict=True)
+        ]
+        groups = tuple(dict.fromkeys(point["kind"] for point in points))
+        yield Case(prompt.strip(), groups=groups, annotations={"testpoints": points})
+
+
 def pair_in(prompt: str) -> tuple[Expected, ...]:
     """Return the two entities of a prompt that consists of them, each with an optional colour; () for any other prompt.
 
