@@ -29,7 +29,7 @@ from unbleed.guidance import first_noise
 from unbleed.methods import BestOfN
 
 
-@pytest.mark.parametrize("name", ["sdxl", "sd3", pytest.param("sana", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["sdxl", "sd3", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sana", "z-image"))])
 def test_the_steps_ahead_are_those_of_the_pipeline(
     pipes: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

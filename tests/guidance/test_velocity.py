@@ -17,7 +17,7 @@ from unbleed.guidance import evaluator
 from unbleed.guidance.velocity import weight
 from unbleed.methods import SynGen
 
-OTHERS = ["flux", "sana", "qwen"]
+OTHERS = ["flux", "sana", "qwen", "z-image", "klein"]
 every_flow = pytest.mark.parametrize("name", ["sd3", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 
 
@@ -38,7 +38,8 @@ class Counted:
             return differentiate(*args, **kwargs)
 
         monkeypatch.setattr(evaluator, "gradient_through", counted)
-        block = denoiser_of(pipe).get_submodule("transformer_blocks.0")
+        blocks = "layers.0" if hasattr(denoiser_of(pipe), "layers") else "transformer_blocks.0"
+        block = denoiser_of(pipe).get_submodule(blocks)
         self.handle = block.register_forward_pre_hook(self._block, with_kwargs=True)
 
     def _block(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
