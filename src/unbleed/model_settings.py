@@ -29,12 +29,13 @@ FILE_NAME = "unbleed.json"
 class ModelSettings:
     """Sampling defaults of a model, and for each method the settings that differ from its paper's.
 
-    The defaults are those of the papers, for Stable Diffusion.
+    The defaults are those of the papers, for Stable Diffusion. None in place of settings says that a method does not work on
+    the model.
     """
 
     steps: int = 50
     guidance_scale: float = 7.5
-    methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    methods: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
 
 
 def settings_of(model: str | Path | None) -> ModelSettings:
@@ -95,7 +96,7 @@ def method_of(label: str, model: str | Path | None, changes: Mapping[str, Any] |
     if not at:
         suited = settings_of(model).methods
         for number, part in enumerate(names_in(name)):
-            own |= {f"{part}.{key}" if number else key: value for key, value in suited.get(part, {}).items()}
+            own |= {f"{part}.{key}" if number else key: value for key, value in (suited.get(part) or {}).items()}
     return method_from(name, {**own, **read_settings(settings), **(changes or {})})
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ...errors import BenchError
 from ...methods import METHODS
-from ...model_settings import method_of
+from ...model_settings import method_of, settings_of
 
 MAX_DRAWS = 99
 """Each draw uses seeds 1,000 higher; the hundredth would reach those of the validation suite, which start at 100,000."""
@@ -37,11 +37,13 @@ class Variant:
 
 
 def variants_from(labels: Sequence[str], model: str) -> tuple[Variant, ...]:
-    """Return the variants that labels name for a model. "all" stands for every method.
+    """Return the variants that labels name for a model. "all" stands for every method that works on it.
 
     Raises `MethodError` for an unknown method or setting, `BenchError` for a repeated label.
     """
-    labels = [name for label in labels for name in (METHODS if label.strip() == "all" else [label.strip()])]
+    suited = settings_of(model).methods
+    every = [name for name in METHODS if suited.get(name, {}) is not None]
+    labels = [name for label in labels for name in (every if label.strip() == "all" else [label.strip()])]
     if not labels or not all(labels):
         raise BenchError(
             f'"{",".join(labels)}" has an empty name; expected names separated by single commas, as in none,syngen'
