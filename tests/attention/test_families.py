@@ -286,9 +286,7 @@ def test_every_row_has_a_tiny_model(pipes: Callable[[str], Any]) -> None:
 
 
 @pytest.mark.parametrize("options", [{"guidance_scale": 0.0}, {"guidance_scale": 2.0, "cfg_truncation": 0.5}])
-def test_z_image_without_negative_prompts_in_all_or_in_some_steps(
-    options: dict[str, float], pipes: Callable[[str], Any]
-) -> None:
+def test_z_image_without_negative_prompts_in_all_or_in_some_steps(options: dict[str, Any], pipes: Callable[[str], Any]) -> None:
     """As the distilled model is called, and as guidance is left out near the end: then a call has half of the rows."""
     pipe, rows = pipes("z-image"), []
     handle = pipe.transformer.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))

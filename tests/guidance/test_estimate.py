@@ -52,7 +52,13 @@ def test_every_family_can_be_estimated(name: str, tokenizer: CLIPTokenizer) -> N
     assert 0 < found.evaluation < 5
     assert found.activation_bytes > 0
     with unbleed.guide(pipe, method) as run:
-        options = {**OPTIONS[name], "height": height, "width": width, "num_inference_steps": 4, "output_type": "latent"}
+        options: dict[str, Any] = {
+            **OPTIONS[name],
+            "height": height,
+            "width": width,
+            "num_inference_steps": 4,
+            "output_type": "latent",
+        }
         pipe(prompt=PROMPTS[0], generator=torch.Generator().manual_seed(0), **options)
     assert len(run.steps) == found.evaluations
 

@@ -17,10 +17,12 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 
 import unbleed
-from helpers.families import PROMPTS, draw, every_family
+from helpers import tiny
+from helpers.families import MODERN, PROMPTS, draw, layout
 from helpers.joint_cases import NEGATIVE, tokens_of
 from unbleed.attention.families import denoiser_of
 
+every_older_family = pytest.mark.parametrize("name", list(tiny.FAMILIES))
 METHOD = unbleed.methods.Regions(step_size=0, candidates=1, apart=0)
 LEFT, RIGHT = (0, 0, 0.5, 1), (0.75, 0, 1, 1)
 WIDE = {"height": 128, "width": 256}
@@ -166,7 +168,7 @@ def check(name: str, parts: list[Part], words: list[int], box: Any, images: int 
     return kinds
 
 
-@every_family
+@every_older_family
 def test_what_an_adapter_adds_is_nothing_outside_its_region(name: str, knights: Callable[[str], Any]) -> None:
     """In every layer of every call, negative prompts' too; in layers of the text at the entity's own tokens alone."""
     pipe = knights(name)
@@ -217,7 +219,7 @@ def test_an_adapter_adds_nothing_before_its_region_is_found(tiny_knight: Any) ->
         assert part.added[:, settled].abs().max() > 0
 
 
-@every_family
+@every_older_family
 def test_a_batch_equals_its_singles_and_detached_is_bit_identical(name: str, knights: Callable[[str], Any]) -> None:
     """One prompt with an adapter, the other without: there the adapter adds nothing."""
     pipe, regions = knights(name), [GIVEN, {}]
@@ -318,3 +320,27 @@ def test_an_adapter_of_the_text_encoder_is_spoken_of(make_tiny_sd: Callable[...,
     enable(pipe.text_encoder, False)
     with unbleed.guide(pipe, METHOD, regions=GIVEN):
         draw(pipe, "sd", PROMPTS[0], (0,), num_inference_steps=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in MODERN if name != "kolors"])
+def test_an_adapter_on_a_whole_sequence_is_limited_by_where_its_parts_stand(name: str, pipes: Callable[[str], Any]) -> None:
+    """Pixels of the region, the entity's own words, and nothing else: not the padding, not what pads both parts apart."""
+    wanted = r"(single_transformer_blocks|layers|transformer_blocks)\.\d+\.(attn|attention)\.(to_q|to_qkv_mlp_proj)"
+    pipe = adapted(pipes(name), "knight", target_modules=wanted)
+    with unbleed.guide(pipe, METHOD, regions=GIVEN) as run, watching(pipe, "knight") as parts:
+        draw(pipe, name, PROMPTS[0], (0,), num_inference_steps=1, **WIDE)
+    height, width = (16, 32) if name == "hunyuan" else (8, 16)
+    places, words = height * width, tokens_of(run)["red cat"]
+    whole = [part for part in parts if part.call == 0 and part.added.shape[1] > places]
+    assert whole
+    for part in whole:
+        length = part.added.shape[1]
+        own = part.added[0 if name == "z-image" else -1].abs().amax(dim=-1)
+        _, pixels, text = layout(name, pipe, length, length, PROMPTS[0], places)
+        there = own[pixels].unflatten(0, (height, width))
+        assert there[:, : width // 2].min() > 0
+        assert there[:, width // 2 :].max() == 0
+        rest = own.clone()
+        rest[pixels] = 0
+        assert rest.nonzero().flatten().tolist() == sorted(text + p for p in words)
