@@ -73,7 +73,7 @@ def test_all_that_a_loss_looks_at_is_counted(name: str, tokenizer: CLIPTokenizer
     )
     assert text.evaluation < own.evaluation
     assert text.evaluation < back.evaluation
-    layers = family_of(denoiser_of(pipe)).layers(denoiser_of(pipe), None)
+    layers = family_of(denoiser_of(pipe)).layers(denoiser_of(pipe), None, "all")
     places = 20 * 16 if name == "sd3" else layers.grid(32, 40)[0] * layers.grid(32, 40)[1]
     assert own.activation_bytes - text.activation_bytes < 4 * places**2 * 2 * len(layers.self_names)  # a matrix has 2 heads
 
