@@ -14,16 +14,20 @@ import json
 import logging
 import random
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
+from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import unbleed
+from unbleed import figures
 from unbleed.bench.metrics.oracle import score
 from unbleed.bench.plan.cases import Case
 from unbleed.bench.suites import suite
@@ -43,6 +47,7 @@ LAYOUTS = {
 }
 
 
+FAULTS = ("too many", "missing", "other colour", "blend")
 TRIALS = ((), ("candidates=1",), ("candidates=2",), ("candidates=8",), ("radius=1",), ("pull_stop=0.25",), ("step_size=0",))
 ON_VALIDATION = {"suite": "emoji-validation-orders", "limit": 24, "layouts": "left-right,diagonal", "dtype": "bfloat16"}
 
@@ -58,6 +63,12 @@ class Judged:
     bound: bool
     extra: bool
     blend: bool
+
+    @property
+    def fault(self) -> str:
+        """What is wrong, the first of FAULTS that is; empty for a picture that is right."""
+        wrong = (self.extra, len(self.inside) < 2, not self.bound, self.blend)
+        return next((name for name, is_wrong in zip(FAULTS, wrong, strict=True) if is_wrong), "")
 
 
 def judged(layout: str, case: Case, finding: Finding) -> Judged:
@@ -76,8 +87,8 @@ def judged(layout: str, case: Case, finding: Finding) -> Judged:
 
 def drawn(
     pipe: Any, cases: Sequence[tuple[int, Case]], layout: str, label: str, settings: Sequence[str], batch_size: int
-) -> Iterator[Judged]:
-    """Yield what became of each case, drawn in batches; a case comes with its seed."""
+) -> Iterator[tuple[Judged, Image.Image]]:
+    """Yield what became of each case, and its picture, drawn in batches; a case comes with its seed."""
     own, oracle = settings_of("emoji"), Oracle.load(ORACLE_FOLDER)
     method = method_of(label, "emoji", read_settings(list(settings)))
     for first in range(0, len(cases), batch_size):
@@ -94,8 +105,9 @@ def drawn(
             )
             for seed, case in batch
         ]
-        findings = oracle.look([picture.image for picture in draw(pipe, recipes)])
-        yield from (judged(layout, case, finding) for (_, case), finding in zip(batch, findings, strict=True))
+        images = [picture.image for picture in draw(pipe, recipes)]
+        for (_, case), finding, image in zip(batch, oracle.look(images), images, strict=True):
+            yield judged(layout, case, finding), image
         print(f"{layout}: {first + len(batch)} of {len(cases)}", file=sys.stderr, flush=True)
 
 
@@ -113,17 +125,43 @@ def table(first: str, rows: Mapping[str, Sequence[Judged]]) -> str:
     return "\n".join(lines)
 
 
-def operations(pipe: Any, case: Case, layout: str, method: BaseMethod) -> int:
-    """Return the operations of the denoiser in one picture; attention is made of products, which are counted."""
+def sheet(rows: Sequence[tuple[Judged, Image.Image]], columns: int = 8) -> Image.Image:
+    """Return a sheet of the pictures that are not all-correct, by what is wrong."""
+    lines, labels, captions = [], [], []
+    for fault in FAULTS:
+        wrong = [(row, image.resize((176, 176), Image.Resampling.LANCZOS)) for row, image in rows if row.fault == fault]
+        for first in range(0, len(wrong), columns):
+            part = wrong[first : first + columns]
+            lines.append([image for _, image in part])
+            captions.append([row.prompt.replace("a ", "").replace(" and ", ", ") for row, _ in part])
+            labels.append(f"{fault}\n{len(wrong)} of {len(rows)}" if first == 0 else "")
+    return figures.grid(lines, labels=labels, captions=captions, title="Given regions: every picture that is not all-correct")
+
+
+def once(pipe: Any, case: Case, layout: str, method: BaseMethod) -> float:
+    """Sample a case as latents, with seed 0, and return the processor's seconds."""
     own, regions = settings_of("emoji"), dict(zip(map(str, case.entities), LAYOUTS[layout], strict=True))
     sampling = {"num_inference_steps": own.steps, "guidance_scale": own.guidance_scale, "output_type": "latent"}
-    with (
-        unbleed.guide(pipe, method, regions=None if method.name == "none" else regions),
-        sdpa_kernel(SDPBackend.MATH),
-        FlopCounterMode(display=False) as counter,
-    ):
+    begun = time.process_time()
+    with unbleed.guide(pipe, method, regions=None if method.name == "none" else regions):
         pipe(case.prompt, generator=torch.Generator().manual_seed(0), **sampling)
+    return time.process_time() - begun
+
+
+def operations(pipe: Any, case: Case, layout: str, method: BaseMethod) -> int:
+    """Return the operations of the denoiser in one picture; attention is made of products, which are counted."""
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        once(pipe, case, layout, method)
     return counter.get_total_flops()
+
+
+def cost(pipe: Any, case: Case, layout: str, method: BaseMethod, times: int = 5) -> str:
+    """Return what a picture costs beside the unguided one; seconds are medians of runs in turns."""
+    none = method_of("none", "emoji")
+    plain, guided = (operations(pipe, case, layout, one) for one in (none, method))
+    seconds = [(once(pipe, case, layout, none), once(pipe, case, layout, method)) for _ in range(times)]
+    slower = median(own for _, own in seconds) / median(own for own, _ in seconds)
+    return f"{guided / plain:.2f} times the operations of the unguided run, {slower:.2f} times its processor seconds"
 
 
 def share(values: Sequence[bool]) -> str:
@@ -142,6 +180,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--out", type=Path, help="write every picture's outcome here, as JSON")
+    parser.add_argument("--sheet", type=Path, help="write a sheet of the pictures that are not all-correct here")
     given = parser.parse_args()
     if given.trials:
         vars(given).update(ON_VALIDATION)
@@ -154,22 +193,26 @@ def main() -> None:
     random.Random(given.shuffle).shuffle(cases)
     layouts = given.layouts.split(",")
 
-    def rows_of(layout: str, settings: Sequence[str]) -> list[Judged]:
+    def rows_of(layout: str, settings: Sequence[str]) -> list[tuple[Judged, Image.Image]]:
         return list(drawn(pipe, cases[: given.limit], layout, given.method, settings, given.batch_size))
 
     if given.trials:
         rows = {
-            ", ".join(f"`{one}`" for one in own) or "the defaults": [row for layout in layouts for row in rows_of(layout, own)]
+            ", ".join(f"`{one}`" for one in own) or "the defaults": [
+                row for layout in layouts for row, _ in rows_of(layout, own)
+            ]
             for own in TRIALS
         }
         print(table("settings", rows))
         return
-    rows = {layout: rows_of(layout, given.settings) for layout in layouts}
+    drawn_rows = {layout: rows_of(layout, given.settings) for layout in layouts}
+    rows = {layout: [row for row, _ in own] for layout, own in drawn_rows.items()}
     every = [row for own in rows.values() for row in own]
+    if given.sheet:
+        sheet([pair for own in drawn_rows.values() for pair in own]).save(given.sheet, quality=85)
     print(table("layout", {**rows, "all": every}))
     method, case = method_of(given.method, "emoji", read_settings(given.settings)), cases[0][1]
-    plain, guided = (operations(pipe, case, layouts[0], one) for one in (method_of("none", "emoji"), method))
-    print(f"\n{guided / plain:.2f} times the operations of the unguided run")
+    print(f"\n{cost(pipe, case, layouts[0], method)}")
     if given.out:
         given.out.write_text(json.dumps([vars(row) for row in every]))
 

@@ -14,12 +14,12 @@ from torch import Tensor
 import unbleed
 from helpers.region_cases import PROMPT, draw, groups_of, random_maps
 from unbleed.attention import JointSequence
-from unbleed.edits.regions import emphasis, joint_bias, text_bias, visibility
 from unbleed.guidance.noise_choice import NoiseChoice, choose_noise
 from unbleed.losses import BindingLoss
 from unbleed.losses.groups import TokenGroups
 from unbleed.losses.maps import blur
 from unbleed.losses.regions import RegionLoss, pull
+from unbleed.regions.bias import emphasis, joint_bias, text_bias, visibility
 from unbleed.regions.layout import around_centers, choose_centers, grid_of, layout, leads, resize
 from unbleed.regions.score import layout_score
 from unbleed.regions.settle import settle

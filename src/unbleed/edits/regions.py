@@ -22,17 +22,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..attention import JointSequence
 from ..errors import PromptError
 from ..guidance.edit import ActiveEdit, BatchRows, CallContext, Edit
 from ..guidance.noise import NoiseOutcome, fresh_noise
 from ..guidance.run import RegionStep
 from ..losses.base import has_entities
-from ..losses.groups import TokenGroups
 from ..losses.maps import entity_maps
-from ..regions.compose import compose
+from ..regions.arrange import arrange
+from ..regions.bias import emphasis, joint_bias, text_bias, visibility
 from ..regions.given import masks_of
 from ..regions.layout import drawn_on, grid_of, layout, resize
+from ..regions.score import layout_score
 from ..regions.settle import settle
 from ..settings import AtLeastOne, setting
 from .adapters import layers_of, limited, warn_of_text_encoders
@@ -40,62 +40,6 @@ from .attention_override import AttentionCall, overriding
 
 _TOLERANCE = 1e-9  # 0.2 * 50 must be 10 whatever the rounding
 _FINER = 4  # pixels of a given region per pixel of the maps
-
-
-def visibility(regions: Tensor, groups: TokenGroups, *, background: bool = False) -> Tensor:
-    """Return v, (batch, token, height, width) from 0 to 1: the fraction of each pixel in which each token is visible.
-
-    `regions` (entity, height, width) from 0 to 1, in the order of `groups.noun`. With `background`, tokens of entities are
-    visible outside of all regions too.
-    """
-    image, whole = groups.entity_image, groups.whole.to(regions.dtype)  # (entity,), (entity, token)
-    seen = regions.new_zeros(groups.images, groups.tokens, *regions.shape[-2:])
-    seen = seen.index_add(0, image, torch.einsum("ehw,et->ethw", regions, whole))
-    if background:
-        covered = regions.new_zeros(groups.images, *regions.shape[-2:]).index_add(0, image, regions)
-        seen = seen + (1 - covered).clamp(min=0)[:, None]
-    limited = whole.new_zeros(groups.images, groups.tokens).index_add(0, image, whole) > 0
-    return torch.where(limited[:, :, None, None], seen.clamp(max=1), seen.new_ones(()))
-
-
-def emphasis(regions: Tensor, groups: TokenGroups) -> Tensor:
-    """Return, for tokens of modifiers, how much of each pixel is in their entity's region, (batch, token, height, width)."""
-    own = torch.einsum("mhw,mt->mthw", regions[groups.modifier_entity], groups.modifier.to(regions.dtype))
-    inside = regions.new_zeros(groups.images, groups.tokens, *regions.shape[-2:])
-    return inside.index_add(0, groups.entity_image[groups.modifier_entity], own).clamp(max=1)
-
-
-def text_bias(visible: Tensor, added: Tensor | float = 0.0) -> Tensor:
-    """Return what is added to the logits of pixels on tokens, (batch, pixel, token).
-
-    `visible` is v, (batch, token, height, width); `added` is added to log v. log 0 is minus infinity, but never in a whole row:
-    the start token is always visible.
-    """
-    return (visible.log() + added).flatten(2).transpose(1, 2)
-
-
-def joint_bias(visible: Tensor, groups: TokenGroups, joint: JointSequence, added: Tensor | float = 0.0) -> Tensor:
-    """Return what is added to the logits of a joint sequence of pixels and tokens, (batch, total, total).
-
-    `visible` and `added` are those of `text_bias`; `added` holds for pixels that attend to tokens. Pixels attend to tokens that
-    are visible there, tokens to the pixels in which they are visible, and words of different entities not to each other. All
-    other entries are 0, also from pixel to pixel. The sequence ends with its last pixel or token.
-    """
-    to_text, from_text = (text_bias(visible, own) for own in (added, 0.0))  # (batch, pixel, token)
-    whole = groups.whole.to(visible.dtype)
-    owners = visible.new_zeros(groups.images, len(whole), groups.tokens)
-    owners[groups.entity_image, torch.arange(len(whole), device=owners.device)] = whole
-    together = owners.mT @ owners > 0  # (batch, token, token): some entity has both words
-    owned = owners.any(dim=1)
-    strangers = owned[:, :, None] & owned[:, None, :] & ~together
-    bias = visible.new_zeros(groups.images, joint.end, joint.end)
-    for row, ((first, count), (start, length)) in enumerate(joint.rows(groups.images)):
-        texts = min(length, groups.tokens)
-        pixels, tokens = slice(first, first + count), slice(start, start + texts)
-        bias[row, pixels, tokens] = to_text[row, :, :texts]
-        bias[row, tokens, pixels] = from_text[row, :, :texts].T
-        bias[row, tokens, tokens] = bias[row, tokens, tokens].masked_fill(strangers[row, :texts, :texts], -torch.inf)
-    return bias
 
 
 @dataclass(frozen=True)
@@ -134,9 +78,9 @@ class RegionEdit(Edit):
     memory: float = setting(0.5, help="weight of earlier steps in the running mean of the maps, by which regions settle")
     candidates: AtLeastOne = setting(
         1,
-        help="number of noises from which the first noise for given regions is composed, at part of a forward each; until "
-        "`settle_at` an entity then has only what is around its piece. 1 keeps the pipeline's noise; a run that begins with a "
-        "picture always does",
+        help="number of noises that are arranged for given regions and read twice, at part of a forward each. The best is taken. "
+        "Until `settle_at` an entity then has only what is around its piece. 1 keeps the pipeline's noise, and a run that "
+        "begins with a picture keeps it too",
     )
 
     families: ClassVar[tuple[str, ...] | None] = None
@@ -175,6 +119,7 @@ class _Regions(ActiveEdit):
         self.grid = (0, 0)  # of the maps
         self.grown = False  # maps of a masked step were seen
         self.settled = False
+        self.begun = False  # the pipeline has run the denoiser, or the first step is long enough to be pulled too
         self.narrowed = False  # given regions are narrowed to what is around the pieces of their noise
         self.maps: Tensor | None = None  # their running mean, (batch, token, height, width)
         self.seen = -1  # the last step whose maps were seen
@@ -185,8 +130,8 @@ class _Regions(ActiveEdit):
 
     @property
     def regions(self) -> Tensor | None:
-        """On the grid of the maps, on the CPU. None until every entity that gets a region has one."""
-        known = self.masks is not None and bool(self.limited.any()) and bool(self.limited[self.finding].all())
+        """On the grid of the maps, on the CPU. None in a short first step, and until every entity that gets one has it."""
+        known = self.begun and self.masks is not None and bool(self.limited.any()) and bool(self.limited[self.finding].all())
         return self._on(self.grid) if known else None
 
     def _on(self, grid: tuple[int, int]) -> Tensor:
@@ -196,7 +141,8 @@ class _Regions(ActiveEdit):
     # ---------------------------------------------------------------------------------------------- finding them
 
     def looks_first(self, rows: BatchRows) -> bool:
-        return rows.steps * self.edit.wait < 1 - _TOLERANCE and not bool(self.limited[self.finding].all())
+        self.begun = rows.steps * self.edit.wait < 1 - _TOLERANCE
+        return self.begun and not bool(self.limited[self.finding].all())
 
     def reads_maps(self, rows: BatchRows) -> bool:
         if rows.step == self.seen:  # a later run of the denoiser in the same step, which may leave layers out
@@ -279,27 +225,48 @@ class _Regions(ActiveEdit):
         if self.masks is None:
             self._begin(rows)
         assert self.masks is not None
-        assert self.drawn is not None
-        edit, groups = self.edit, self.groups.select(rows.images)
-        more = [torch.stack([fresh_noise(one, number) for one in noise]) for number in range(1, edit.candidates)]
-        noises = [noise, *more]
-        maps = torch.stack([entity_maps(read(one), groups.to(noise.device)).cpu() for one in noises])
-        placed = self.fixed | self.finding
-        fine = self.masks.shape[-2], self.masks.shape[-1]
-        areas = torch.where(self.fixed[:, None, None], self.drawn, ~self._taken(fine)[self.groups.entity_image])
+        groups = self.groups.select(rows.images)
+        placed = (self.fixed | self.finding)[self._of(rows.images)]
+        best, narrowed, least = noise, self.masks[self._of(rows.images)], torch.full((len(noise),), torch.inf)
+        scores: list[Tensor] = []
+        for number in range(self.edit.candidates):
+            own = noise if number == 0 else torch.stack([fresh_noise(one, number) for one in noise])
+            arranged, regions = self._arranged(own, entity_maps(read(own), groups.to(noise.device)).cpu(), rows)
+            maps = read(arranged).cpu()
+            on_grid = drawn_on(regions, (maps.shape[-2], maps.shape[-1]))
+            scores.append(layout_score(maps, groups.only(placed), on_grid[placed]))
+            better = scores[-1] < least
+            least = torch.where(better, scores[-1], least)
+            best = torch.where(better.to(noise.device).view(-1, *[1] * (noise.ndim - 1)), arranged, best)
+            narrowed = torch.where(better[groups.entity_image, None, None], regions, narrowed)
         self.masks = self.masks.clone()
-        composed = []
-        for at, image in enumerate(rows.images):
-            own = placed & (self.groups.entity_image == image)
-            candidates = torch.stack([_spatial(one[at], rows.latents) for one in noises])
-            chosen = maps[:, placed[self._of(rows.images)] & (groups.entity_image == at)]
-            lengths = {"margin": edit.margin, "radius": edit.radius, "spacing": edit.spacing}
-            new, narrowed = compose(candidates, chosen, areas[own], **lengths)
-            composed.append(new.reshape(noise[at].shape) if noise.ndim > 3 else new.flatten(1).T)
-            self.masks[own & self.fixed] = narrowed[self.fixed[own]]
+        self.masks[self._of(rows.images) & self.fixed] = narrowed[self.fixed[self._of(rows.images)]]
         self.narrowed = True
         self._limit(self.fixed, rows)
-        return torch.stack(composed), [NoiseOutcome([], edit.candidates, True, {}) for _ in rows.images]
+        of_image = torch.stack(scores, dim=1)  # (image, candidate)
+        outcomes = [
+            NoiseOutcome(own.tolist(), len(own), bool(own.isfinite().any()), {"layout": float(own.min())}) for own in of_image
+        ]
+        return best, outcomes
+
+    def _arranged(self, noise: Tensor, maps: Tensor, rows: BatchRows) -> tuple[Tensor, Tensor]:
+        """Return the noise of `rows.images` with its pieces moved, and the narrowed regions of their entities.
+
+        `maps` (entity, height, width) are those of the nouns. Entities that the model finds get the rest of the picture.
+        """
+        assert self.masks is not None
+        assert self.drawn is not None
+        edit, image = self.edit, self.groups.entity_image
+        placed, of_rows = self.fixed | self.finding, self._of(rows.images)
+        free = ~self._taken((self.masks.shape[-2], self.masks.shape[-1]))[image]
+        areas = torch.where(self.fixed[:, None, None], self.drawn, free)
+        narrowed, arranged = areas.clone(), []
+        lengths = {"margin": edit.margin, "radius": edit.radius, "spacing": edit.spacing}
+        for one, number in zip(noise, rows.images, strict=True):
+            own = placed & (image == number)
+            moved, narrowed[own] = arrange(_spatial(one, rows.latents), maps[own[of_rows]], areas[own], **lengths)
+            arranged.append(moved if one.ndim == 3 else moved.flatten(1).T)
+        return torch.stack(arranged), narrowed[of_rows]
 
     def _of(self, images: Sequence[int]) -> Tensor:
         """Return bool (entity,): those of some of the images."""
@@ -318,6 +285,7 @@ class _Regions(ActiveEdit):
     @contextmanager
     def around(self, rows: BatchRows) -> Iterator[None]:
         edit = self.edit
+        self.begun = self.begun or not rows.evaluating
         if self.masks is None:
             self._begin(rows)
         if rows.grid != self.grid:  # a second run on the same prompts, at another size

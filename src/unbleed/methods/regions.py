@@ -3,9 +3,10 @@
 This project, 2026. The parts, each usable alone:
 
 0. **Choose** (`unbleed.guidance.noise_choice`, `unbleed.regions.score`): of a few first noises, the one in which every noun has
-   a place. For given regions **compose** (`unbleed.regions.compose`): every region gets the piece of them in which its noun is
-   strongest, moved there. Until regions settle, the entity has the part of its region around that piece. `candidates=1` keeps
-   the pipeline's own noise, and so does a run that begins with a picture (image-to-image).
+   a place. For given regions each is **arranged** first (`unbleed.regions.arrange`): the piece in which a noun is strongest
+   moves into its region. Arranged noises are read twice, so there are fewer of them. Until regions settle, the entity has the
+   part of its region around its piece. `candidates=1` keeps the pipeline's own noise, and so does a run that begins with a
+   picture (image-to-image).
 1. **Locate** (`unbleed.regions.layout`): the nouns' maps of the pipeline's own first forward. In runs of few steps (`wait`) one
    more part of a forward before the first step, which then is masked and pulled too.
 2. **Lay out**: centers are chosen together, where each entity is ahead of the others, and a region around each.
@@ -74,7 +75,11 @@ class Regions(PaperMethod):
     radius: float = setting(0.36, "ours", help="radius of a planned region, as a fraction of the grid's size")
     sigma: float = setting(0.125, "ours", help="blur of the maps in which centers are chosen, as a fraction of the grid's size")
     tau: float = setting(0.4, "ours", help="threshold of a settled region, as a fraction of the map's maximum")
-    candidates: int = setting(4, "ours", help="number of first noises to choose from; 1 keeps the pipeline's own")
+    candidates: int = setting(
+        4,
+        "ours",
+        help="number of first noises to choose from, half of it and one for given regions; 1 keeps the pipeline's own",
+    )
     emphasis: float = setting(1.0, "ours", help="added to the logits of an entity's modifiers inside its region")
     apart: float = setting(
         0.5, "ours", help="fraction of the embeddings of an entity's words that comes from its phrase encoded alone"
@@ -84,7 +89,8 @@ class Regions(PaperMethod):
     def _parts(self) -> Method:
         loss = RegionLoss() + self.binding * BindingLoss(include_entities=True) if self.binding else RegionLoss()
         score = self.make(LayoutLoss)
-        edit = self.make(RegionEdit, settle_at=self.settle)
+        arranged = (self.candidates + 2) // 2  # each is read twice
+        edit = self.make(RegionEdit, settle_at=self.settle, candidates=arranged)
         return Method(
             loss=loss if self.step_size else None,
             schedule=self.make(Schedule, stop=self.pull_stop),

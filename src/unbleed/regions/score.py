@@ -38,7 +38,7 @@ def layout_score(maps: Tensor, groups: TokenGroups, regions: Tensor, *, sigma: f
 class LayoutLoss(Loss):
     """See `layout_score`. Regions are those of `layout` with the settings of the same names.
 
-    It has no gradient to follow. Where a user gives regions, the first noise is composed (`unbleed.regions.compose`).
+    It has no gradient to follow. Where a user gives regions, noises are arranged for these first (`unbleed.regions.arrange`).
     """
 
     sigma: float = 0.125

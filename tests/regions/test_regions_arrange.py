@@ -1,4 +1,4 @@
-"""First noises composed for given regions: the pieces, and what becomes of them in a run."""
+"""First noises arranged for given regions: the pieces, and what becomes of them in a run."""
 
 from __future__ import annotations
 
@@ -15,15 +15,13 @@ from helpers.families import PROMPTS
 from helpers.families import draw as draw_family
 from helpers.region_cases import PROMPT, draw
 from unbleed.guidance.noise import fresh_noise
-from unbleed.regions.compose import choose_pieces, compose, depths
+from unbleed.regions.arrange import arrange, choose_pieces, depths
 from unbleed.regions.given import Region
 
 
-def spots(
-    *places: tuple[int, int, int, int], candidates: int = 2, entities: int = 2, grid: tuple[int, int] = (16, 16)
-) -> Tensor:
-    """Maps (candidate, entity, height, width) that are 1 at the places (candidate, entity, row, column)."""
-    maps = torch.zeros(candidates, entities, 16, 16)
+def spots(*places: tuple[int, int, int], entities: int = 2) -> Tensor:
+    """Maps (entity, height, width) that are 1 at the places (entity, row, column)."""
+    maps = torch.zeros(entities, 16, 16)
     for place in places:
         maps[place] = 1.0
     return maps
@@ -46,23 +44,23 @@ def test_depths_are_distances_from_the_nearest_edge() -> None:
     torch.testing.assert_close(depths(mask), slow)
 
 
-def test_an_entity_comes_from_the_candidate_and_pixel_that_has_most_of_it_and_moves_no_farther_than_it_must() -> None:
-    maps = spots((1, 0, 5, 12), (0, 1, 9, 13))
-    maps[0, 0, 5, 3] = 0.9
+def test_an_entity_comes_from_the_pixel_that_has_most_of_it_and_moves_no_farther_than_it_must() -> None:
+    maps = spots((0, 5, 12), (1, 9, 13))
+    maps[0, 5, 3] = 0.9
     one, two = choose_pieces(maps, given("left", "right"), margin=0.125, spacing=0.45)
-    assert (one.candidate, one.shift, one.center) == (1, (0, -7), (5.5, 5.5))  # 2 pixels from the edge of the left half
-    assert (two.candidate, two.shift, two.center) == (0, (0, 0), (9.5, 13.5))
+    assert (one.shift, one.center) == ((0, -7), (5.5, 5.5))  # 2 pixels from the edge of the left half
+    assert (two.shift, two.center) == ((0, 0), (9.5, 13.5))
 
 
 def test_a_source_at_the_edge_of_the_picture_is_not_taken() -> None:
-    maps = spots((0, 0, 0, 0), candidates=1, entities=1)
-    maps[0, 0, 8, 8] = 0.5
+    maps = spots((0, 0, 0), entities=1)
+    maps[0, 8, 8] = 0.5
     [piece] = choose_pieces(maps, given("center"), margin=0.16, spacing=0.45)
     assert piece.shift == (0, 0)
 
 
 def test_entities_of_one_region_keep_apart_and_regions_without_room_are_filled() -> None:
-    maps = spots((0, 0, 8, 4), (0, 1, 8, 4))
+    maps = spots((0, 8, 4), (1, 8, 4))
     one, two = choose_pieces(maps, given("left", "left"), margin=0.16, spacing=0.45)
     assert torch.dist(torch.tensor(one.center), torch.tensor(two.center)) > 5  # as far as the first leaves
     tiny = torch.zeros(2, 16, 16, dtype=torch.bool)
@@ -71,19 +69,18 @@ def test_entities_of_one_region_keep_apart_and_regions_without_room_are_filled()
 
 
 @pytest.mark.parametrize("factor", [1, 2])
-def test_the_noise_of_a_region_is_its_piece_and_elsewhere_the_images_own(factor: int) -> None:
-    noises = torch.randn(2, 3, 16 * factor, 16 * factor, generator=torch.Generator().manual_seed(0))
-    maps, regions = spots((1, 0, 8, 12), (1, 1, 8, 12)), given("left", "right", grid=(64, 64))
-    noise, narrowed = compose(noises, maps, regions)
+def test_the_noise_of_a_region_is_its_piece_and_elsewhere_stays(factor: int) -> None:
+    own = torch.randn(3, 16 * factor, 16 * factor, generator=torch.Generator().manual_seed(0))
+    maps, regions = spots((0, 8, 12), (1, 8, 12)), given("left", "right", grid=(64, 64))
+    noise, narrowed = arrange(own, maps, regions)
     assert not (narrowed & ~regions).any()
     rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
     for mask, region, center in zip(narrowed, regions, ((8.5, 4.5), (8.5, 12.5)), strict=True):
         away = ((((rows + 0.5) / 4 - center[0]) ** 2 + ((columns + 0.5) / 4 - center[1]) ** 2) ** 0.5) / 16
         assert torch.equal(mask, region & (away <= 0.36))
     inside = [Region(mask).mask((16 * factor, 16 * factor)) for mask in narrowed]
-    assert torch.equal(noise[:, inside[0]], noises[1].roll(-8 * factor, dims=-1)[:, inside[0]])
-    assert torch.equal(noise[:, inside[1]], noises[1][:, inside[1]])
-    assert torch.equal(noise[:, ~(inside[0] | inside[1])], noises[0][:, ~(inside[0] | inside[1])])
+    assert torch.equal(noise[:, inside[0]], own.roll(-8 * factor, dims=-1)[:, inside[0]])
+    assert torch.equal(noise[:, ~inside[0]], own[:, ~inside[0]])
 
 
 # -------------------------------------------------------------------------------------------------------------- runs
@@ -110,11 +107,14 @@ def test_an_entity_has_what_is_around_its_piece_and_then_all_of_its_region(pipe:
     assert 0.4 < (narrow.sum() / whole.sum()).item() < 0.8  # discs that the halves cut
     assert [step.step for step in run.steps] == [0]  # the first step is pulled
     [first] = run.noises
-    pieces = [fresh_noise(first.own, number) for number in (1, 2, 3)]
-    known = torch.cat([first.own.flatten(1), *(piece.flatten(1) for piece in pieces)], dim=1).T  # (pixel, channel)
-    apart = torch.cdist(first.used.flatten(1).T, known).amin(dim=1)
-    assert apart.max() < 0.05  # every pixel is one of a candidate's
-    assert not torch.equal(first.own, first.used)
+    losses = first.outcome.losses
+    assert len(losses) == 3  # two of the four candidates' parts of a forward for each
+    assert first.outcome.terms == {"layout": min(losses)}
+    taken = losses.index(min(losses))
+    known = first.own if taken == 0 else fresh_noise(first.own, taken)
+    apart = torch.cdist(first.used.flatten(1).T, known.flatten(1).T).amin(dim=1)
+    assert apart.max() < 0.05  # every pixel is one of that candidate's
+    assert not torch.equal(known, first.used)
 
 
 def test_a_batch_with_some_regions_equals_its_singles(pipe: Any) -> None:
@@ -126,6 +126,16 @@ def test_a_batch_with_some_regions_equals_its_singles(pipe: Any) -> None:
         with unbleed.guide(pipe, "regions:candidates=2", regions=regions[number]):
             single = draw(pipe, prompt, steps=2, seed=3 + number)
         torch.testing.assert_close(single[0], together[number], atol=2e-3, rtol=0)
+
+
+def test_given_and_found_regions_are_pulled_in_the_same_steps(pipe: Any) -> None:
+    steps = []
+    for regions in (SIDES, {}, [SIDES, {}], {"red car": "left"}):
+        prompts = [PROMPT, PROMPT] if isinstance(regions, list) else PROMPT
+        with unbleed.guide(pipe, "regions:candidates=1:pull_stop=0.2", regions=regions) as run:
+            draw(pipe, prompts, steps=10)
+        steps.append(sorted({step.step for step in run.steps}))
+    assert steps == [[1]] * 4  # a first step of a tenth of the run is short
 
 
 def test_without_candidates_the_noise_and_the_regions_stay(pipe: Any) -> None:
@@ -141,6 +151,8 @@ def test_the_noise_of_a_sequence_is_composed(tokenizer: CLIPTokenizer) -> None:
     with unbleed.guide(pipe, method, regions={"red cat": (0, 0, 0.4, 1), "blue bench": None}) as run:
         assert draw_family(pipe, "flux", PROMPTS[0], (0,)).isfinite().all()
     [first] = run.noises
-    changed = (first.own != first.used).any(dim=-1).view(8, 10)
+    taken = first.outcome.losses.index(first.outcome.terms["layout"])
+    known = first.own if taken == 0 else fresh_noise(first.own, taken)
+    changed = (known != first.used).any(dim=-1).view(8, 10)
     assert changed[:, :4].any()
     assert not changed[:, 4:].any()

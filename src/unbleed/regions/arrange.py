@@ -1,14 +1,14 @@
-"""A first noise for given regions, in pieces: every region takes the noise from which its entity would grow.
+"""A first noise arranged for given regions: every region takes the piece of the noise from which its entity would grow.
 
 The first noise decides what grows where; Mao et al. (2023, arXiv 2305.03382) move blocks of it. With X_e the blurred map of the
-noun of entity e in several candidates, R_e its region, and all lengths fractions of the grid's size,
+noun of entity e, R_e its region, and all lengths fractions of the grid's size,
 
-    k, s = argmax of X_e    over the candidates and their pixels, at least `margin` from the picture's edges
-    t    = the pixel nearest to s that is at least `margin` inside R_e, and `spacing` from the centers of other entities
-    P_e  = the pixels of R_e that are at most `radius` from t
+    s   = argmax of X_e    over the pixels at least `margin` from the picture's edges
+    t   = the pixel nearest to s that is at least `margin` inside R_e, and `spacing` from the centers of other entities
+    P_e = the pixels of R_e that are at most `radius` from t
 
-and inside P_e the first noise is candidate k, moved by t - s. Where R_e has no such pixel, its deepest ones are taken. A
-piece of white noise is as likely in one place as in another. Pure functions on tensors.
+and inside P_e the noise is moved by t - s. Where R_e has no such pixel, its deepest ones are taken. A piece of white noise is
+as likely in one place as in another. Pure functions on tensors.
 """
 
 from __future__ import annotations
@@ -31,41 +31,40 @@ _BLUR = 0.0625  # of the maps
 class Piece:
     """Where an entity's noise comes from, and where it goes, in pixels of the maps."""
 
-    candidate: int
     shift: tuple[int, int]  # rows and columns
     center: tuple[float, float]  # row and column, after the shift
 
 
-def compose(
-    noises: Tensor, maps: Tensor, regions: Tensor, *, margin: float = 0.16, radius: float = 0.36, spacing: float = 0.45
+def arrange(
+    noise: Tensor, maps: Tensor, regions: Tensor, *, margin: float = 0.16, radius: float = 0.36, spacing: float = 0.45
 ) -> tuple[Tensor, Tensor]:
-    """Return the noise z of one image (channel, height, width), and the narrowed regions P, of the same shape as `regions`.
+    """Return the noise of one image with its pieces moved, and the narrowed regions P, of the same shape as `regions`.
 
-    `noises` (candidate, channel, height, width), the image's own first; `maps` (candidate, entity, rows, columns) are the raw
-    maps of the nouns, `regions` bool (entity, ...) on any grid.
+    `noise` (channel, height, width); `maps` (entity, rows, columns) are the raw maps of the nouns that it gives, `regions` bool
+    (entity, ...) on any grid.
     """
     grid = maps.shape[-2], maps.shape[-1]
     pieces = choose_pieces(blur(maps.float(), _BLUR), drawn_on(regions, grid), margin=margin, spacing=spacing)
-    noise, size, narrowed = noises[0], (noises.shape[-2], noises.shape[-1]), []
+    arranged, size, narrowed = noise, (noise.shape[-2], noise.shape[-1]), []
     for piece, region in zip(pieces, regions, strict=True):
         near = region & disc(piece.center, (region.shape[0], region.shape[1]), radius, grid)
         narrowed.append(near if near.any() else region)
         rows, columns = (moved * -(-side // of) for moved, side, of in zip(piece.shift, size, grid, strict=True))
-        moved = noises[piece.candidate].roll((rows, columns), dims=(-2, -1))
-        noise = torch.where(drawn_on(narrowed[-1], size).to(noise.device), moved, noise)
-    return noise, torch.stack(narrowed)
+        moved = noise.roll((rows, columns), dims=(-2, -1))
+        arranged = torch.where(drawn_on(narrowed[-1], size).to(noise.device), moved, arranged)
+    return arranged, torch.stack(narrowed)
 
 
 def choose_pieces(maps: Tensor, regions: Tensor, *, margin: float, spacing: float) -> list[Piece]:
     """Return a piece for each entity of one image.
 
-    `maps` (candidate, entity, height, width) are the blurred maps of the nouns, `regions` bool (entity, height, width).
+    `maps` (entity, height, width) are the blurred maps of the nouns, `regions` bool (entity, height, width).
 
-    >>> maps, regions = torch.zeros(2, 1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.bool)
-    >>> maps[1, 0, 4, 2] = 1.0  # the second candidate has the entity on the left
+    >>> maps, regions = torch.zeros(1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.bool)
+    >>> maps[0, 4, 2] = 1.0  # on the left
     >>> regions[:, :, 4:] = True
     >>> choose_pieces(maps, regions, margin=0.16, spacing=0.45)
-    [Piece(candidate=1, shift=(0, 3), center=(4.5, 5.5))]
+    [Piece(shift=(0, 3), center=(4.5, 5.5))]
     """
     height, width = maps.shape[-2:]
     size = math.sqrt(height * width)
@@ -73,15 +72,14 @@ def choose_pieces(maps: Tensor, regions: Tensor, *, margin: float, spacing: floa
     allowed = inside >= min(margin * size, float(inside.max()))
     centers: list[Tensor] = []
     pieces: list[Piece] = []
-    for at, region in enumerate(regions.cpu()):
-        own = maps[:, at].cpu().masked_fill(~allowed, -torch.inf).flatten(1)
-        candidate, pixel = divmod(int(own.argmax()), own.shape[1])
+    for own, region in zip(maps.cpu(), regions.cpu(), strict=True):
+        pixel = int(own.masked_fill(~allowed, -torch.inf).argmax())
         source = torch.tensor(divmod(pixel, width))
         targets = _targets(region, margin * size, centers, spacing * size)
         target = targets[(targets - source).square().sum(dim=1).argmin()]
         centers.append(target)
         row, column = (target - source).tolist()
-        pieces.append(Piece(candidate, (row, column), (float(target[0]) + 0.5, float(target[1]) + 0.5)))
+        pieces.append(Piece((row, column), (float(target[0]) + 0.5, float(target[1]) + 0.5)))
     return pieces
 
 
