@@ -78,7 +78,7 @@ class RegionEdit(Edit):
     memory: float = setting(0.5, help="weight of earlier steps in the running mean of the maps, by which regions settle")
     candidates: AtLeastOne = setting(
         1,
-        help="number of noises that are arranged for given regions and read twice, at part of a forward each. The best is taken. "
+        help="number of noises that are arranged for given regions and read twice, at part of a forward each; one is taken. "
         "Until `settle_at` an entity then has only what is around its piece. 1 keeps the pipeline's noise, and a run that "
         "begins with a picture keeps it too",
     )
