@@ -243,9 +243,9 @@ class _Regions(ActiveEdit):
         self.masks[self._of(rows.images) & self.fixed] = narrowed[self.fixed[self._of(rows.images)]]
         self.narrowed = True
         self._limit(self.fixed, rows)
-        of_image = torch.stack(scores, dim=1)  # (image, candidate)
         outcomes = [
-            NoiseOutcome(own.tolist(), len(own), bool(own.isfinite().any()), {"layout": float(own.min())}) for own in of_image
+            NoiseOutcome(losses, len(losses), lowest < torch.inf, {"layout": lowest} if lowest < torch.inf else {})
+            for losses, lowest in zip(torch.stack(scores, dim=1).tolist(), least.tolist(), strict=True)
         ]
         return best, outcomes
 

@@ -44,25 +44,25 @@ def text_bias(visible: Tensor, added: Tensor | float = 0.0) -> Tensor:
     return (visible.log() + added).flatten(2).transpose(1, 2)
 
 
-def joint_bias(visible: Tensor, groups: TokenGroups, joint: JointSequence, total: int, added: Tensor | float = 0.0) -> Tensor:
+def joint_bias(visible: Tensor, groups: TokenGroups, joint: JointSequence, added: Tensor | float = 0.0) -> Tensor:
     """Return what is added to the logits of a joint sequence of pixels and tokens, (batch, total, total).
 
     `visible` and `added` are those of `text_bias`; `added` holds for pixels that attend to tokens. Pixels attend to tokens that
     are visible there, tokens to the pixels in which they are visible, and words of different entities not to each other. All
-    other entries are 0, also from pixel to pixel.
+    other entries are 0, also from pixel to pixel. The sequence ends with its last pixel or token.
     """
-    to_text, from_text = (text_bias(visible, own)[:, :, : joint.texts] for own in (added, 0.0))  # (batch, pixel, token)
-    pixels = joint.pixels(to_text.shape[1], total)
-    first = 0 if joint.text_first else total - joint.texts
-    tokens = slice(first, first + to_text.shape[2])
+    to_text, from_text = (text_bias(visible, own) for own in (added, 0.0))  # (batch, pixel, token)
     whole = groups.whole.to(visible.dtype)
     owners = visible.new_zeros(groups.images, len(whole), groups.tokens)
     owners[groups.entity_image, torch.arange(len(whole), device=owners.device)] = whole
     together = owners.mT @ owners > 0  # (batch, token, token): some entity has both words
     owned = owners.any(dim=1)
     strangers = owned[:, :, None] & owned[:, None, :] & ~together
-    bias = visible.new_zeros(groups.images, total, total)
-    bias[:, pixels, tokens] = to_text
-    bias[:, tokens, pixels] = from_text.mT
-    bias[:, tokens, tokens].masked_fill_(strangers[:, : joint.texts, : joint.texts], -torch.inf)
+    bias = visible.new_zeros(groups.images, joint.end, joint.end)
+    for row, ((first, count), (start, length)) in enumerate(joint.rows(groups.images)):
+        texts = min(length, groups.tokens)
+        pixels, tokens = slice(first, first + count), slice(start, start + texts)
+        bias[row, pixels, tokens] = to_text[row, :, :texts]
+        bias[row, tokens, pixels] = from_text[row, :, :texts].T
+        bias[row, tokens, tokens] = bias[row, tokens, tokens].masked_fill(strangers[row, :texts, :texts], -torch.inf)
     return bias
