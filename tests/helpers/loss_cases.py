@@ -67,3 +67,29 @@ def maps_of(images: int = 1, grid: tuple[int, int] = (16, 16), seed: int = 0, dt
     logits = 0.5 * torch.randn(images, LENGTH, *grid, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     logits[:, 0] += 2
     return logits.softmax(dim=1).to(dtype)
+
+
+def assert_same(actual: Tensor, expected: Tensor) -> None:
+    """Check a value or gradient against that of a slow transcription, in double precision."""
+    torch.testing.assert_close(actual, expected, atol=1e-9, rtol=1e-7)
+
+
+# Extreme maps, of the shape of others: (image, token, height, width).
+
+
+def zero(maps: Tensor) -> Tensor:
+    return torch.zeros_like(maps)
+
+
+def even(maps: Tensor) -> Tensor:
+    return torch.full_like(maps, 1 / 32)
+
+
+def identical(maps: Tensor) -> Tensor:
+    return maps[:, :1].expand_as(maps).clone()
+
+
+def one_hot_pixel(maps: Tensor) -> Tensor:
+    hot = torch.zeros_like(maps)
+    hot[:, :, 2, 5] = 1
+    return hot

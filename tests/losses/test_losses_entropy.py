@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.loss_cases import SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
+from helpers.loss_cases import SHAPES, Shape, even, every_grid, every_shape, identical, maps_of, one_hot_pixel, tokens_of, zero
 from unbleed.losses.base import FunctionLoss
 from unbleed.losses.entropy import entropy_terms
 from unbleed.losses.groups import group_tokens
@@ -162,24 +162,6 @@ def test_the_terms_fall_along_their_negative_gradient(term: int, sign: str, shap
         assert not gradient.any()
 
 
-def zero(maps: Tensor) -> Tensor:
-    return torch.zeros_like(maps)
-
-
-def even(maps: Tensor) -> Tensor:
-    return torch.full_like(maps, 1 / 32)
-
-
-def identical(maps: Tensor) -> Tensor:
-    return maps[:, :1].expand_as(maps).clone()
-
-
-def one_hot_place(maps: Tensor) -> Tensor:
-    hot = torch.zeros_like(maps)
-    hot[:, :, 2, 5] = 1
-    return hot
-
-
 def zero_beside_others(maps: Tensor) -> Tensor:
     mixed = maps.clone()
     mixed[:, ::2] = 0
@@ -192,7 +174,7 @@ def barely_anything(maps: Tensor) -> Tensor:
     return little
 
 
-EXTREMES = [zero, even, identical, one_hot_place, zero_beside_others, barely_anything]
+EXTREMES = [zero, even, identical, one_hot_pixel, zero_beside_others, barely_anything]
 
 
 @every_term

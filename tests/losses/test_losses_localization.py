@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.loss_cases import LENGTH, SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
+from helpers.loss_cases import LENGTH, SHAPES, Shape, assert_same, every_grid, every_shape, maps_of, tokens_of
 from helpers.slow_maps import peaked_maps, slow_ahead, slow_component, slow_peak, slow_smooth
 from unbleed.losses.base import FunctionLoss
 from unbleed.losses.components import component, side_by_side
@@ -51,10 +51,6 @@ def slow_anchoring(
         inside = inside + (1 - (x * mask).sum() / x.sum()) ** 2
         outside = outside + weight * (x * (1 - mask)).mean()
     return inside, outside, found
-
-
-def assert_same(actual: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(actual, expected, atol=1e-9, rtol=1e-7)
 
 
 @every_grid

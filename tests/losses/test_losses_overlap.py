@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.loss_cases import SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
+from helpers.loss_cases import SHAPES, Shape, even, every_grid, every_shape, identical, maps_of, one_hot_pixel, tokens_of, zero
 from unbleed.losses.base import FunctionLoss
 from unbleed.losses.groups import group_tokens
 from unbleed.losses.overlap import centre_distance, compactness, divergence, intensity, iou, overlap_of, spread
@@ -225,24 +225,6 @@ def test_the_loss_falls_along_its_negative_gradient(loss: Function, shape: Shape
         assert (after < value).all()
 
 
-def zero(maps: Tensor) -> Tensor:
-    return torch.zeros_like(maps)
-
-
-def even(maps: Tensor) -> Tensor:
-    return torch.full_like(maps, 1 / 32)
-
-
-def identical(maps: Tensor) -> Tensor:
-    return maps[:, :1].expand_as(maps).clone()
-
-
-def one_hot_place(maps: Tensor) -> Tensor:
-    hot = torch.zeros_like(maps)
-    hot[:, :, 2, 5] = 1
-    return hot
-
-
 def hot_places_in_line(maps: Tensor) -> Tensor:
     hot = torch.zeros_like(maps)
     for token in range(hot.shape[1]):
@@ -263,7 +245,7 @@ def barely_anything(maps: Tensor) -> Tensor:
     return little
 
 
-EXTREMES = [zero, even, identical, one_hot_place, hot_places_in_line, zero_beside_others, barely_anything]
+EXTREMES = [zero, even, identical, one_hot_pixel, hot_places_in_line, zero_beside_others, barely_anything]
 
 
 @every_function

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.loss_cases import SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
+from helpers.loss_cases import SHAPES, Shape, even, every_grid, every_shape, identical, maps_of, one_hot_pixel, tokens_of, zero
 from unbleed.losses import RetentionLoss, SegregationLoss
 from unbleed.losses.groups import TokenGroups, group_tokens
 from unbleed.losses.segregation import retention, segregation
@@ -208,24 +208,6 @@ def test_the_loss_falls_along_its_negative_gradient(name: str, shape: Shape) -> 
         assert (after < value).all()
 
 
-def zero(maps: Tensor) -> Tensor:
-    return torch.zeros_like(maps)
-
-
-def even(maps: Tensor) -> Tensor:
-    return torch.full_like(maps, 1 / 32)
-
-
-def identical(maps: Tensor) -> Tensor:
-    return maps[:, :1].expand_as(maps).clone()
-
-
-def one_hot_place(maps: Tensor) -> Tensor:
-    hot = torch.zeros_like(maps)
-    hot[:, :, 2, 5] = 1
-    return hot
-
-
 def all_on_padding(maps: Tensor) -> Tensor:
     """In single precision the nouns' probability underflows to 0 everywhere."""
     padding = torch.zeros_like(maps)
@@ -234,7 +216,7 @@ def all_on_padding(maps: Tensor) -> Tensor:
 
 
 @every_loss
-@pytest.mark.parametrize("make", [zero, even, identical, one_hot_place, all_on_padding], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [zero, even, identical, one_hot_pixel, all_on_padding], ids=lambda make: make.__name__)
 @pytest.mark.parametrize("made", ["now", "before", "both"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
 def test_extreme_maps_have_finite_gradients(name: str, make: Callable[[Tensor], Tensor], made: str, dtype: torch.dtype) -> None:

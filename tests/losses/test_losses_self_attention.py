@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.loss_cases import LENGTH, SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
+from helpers.loss_cases import LENGTH, SHAPES, Shape, assert_same, every_grid, every_shape, maps_of, tokens_of
 from helpers.slow_maps import peaked_maps, self_attention, slow_component, slow_peak, slow_response_maps, slow_smooth
 from unbleed.errors import CaptureError
 from unbleed.losses import ConflictLoss, SelfCrossLoss, StrayLoss
@@ -115,10 +115,6 @@ def slow_self_cross(maps: Tensor, self_maps: Tensor, tokens: PromptTokens, gate:
     if not shared or slow_response(entities, 16) > gate:
         return 0 * self_maps.sum() + bool(shared)
     return sum(shared) / len(shared)
-
-
-def assert_same(actual: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(actual, expected, atol=1e-9, rtol=1e-7)
 
 
 @every_grid

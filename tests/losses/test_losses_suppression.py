@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.loss_cases import LENGTH, SHAPES, Shape, every_grid, every_shape, maps_of, tokens_of
+from helpers.loss_cases import LENGTH, SHAPES, Shape, assert_same, every_grid, every_shape, maps_of, tokens_of
 from helpers.slow_maps import peaked_maps, slow_ahead, slow_response_maps
 from unbleed.losses.base import FunctionLoss
 from unbleed.losses.groups import group_tokens
@@ -49,10 +49,6 @@ def slow_suppression(maps: Tensor, tokens: PromptTokens, *, level: float, k: int
             lower = torch.where(other < x, other, x)
             exclusivity = exclusivity + weights[2] * lower.sum() / (x + other).sum()
     return outside, evenness, exclusivity, intensity
-
-
-def assert_same(actual: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(actual, expected, atol=1e-9, rtol=1e-7)
 
 
 @every_grid
