@@ -91,6 +91,16 @@ def tiny_sd(make_tiny_sd: Callable[..., StableDiffusionPipeline]) -> StableDiffu
     return make_tiny_sd()
 
 
+@pytest.fixture(scope="session")
+def emoji_pipe() -> Any:
+    """The embedded model, loaded once, for tests that leave it as it was."""
+    import unbleed
+
+    pipe = unbleed.load("emoji", device="cpu")
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "out"

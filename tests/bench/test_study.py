@@ -405,7 +405,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.slow
-def test_a_study_of_the_embedded_model(command: Any, out: Path) -> None:
+def test_a_study_of_the_embedded_model(command: Any, out: Path, emoji_pipe: Any) -> None:
     arguments = ["--limit", 3, "--seeds", 1, "--steps", 4, "--guidance-scale", 3, "--resolution", 16, "--out", out]
     code, text, err = command(Judge(), *arguments, "--json")
     document = json.loads(text)
@@ -416,10 +416,8 @@ def test_a_study_of_the_embedded_model(command: Any, out: Path) -> None:
     assert {(row["low"], row["high"]) for row in document["rows"]} == {(None, None)}  # of three prompts
 
     case = suite("emoji-pairs").head(3).cases[1]  # the one that misses an entity
-    pipe = unbleed.load("emoji")
-    pipe.set_progress_bar_config(disable=True)
-    with unbleed.guide(pipe, NoGuidance(resolution=16), record_maps=True) as run:
-        pipe(case.prompt, num_inference_steps=4, guidance_scale=3.0, generator=[torch.Generator("cpu").manual_seed(0)])
+    with unbleed.guide(emoji_pipe, NoGuidance(resolution=16), record_maps=True) as run:
+        emoji_pipe(case.prompt, num_inference_steps=4, guidance_scale=3.0, generator=[torch.Generator("cpu").manual_seed(0)])
     groups = group_tokens([run.tokens[0]])
     lines = {prompt: json.loads(measured) for prompt, measured in study_rows(out).read("prompt", "measured").values()}
     for name, function in {"intensity": intensity, "spread": spread, "overlap": overlap_of}.items():

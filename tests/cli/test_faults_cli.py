@@ -328,11 +328,9 @@ def test_I7_an_argument_that_is_not_unicode_is_one_line(run: Any) -> None:
     assert err == 'unbleed: argument 2, "a red c\\udcfft", is not Unicode; write it in UTF-8\n'
 
 
-def test_I7_a_run_prints_in_a_line() -> None:
-    pipe = unbleed.load("emoji", device="cpu")
-    pipe.set_progress_bar_config(disable=True)
-    with unbleed.guide(pipe, "syngen", record_maps=True) as seen:
-        pipe(PROMPT, num_inference_steps=2)
+def test_I7_a_run_prints_in_a_line(emoji_pipe: Any) -> None:
+    with unbleed.guide(emoji_pipe, "syngen", record_maps=True) as seen:
+        emoji_pipe(PROMPT, num_inference_steps=2)
     assert repr(seen).startswith("<Run of syngen: 1 prompts, 1 images guided in ")
     assert len(repr(seen)) < 120
 

@@ -24,32 +24,28 @@ def test_S4_the_default_is_the_method_that_wins_on_the_embedded_model() -> None:
     assert default_of(add_guidance) == default_of(GuidanceBlock.__init__) == "syngen"
 
 
-def test_S4_the_default_acts_on_prompts_without_modifiers() -> None:
-    pipe = unbleed.load("emoji")
-    pipe.set_progress_bar_config(disable=True)
-
+def test_S4_the_default_acts_on_prompts_without_modifiers(emoji_pipe: Any) -> None:
     def draw(prompt: str) -> torch.Tensor:
         seed = torch.Generator().manual_seed(1)
-        return pipe(prompt, num_inference_steps=2, generator=seed, output_type="latent").images
+        return emoji_pipe(prompt, num_inference_steps=2, generator=seed, output_type="latent").images
 
     plain = draw("a cat and a dog")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with unbleed.guide(pipe) as run:
+        with unbleed.guide(emoji_pipe) as run:
             assert not torch.equal(draw("a cat and a dog"), plain)
     assert len(run.regions[0].masks) == 2
     with (
         pytest.warns(unbleed.UnbleedWarning, match='"a cat" runs unguided: regions .*; it needs two entities; entities='),
-        unbleed.guide(pipe),
+        unbleed.guide(emoji_pipe),
     ):
         draw("a cat")
 
 
-def test_S4_the_default_costs_what_its_estimate_says() -> None:
+def test_S4_the_default_costs_what_its_estimate_says(emoji_pipe: Any) -> None:
     """Three pulls and four candidates of a first noise in 30 steps; without a step size and a choice, nothing."""
-    pipe = unbleed.load("emoji")
-    found = unbleed.estimate(pipe, steps=30)
+    found = unbleed.estimate(emoji_pipe, steps=30)
     assert (found.evaluations, found.readings) == (3, 4)
     assert found.reading == pytest.approx(found.evaluation / 2, rel=0.05)
     assert 1.15 < found.ratio < 1.18
-    assert unbleed.estimate(pipe, "regions:step_size=0:candidates=1", steps=30).ratio == 1
+    assert unbleed.estimate(emoji_pipe, "regions:step_size=0:candidates=1", steps=30).ratio == 1

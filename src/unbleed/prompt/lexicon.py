@@ -75,10 +75,10 @@ NO_THINGS = frozenset(
     "weather temperature heat cold silence sound noise music song rhythm scent smell aroma taste flavor flavour breeze "
     "mid-air overhead underwater outdoors indoors side front back foreground direction view background-blur right left "
     "close-up close photography cinematography realism photorealism surrealism minimalism body-language opportunity "
-    "possibility tale tales kickflip nap naps jump jumps smile smiles grin grins frown smirk scowl glare stare wink pout blush "
-    "highlight tune tunes melody melodies northward southward eastward westward upward downward universe dimension "
-    "dimensions occult mid-flight mid-leap mid-stride mid-jump highlights midst might pace stunt event events race nap "
-    "bloom height appeal".split()
+    "possibility company attributes attribute material tale tales kickflip nap naps jump jumps smile smiles grin grins "
+    "frown smirk scowl glare stare wink pout blush highlight tune tunes melody melodies northward southward eastward "
+    "westward upward downward universe dimension dimensions occult mid-flight mid-leap mid-stride mid-jump highlights "
+    "midst might pace stunt event events race nap bloom height appeal".split()
 )
 # What may be a thing or a time: "at sunset", but "a red sunset".
 TIMES = frozenset(

@@ -29,6 +29,10 @@ _PERSON = _FEMALE | _MALE | frozenset("person child kid baby teenager adult astr
 class _Draft:
     """An entity that later pieces can still add to."""
 
+    @property
+    def is_bare(self) -> bool:
+        return not self.mention.pointer and not self.words and self.mention.count is None
+
     def __init__(self, mention: Mention, noun: Span, words: list[Span], unit: Unit) -> None:
         self.mention, self.noun, self.words, self.unit = mention, noun, words, unit
 
@@ -61,7 +65,7 @@ def assemble(text: Readable, segments: Segments, read: Sequence[tuple[Unit, Read
                 left_out.append((noun, mention.why_not))
             else:
                 words = [text.span(unit.start + a, unit.start + b) for a, b in mention.words]
-                if earlier := _same(mention, words, known[mention.lower]):
+                if earlier := _same(mention, words, known[mention.lower], unit):
                     earlier.words += words
                     left_out.append((noun, "is named before"))
                 else:
@@ -96,9 +100,15 @@ def _described(drafts: Sequence[_Draft], unit: Unit) -> _Draft | None:
     return next((draft for draft in last if draft.mention.subject), last[0])
 
 
-def _same(mention: Mention, words: list[Span], known: Sequence[_Draft]) -> _Draft | None:
-    """Return the entity of an earlier piece that a noun with "the" or an owner names again, and drop words that it has."""
-    if mention.pointer not in _POINTING_BACK or not known:
+def _same(mention: Mention, words: list[Span], known: Sequence[_Draft], unit: Unit) -> _Draft | None:
+    """Return the entity of an earlier piece that a noun with "the" or an owner names again, and drop words that it has.
+
+    A noun without anything before it does so too in another sentence: "building has clock. clock on tower".
+    """
+    bare = (
+        not mention.pointer and not words and mention.count is None and bool(known) and unit.sentence > known[0].unit.sentence
+    )
+    if not known or (mention.pointer not in _POINTING_BACK and not (bare and known[0].is_bare)):
         return None
     own = {word.text.lower() for word in words}
     best = max(known[:_MOST], key=lambda draft: len(own & {word.text.lower() for word in draft.words}))

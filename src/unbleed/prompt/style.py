@@ -152,7 +152,7 @@ NEAR = frozenset(
 _LEAD_IN = re.compile(
     r"(?:(?:create|generate|draw|make|paint|render|show me|give me|imagine|design|i want|please \w+)\s+(?:me\s+)?)?"
     r"(?:(?:a|an|the|this|one)\s+)?(?P<kind>(?:[\w'&/.-]+,?\s+){0,7}?)"
-    r"(?P<head>photo|photos|photograph|photographs|photography|still|stills|shot|portrait|selfie|painting|paintings|"
+    r"(?P<head>photo|photos|photograph|photographs|photography|still life|still|stills|shot|portrait|selfie|painting|paintings|"
     r"illustration|drawing|sketch|render|rendering|image|images|picture|"
     r"pictures|pic|close-up|closeup|close up|snapshot|depiction|visualization|cutaway|screenshot|wallpaper|artwork|"
     r"watercolor|view|scene|visual|cgi|collage|poster|logo|icon|sticker|postcard|headshot|scan|schematic|blueprint|diagram|footage|video|pic)\s+"
