@@ -136,7 +136,8 @@ class _Rules:
 
     def _unused(self, mentions: Sequence[Mention]) -> Iterator[Mention]:
         """Yield nouns that are neither an entity nor a part of one, so that none is left out in silence."""
-        used = {at for mention in mentions for start, end in (mention.noun, *mention.words) for at in range(start, end)}
+        places = [place for own in mentions for place in (own.noun, *(() if own.why_not else own.words))]
+        used = {at for start, end in places for at in range(start, end)}
         for node in self.nodes:
             noun = node.pos in ("NOUN", "PROPN") and node.dep not in ("case", "det", "punct", "nummod", "cc", "mark")
             if noun and node.start not in used and node.lower not in lexicon.POINTING and any(map(str.isalpha, node.text)):
