@@ -23,7 +23,7 @@ from helpers.studio_page import StudioPage, studio_process
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SIZES = {"1280": (1280, 900), "390": (390, 844)}
 QUALITY = 84
-PROMPT, LABELS = "a red bench and a blue horse, 35mm", ["red bench", "blue horse"]
+PROMPT, LABELS = "a red bench and a blue horse, cinematic lighting", ["red bench", "blue horse"]
 
 
 def shoot(page: StudioPage, name: str, out: Path, *, from_top: bool = True) -> None:
@@ -45,12 +45,14 @@ def tour(page: StudioPage, width: str, theme: str, out: Path, with_run: bool) ->
     page.open()
     page.prompt(PROMPT, LABELS)
     if not narrow and theme == "light":
+        time.sleep(2)  # the last answer to what was typed
         page.click("#chips .word", 1)
         time.sleep(0.5)
         shoot(page, f"words-{tail}", out)
         page.click("#title")
-    page.write("#seed input", "7")
+    page.prompt(PROMPT.partition(",")[0], LABELS)
     page.draw()
+    page.drag("#slider", (0.5, 0.5), (0.42, 0.5))
     if narrow:
         shoot(page, f"form-{tail}", out)
         show(page, "#results")

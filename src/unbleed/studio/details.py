@@ -37,7 +37,7 @@ def maps_of(picture: GeneratedImage) -> dict[str, Any] | None:
     if picture.attention is None:
         return None
     attention = picture.attention
-    words = list(picture.tokens.words)[:MOST_WORDS]
+    words = [(word, own) for word, own in picture.tokens.words if any(map(str.isalnum, word))][:MOST_WORDS]
     chosen = sorted({round(k * (len(attention.steps) - 1) / (_MOST_STEPS - 1)) for k in range(_MOST_STEPS)})
     columns, peaks = [], []
     for _, positions in words:

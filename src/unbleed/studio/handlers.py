@@ -100,7 +100,8 @@ def _groups(chips: Any) -> list[list[int]] | None:
 
 def chip_values(studio: Studio, read: chips_of.Chips) -> Values:
     """Return the components that show a prompt as it is read."""
-    if studio.house.model in EMBEDDED and not read.note and (unknown := unknown_words(read.prompt)):
+    unknown = unknown_words(" ".join(read.labels)) if studio.house.model in EMBEDDED and not read.note else []
+    if unknown:
         words = ", ".join(f'"{word}"' for word in unknown[:4]) + (f" and {len(unknown) - 4} more" if len(unknown) > 4 else "")
         read = replace(read, note=f"The embedded model does not know {words} and draws something else there.")
     return {"chips": asdict(replace(read, note=printable(read.note))), "regions": {"labels": list(read.labels)}}
@@ -286,7 +287,7 @@ def captioned(studio: Studio, pairs: Sequence[Pair], *, methods: bool) -> list[t
     return [
         (
             str(studio.album.path(one)),
-            f"{one.recipe.method} · seed {one.recipe.seed} · {one.forwards:.0f} forwards, {one.seconds:.1f} s"
+            f"{one.recipe.method}, seed {one.recipe.seed}: {one.forwards:.0f} forwards, {one.seconds:.1f} s"
             if methods
             else f"seed {one.recipe.seed}",
         )

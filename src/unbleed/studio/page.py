@@ -100,12 +100,15 @@ def _results(parts: dict[str, Any], first: Values) -> None:
     with gr.Tabs():
         with gr.Tab("Picture"):
             parts["slider"] = gr.ImageSlider(
-                None, show_label=False, interactive=False, elem_id="slider", max_height=560, slider_position=50,
+                None, show_label=False, interactive=False, elem_id="slider", max_height=600, slider_position=50,
                 buttons=["fullscreen"],
                 container=False,
             )  # fmt: skip
             parts["sides"] = gr.HTML(
-                '<div id="sides"><span>left: unguided</span><span>right: guided</span></div>', js_on_load=None, visible=False
+                '<div id="sides"><span>← unguided</span><span>guided →</span></div>',
+                elem_id="sides-of",
+                js_on_load=None,
+                visible=False,
             )
             parts["facts"] = gr.HTML(
                 '<p class="quiet">Press Draw: the picture with guidance and the one without, from the same noise.</p>',
@@ -134,9 +137,10 @@ def _comparison(parts: dict[str, Any]) -> None:
     )  # fmt: skip
     parts["compare"] = gr.Button("Draw all", variant="primary", elem_id="compare")
     parts["compared"] = gr.State([])
+    gr.HTML('<p class="quiet">Prompt, entities, regions, seeds and size are those of the form.</p>', js_on_load=None)
     parts["matrix"] = gr.Gallery(
-        [], label="Prompt, entities, regions, seeds and size are those on this page", columns=3, height="auto",
-        allow_preview=False, object_fit="contain", interactive=False, elem_id="matrix", buttons=[],
+        [], show_label=False, columns=3, height="auto", allow_preview=False, object_fit="contain", interactive=False,
+        elem_id="matrix", buttons=[],
     )  # fmt: skip
 
 
@@ -148,14 +152,18 @@ def _events(studio: Studio, parts: dict[str, Any]) -> Callable[[gr.Request], Non
         "show_progress": "hidden", "preprocess": False, "concurrency_limit": None, "trigger_mode": "once",
     }  # fmt: skip
 
-    def answer(values: Values) -> dict[Any, Any]:
+    def answer(values: Values, regions: Any) -> dict[Any, Any]:
+        """Return the new values; those of the board for regions complete, since a tab that nobody has opened keeps nothing."""
+        if "regions" in values:
+            before = regions if isinstance(regions, dict) else {}
+            values = values | {"regions": {**before, **values["regions"], "news": list(values["regions"])}}
         return {parts[name]: _update(name, value) for name, value in values.items()}
 
     def on(event: Any, handler: Callable[..., Values], given: Sequence[str], outputs: Sequence[str], **options: Any) -> None:
         async def call(*raw: Any) -> dict[Any, Any]:
-            return answer(await asyncio.to_thread(handler, studio, *raw))
+            return answer(await asyncio.to_thread(handler, studio, *raw[:-1]), raw[-1])
 
-        event(call, [parts[name] for name in given], [parts[name] for name in outputs], **{**quick, **options})
+        event(call, [parts[name] for name in (*given, "regions")], [parts[name] for name in outputs], **{**quick, **options})
 
     reading = ("chips", "regions", "status")
     on(parts["prompt"].input, handlers.on_prompt, ("prompt", "chips"), reading, trigger_mode="always_last")
@@ -202,31 +210,33 @@ def _events(studio: Studio, parts: dict[str, Any]) -> Callable[[gr.Request], Non
         )
 
     async def draw(request: gr.Request, *raw: Any) -> AsyncIterator[dict[Any, Any]]:
+        regions = raw[_INPUTS.index("regions")]
         try:
             form = await asyncio.to_thread(handlers.form_from, studio, raw)
             job = studio.draw(str(request.session_hash), form)
         except UnbleedError as error:
-            yield answer({"status": failed(str(error))} | _busy(False))
+            yield answer({"status": failed(str(error))} | _busy(False), regions)
             return
         async for values in follow(job, told_of):
-            yield answer(values)
+            yield answer(values, regions)
 
-    async def replay(request: gr.Request, value: Any) -> AsyncIterator[dict[Any, Any]]:
+    async def replay(request: gr.Request, value: Any, regions: Any) -> AsyncIterator[dict[Any, Any]]:
         try:
             found = await asyncio.to_thread(handlers.replayed, studio, value)
             values = await asyncio.to_thread(handlers.form_values, studio, found.form)
-            yield answer(values | {"status": said(found.note), "tabs": "draw"})
+            yield answer(values | {"status": said(found.note), "tabs": "draw"}, regions)
+            regions = values["regions"]
             if found.recipe is None:
                 return
             job = studio.replay(str(request.session_hash), found.recipe, maps=True)
         except UnbleedError as error:
-            yield answer({"status": failed(str(error))} | _busy(False))
+            yield answer({"status": failed(str(error))} | _busy(False), regions)
             return
         async for values in follow(job, told_of):
             if job.state == "done" and job.results:
                 line = handlers.verdict(studio, found, job.results[0].guided)
                 values["status"] = said(f"{line} {found.note}".strip())
-            yield answer(values)
+            yield answer(values, regions)
 
     async def compare(request: gr.Request, methods: Any, *raw: Any) -> AsyncIterator[dict[Any, Any]]:
         def told(job: Job, over: bool) -> Values:
@@ -237,16 +247,16 @@ def _events(studio: Studio, parts: dict[str, Any]) -> Callable[[gr.Request], Non
             form = await asyncio.to_thread(handlers.form_from, studio, raw)
             job = await asyncio.to_thread(studio.compare, str(request.session_hash), form, chosen)
         except UnbleedError as error:
-            yield answer({"status": failed(str(error))} | _busy(False))
+            yield answer({"status": failed(str(error))} | _busy(False), None)
             return
         yield {parts["matrix"]: gr.Gallery([], columns=len(chosen))}
         async for values in follow(job, told):
-            yield answer(values)
+            yield answer(values, None)
 
     outputs = [parts[name] for name in drawn]
     parts["draw"].click(draw, inputs, outputs, api_name="draw", **slow)
     parts["prompt"].submit(draw, inputs, outputs, api_visibility="private", **slow)
-    parts["drop"].drop(replay, [parts["drop"]], outputs, api_visibility="private", **slow)
+    parts["drop"].drop(replay, [parts["drop"], parts["regions"]], outputs, api_visibility="private", **slow)
     compared = [parts[name] for name in ("status", "draw", "cancel", "compare", "compared", "matrix")]
     parts["compare"].click(compare, [parts["methods"], *inputs], compared, api_visibility="private", **slow)
 
@@ -255,21 +265,21 @@ def _events(studio: Studio, parts: dict[str, Any]) -> Callable[[gr.Request], Non
 
     parts["cancel"].click(cancel, None, None, queue=False, api_visibility="private")
 
-    def pick(pairs: list[Pair], chosen: gr.SelectData) -> dict[Any, Any]:
+    def pick(pairs: list[Pair], regions: Any, chosen: gr.SelectData) -> dict[Any, Any]:
         index = chosen.index if isinstance(chosen.index, int) else 0
-        return answer(handlers.shown(studio, pairs[index]) if 0 <= index < len(pairs) else {"status": said("")})
+        return answer(handlers.shown(studio, pairs[index]) if 0 <= index < len(pairs) else {"status": said("")}, regions)
 
-    def pick_compared(pairs: list[Pair], chosen: gr.SelectData) -> dict[Any, Any]:
+    def pick_compared(pairs: list[Pair], regions: Any, chosen: gr.SelectData) -> dict[Any, Any]:
         index = chosen.index if isinstance(chosen.index, int) else 0
         if not 0 <= index < len(pairs):
-            return answer({"status": said("")})
-        return answer(handlers.opened(studio, pairs, index) | {"tabs": "draw"})
+            return answer({"status": said("")}, regions)
+        return answer(handlers.opened(studio, pairs, index) | {"tabs": "draw"}, regions)
 
     picking: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    parts["gallery"].select(pick, [parts["pairs"]], [parts[name] for name in detail], **picking)
+    parts["gallery"].select(pick, [parts["pairs"], parts["regions"]], [parts[name] for name in detail], **picking)
     parts["matrix"].select(
         pick_compared,
-        [parts["compared"]],
+        [parts["compared"], parts["regions"]],
         [parts[name] for name in dict.fromkeys([*detail, *filled, "pairs", "gallery"])],
         **picking,
     )

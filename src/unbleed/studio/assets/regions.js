@@ -99,14 +99,21 @@ function tinted(sheet, tint, alpha) {
   const copy = make("canvas", { width: sheet.width, height: sheet.height }), pen = copy.getContext("2d");
   pen.drawImage(sheet, 0, 0);
   pen.globalCompositeOperation = "source-in"; pen.fillStyle = tint; pen.fillRect(0, 0, copy.width, copy.height);
+  context.imageSmoothingEnabled = sheet.width >= 128;  // a region of the model is a few large pixels
   context.globalAlpha = alpha; context.drawImage(copy, 0, 0, canvas.width, canvas.height); context.globalAlpha = 1;
+  context.imageSmoothingEnabled = true;
 }
 
 function show() {
   const { width, height } = canvas;
   context.clearRect(0, 0, width, height);
   if (base) { context.globalAlpha = .8; context.drawImage(base, 0, 0, width, height); context.globalAlpha = 1; }
-  if (last.showFound !== false) for (const one of found) if (texts()[one.label] === undefined) { tinted(one.sheet, colour(one.index), .38); name(one.label, colour(one.index), one.x * width, one.y * height); }
+  if (last.showFound !== false) for (const one of found) {
+    const index = labels().indexOf(one.label);
+    if (index < 0 || texts()[one.label] !== undefined) continue;
+    tinted(one.sheet, colour(index), .38);
+    name(one.label, colour(index), one.x * width, one.y * height);
+  }
   labels().forEach((label, index) => {
     const text = texts()[label], tint = colour(index);
     if (painting && index === current) tinted(painting.sheet, tint, .6);
@@ -161,8 +168,8 @@ async function draw() {
   if (key !== shownFound) {
     shownFound = key;
     found = (await Promise.all(Object.entries(value.found ?? {}).map(async ([label, data]) => {
-      const image = await picture(data), index = labels().indexOf(label);
-      if (!image || index < 0) return null;
+      const image = await picture(data);
+      if (!image) return null;
       const sheet = make("canvas", { width: image.width, height: image.height }), pen = sheet.getContext("2d");
       pen.imageSmoothingEnabled = false; pen.drawImage(image, 0, 0);
       const data_ = pen.getImageData(0, 0, image.width, image.height);
@@ -170,7 +177,7 @@ async function draw() {
       pen.putImageData(data_, 0, 0);
       const first = data_.data.findIndex((value, i) => i % 4 === 3 && value > 0) >> 2;
       const row = Math.floor(first / image.width);
-      return { sheet, index, label, x: (first % image.width) / image.width, y: row / image.height };
+      return { sheet, label, x: (first % image.width) / image.width, y: row / image.height };
     }))).filter(Boolean);
   }
   for (const label of labels()) if (texts()[label]?.startsWith("data:")) await maskOf(label);
@@ -179,8 +186,9 @@ async function draw() {
 
 // the server sends what has changed; what the user has drawn meanwhile stays
 watch("value", () => {
-  if (props.value.regions) all = { ...props.value.regions };
-  last = props.value = { ...last, ...props.value };
+  const news = Object.fromEntries((props.value.news ?? []).map(name => [name, props.value[name]]));
+  if (news.regions) all = { ...news.regions };
+  last = { ...last, ...news };
   publish();
   draw();
 });
