@@ -17,8 +17,8 @@ from .recipes import Recipe
 def unguided(recipe: Recipe) -> Recipe:
     """Return the recipe of the same image without guidance, whose maps come from the same layers."""
     parts = method_from(recipe.method, recipe.settings).parts()
-    settings = {"parity": parts.parity, "resolution": parts.resolution, "layers": parts.layers}
-    return replace(recipe, method="none", settings=settings, regions={})
+    same = {"parity": parts.parity, "resolution": parts.resolution, "layers": parts.layers}
+    return replace(recipe, method="none", settings=method_from("none", same).settings(), regions={})
 
 
 def comparison(plain: GeneratedImage, guided: GeneratedImage) -> Image.Image:

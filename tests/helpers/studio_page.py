@@ -56,7 +56,7 @@ class StudioPage:
     def __call__(self, script: str, *arguments: Any) -> Any:
         return self.browser.execute_script(f"return {script}", *arguments)
 
-    def until(self, found: Callable[[], object], seconds: float = 240.0) -> None:
+    def until(self, found: Callable[[], object], seconds: float = 900.0) -> None:
         """Wait until something is so."""
         end = time.monotonic() + seconds
         while not found():
@@ -105,6 +105,12 @@ class StudioPage:
         self.more()
         self.write("#steps input[type=number]", str(count))
         self.browser.find_element(By.CSS_SELECTOR, "#steps input[type=number]").send_keys(Keys.TAB)
+
+    def less(self) -> None:
+        """Close the rest of the form."""
+        self.browser.execute_script(
+            "[...document.querySelectorAll('button.label-wrap')].find(b => b.innerText.startsWith('More')).click()"
+        )
 
     def labels(self) -> list[str]:
         return list(self("[...document.querySelectorAll('#chips .chip:not(.gone)')].map(chip => chip.firstChild.textContent)"))
