@@ -74,10 +74,13 @@ def tour(page: StudioPage, width: str, theme: str, out: Path, with_run: bool) ->
     page.drag("#regions canvas", (0.08, 0.12), (0.62, 0.48))
     page.click("#regions .pick", 1)
     page.click("#regions .pick", 3)
-    page.drag("#regions canvas", (0.6, 0.65), (0.8, 0.85))
-    page.drag("#regions canvas", (0.75, 0.62), (0.66, 0.88))
+    for height in (0.56, 0.65, 0.74, 0.83, 0.92):
+        page.drag("#regions canvas", (0.52 + height / 8, height), (0.97 - height / 8, height))
     page.draw()
     shoot(page, f"regions-{tail}", out)
+    for number in range(2):
+        page.click("#regions .pick", number)
+        page.click("#regions [data-clear]")
     page.tab("Compare methods")
     page.click("#compare")
     page.until(lambda: page("document.querySelectorAll('#matrix img').length") == 3)

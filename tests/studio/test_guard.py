@@ -123,6 +123,14 @@ def test_other_origins_and_hosts_are_refused(folder: Path) -> None:
     assert ask(folder, "GET", "/", host="evil.example:8428", hosts=None)[0] == 200
 
 
+def test_a_request_that_gradio_fails_at_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def failing(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        raise KeyError("no such function")
+
+    monkeypatch.setitem(globals(), "inner", failing)
+    assert ask(folder, "POST", "/gradio_api/call/x", body=b"{}")[0] == 400
+
+
 def test_long_requests_are_refused(folder: Path) -> None:
     join = "/gradio_api/queue/join"
     assert ask(folder, "POST", join, body=b"x" * 1000)[0] == 200

@@ -37,7 +37,7 @@ def test_clients_at_once_get_their_own_pictures(url: str) -> None:
         ({"regions": {"regions": {"red cat": "/etc/passwd.png"}}}, 'the region of "red cat" cannot be'),
         ({"regions": {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}}, ""),
         ({"steps": 10**12}, "steps is 1000000000000; expected 1 to 150"),
-        ({"seeds": [1]}, "seeds is a list; expected a whole number"),
+        ({"seeds": [1]}, "seeds is a list of 1; expected a whole number"),
         ({"entities": None}, "entities is"),
     ],
 )

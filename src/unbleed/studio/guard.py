@@ -7,6 +7,7 @@ below is refused before Gradio sees it. Files are served from the studio's own f
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+_log = logging.getLogger(__name__)
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -81,6 +83,11 @@ class Guard:
         except TooLarge:
             if not begun:
                 await _answer(send, 413, f"the request is too large; expected at most {self.most} bytes")
+        except Exception as error:  # of Gradio, at a request that no page makes
+            if begun:
+                raise
+            _log.error("a request to %s failed: %s: %s", scope["path"], type(error).__name__, error)
+            await _answer(send, 400, "this request cannot be understood; the page makes others")
 
     def _refusal(self, scope: Message) -> tuple[int, str] | None:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}

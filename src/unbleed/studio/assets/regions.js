@@ -124,7 +124,7 @@ function show() {
         context.globalAlpha = .28; context.fillStyle = tint; context.fillRect(x, y, w, h); context.globalAlpha = 1;
         context.strokeStyle = tint; context.lineWidth = 3; context.strokeRect(x + 1.5, y + 1.5, Math.max(1, w - 3), Math.max(1, h - 3));
         name(label, tint, x, y);
-      } else if (masks[label]?.text === text) tinted(masks[label].sheet, tint, .6);
+      } else if (masks[label]?.text === text) tinted(masks[label].sheet, tint, .42);
     }
   });
   if (from && to && tool === "box") {
