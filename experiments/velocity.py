@@ -33,13 +33,12 @@ SYNGEN = {"latents": "syngen:update=latents", "velocity": "syngen:update=velocit
 
 
 def draw(pipe: Any, prompts: list[str], first_seed: int, **more: Any) -> Any:
-    own = settings_of(folder_of(pipe))
-    options = {"num_inference_steps": own.steps, "guidance_scale": own.guidance_scale, "output_type": "latent", **more}
+    options = {"guidance_scale": settings_of(folder_of(pipe)).guidance_scale, "output_type": "latent", **more}
     seeds = [torch.Generator().manual_seed(first_seed + at) for at in range(len(prompts))]
     return pipe(prompts, generator=seeds, **text_length(pipe), **options)
 
 
-def next_losses(pipe: Any, method: Any, prompts: list[str], first_seed: int, at: int) -> list[float]:
+def next_losses(pipe: Any, method: Any, prompts: list[str], first_seed: int, steps: int, at: int) -> list[float]:
     """Return each image's loss in the step after step `at`, the only one that is guided before it."""
 
     def stop(running: Any, step: int, *_: Any) -> dict[str, Any]:
@@ -48,13 +47,13 @@ def next_losses(pipe: Any, method: Any, prompts: list[str], first_seed: int, at:
 
     sign = -1 if method.name.startswith("-") else 1
     with unbleed.guide(pipe, method) as run:
-        draw(pipe, prompts, first_seed, callback_on_step_end=stop)
+        draw(pipe, prompts, first_seed, num_inference_steps=steps, callback_on_step_end=stop)
     return [sign * step.loss for step in run.steps if step.step == at + 1]
 
 
-def descent(pipe: Any, count: int) -> None:
+def descent(pipe: Any, count: int, steps: int) -> None:
     prompts = suite("emoji-validation").head(count)
-    texts, steps = [case.prompt for case in prompts.cases], settings_of(folder_of(pipe)).steps
+    texts = [case.prompt for case in prompts.cases]
     print(
         "| step | corrected | plain | sign turned | images whose loss falls | and rises with the sign turned |\n|" + "---|" * 6
     )
@@ -65,7 +64,7 @@ def descent(pipe: Any, count: int) -> None:
             unbleed.Method(unbleed.losses.FocusLoss(), unbleed.Schedule(step_size=size, **window), descent=rule)
             for size in (1.0, 0.0)
         )
-        low, plain, high = (next_losses(pipe, m, texts, prompts.first_seed, at) for m in (method, still, -1 * method))
+        low, plain, high = (next_losses(pipe, m, texts, prompts.first_seed, steps, at) for m in (method, still, -1 * method))
         falls = sum(a < b for a, b in zip(low, plain, strict=True))
         rises = sum(a > b for a, b in zip(high, plain, strict=True))
         of = len(plain)
@@ -95,13 +94,12 @@ def counting(pipe: Any) -> Iterator[dict[str, int]]:
         handle.remove()
 
 
-def cost(pipe: Any) -> None:
-    prompt, steps = ["a red cat and a blue bench"], settings_of(folder_of(pipe)).steps
-    base = 0.0
+def cost(pipe: Any, steps: int) -> None:
+    prompt, base = ["a red cat and a blue bench"], 0.0
     print("| method | guided steps | rows of forwards a step | gradients a guided step | operations |\n|" + "---|" * 5)
     for name, label in {"none": "none", **SYNGEN}.items():
         with counting(pipe) as counts, unbleed.guide(pipe, label) as run, FlopCounterMode(display=False) as flops:
-            draw(pipe, prompt, 0)
+            draw(pipe, prompt, 0, num_inference_steps=steps)
         base = base or flops.get_total_flops()
         guided = len(run.steps)
         gradients = counts["gradients"] / guided if guided else 0
@@ -124,6 +122,7 @@ def main() -> None:
     parser.add_argument("--model", default="emoji-mmdit")
     parser.add_argument("--prompts", type=int, default=24)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--steps", type=int, help="of descent and cost [the model's]")
     parser.add_argument("--out", type=Path, default=Path("out/velocity"))
     given = parser.parse_args()
     for name in ("diffusers", "transformers"):
@@ -132,7 +131,8 @@ def main() -> None:
         return quality(given.model, given.prompts, given.seeds, given.out)
     pipe = unbleed.load(given.model)
     pipe.set_progress_bar_config(disable=True)
-    return descent(pipe, given.prompts) if given.part == "descent" else cost(pipe)
+    steps = given.steps or settings_of(folder_of(pipe)).steps
+    return descent(pipe, given.prompts, steps) if given.part == "descent" else cost(pipe, steps)
 
 
 if __name__ == "__main__":
