@@ -370,7 +370,7 @@ def test_the_gradient_of_the_search_is_the_slope_by_the_noise(
         slopes.append((float(gradient.norm()), (ahead - behind) / 4e-3))
         return search_noise(value, evaluate, search)
 
-    module = sys.modules["unbleed.guidance.session"]
+    module = sys.modules["unbleed.guidance.first_noise"]
     monkeypatch.setattr(module, "search_noise", watched)
     own_scheduler = tiny_sd.scheduler
     tiny_sd.scheduler = EulerDiscreteScheduler(**CURVE)
