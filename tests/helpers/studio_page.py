@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -27,13 +28,18 @@ def studio_process(*arguments: str) -> Iterator[str]:
     """Serve a studio and give its address; its last output is shown if it ends too soon."""
     environment = os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "unbleed", "studio", "--port", "0", "--device", "cpu", "--json", *arguments]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        tempfile.TemporaryFile("w+") as complaints,  # a pipe that nobody reads would stop the server once it is full
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=complaints, text=True) as process,
+    ):
         try:
             assert process.stdout is not None
             lines = []
             while not lines or lines[-1] != "}\n":
                 lines.append(process.stdout.readline())
-                assert lines[-1], process.stderr.read() if process.stderr else ""
+                if not lines[-1]:
+                    complaints.seek(0)
+                    raise AssertionError(complaints.read())
             yield json.loads("".join(lines))["url"]
         finally:
             process.send_signal(signal.SIGINT)

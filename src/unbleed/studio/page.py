@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from html import escape
 from typing import Any
@@ -20,6 +21,7 @@ from .shelf import Wanted
 from .studio import Pair, Studio
 from .widgets import widget
 
+_log = logging.getLogger(__name__)
 _POLL_S = 0.15
 _INPUTS = tuple("chips" if name == "entities" else name for name in FIELDS)
 
@@ -196,6 +198,9 @@ def _events(studio: Studio, parts: dict[str, Any]) -> Callable[[gr.Request], Non
                     return
                 before = line
                 await asyncio.sleep(_POLL_S)
+        except Exception as error:  # a fault of this program must not leave the page waiting
+            _log.exception("a drawing could not be shown")
+            yield {"status": failed(f"{type(error).__name__}: {error}; draw it again")} | _busy(False)
         finally:
             if not job.over:
                 studio.jobs.cancel(job.owner)
