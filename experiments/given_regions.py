@@ -4,7 +4,7 @@ Pairs of `emoji-pairs`, shuffled by a seed, each in four layouts: left and right
 opposite corners. The oracle says what is in a picture, and where. An entity that is there is inside if the middle of its box is
 in its region; of several of its kind the surest one counts.
 
-`--trials` prints the table of trials in docs/regions.md: other settings, on validation prompts.
+`--trials` prints a table of other settings, on validation prompts.
 """
 
 from __future__ import annotations
