@@ -121,6 +121,14 @@ def test_keys_stay_when_no_picture_changes() -> None:
     assert set(keys) < set(keys_of(plan_of("syngen,none,best-of-2,conform")))
 
 
+def test_keys_of_runs_from_before_a_setting_existed_are_the_same() -> None:
+    setup = plan_of().setups["syngen"]
+    before = {name: value for name, value in setup.settings.items() if name != "update"}
+    assert setup.settings["update"] == "latents"
+    assert replace(setup, settings=before).digest == setup.digest
+    assert replace(setup, settings={**before, "update": "velocity"}).digest != setup.digest
+
+
 def test_a_model_of_the_hub_is_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda model, file: f"/cache/{model}/snapshots/0a1b/{file}")
     assert model_fingerprint("some/model") == "0a1b"

@@ -127,7 +127,7 @@ def defined_for_all(values: Array) -> NDArray[np.bool_]:
     """Return bool (metric, prompt): where every variant that has values (variant, metric, prompt, seed) of a metric has one."""
     lacking = np.isnan(values)
     lacking &= ~lacking.all(axis=(2, 3), keepdims=True)
-    empty = np.isnan(values).all(axis=(0, 2, 3), keepdims=True)[0, :, :, 0]  # (metric, 1): those that no variant has
+    empty = np.all(np.isnan(values), axis=(0, 2, 3), keepdims=True)[0, :, :, 0]  # (metric, 1): those that no variant has
     return ~lacking.any(axis=(0, 3)) & ~empty
 
 

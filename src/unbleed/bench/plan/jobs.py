@@ -12,6 +12,9 @@ from typing import Any
 
 from ...recipes import Recipe
 
+# Settings that methods got after runs had been stored. At these values a run is the same as before, so its keys are too.
+_ADDED = {"update": "latents"}
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -37,6 +40,7 @@ class Setup:
     def content(self) -> dict[str, Any]:
         values = asdict(self)
         del values["model"]  # the fingerprint identifies it
+        values["settings"] = {k: v for k, v in values["settings"].items() if k not in _ADDED or v != _ADDED[k]}
         return values
 
     @cached_property
