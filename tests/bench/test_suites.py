@@ -621,7 +621,7 @@ def test_bad_rows_are_named(tmp_path: Path, name: str, text: str | bytes, messag
 
 def test_what_is_no_suite_and_no_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(
-        BenchError, match=r'no suite "prompts\.json"; known: emoji-single,.*dsg-1k; or .* \(\.txt, \.csv, \.jsonl\)'
+        BenchError, match=r'no suite "prompts\.json"; known: emoji-single,.*dsg-1k,.*; or .* \(\.txt, \.csv, \.jsonl\)'
     ):
         suite("prompts.json")
     with pytest.raises(BenchError, match=r"none\.txt cannot be read \(No such file or directory\)"):

@@ -90,7 +90,7 @@ def test_methods_lists_all(run: Any) -> None:
     assert set(listed) == set(METHODS)
     assert all(m["paper"] and m["summary"] for m in listed.values())
     assert listed["initno"]["needs"] == ["gradient", "parser", "self-attention"]
-    assert {name for name, m in listed.items() if m["reconstruction"]} == {"ela", "suppress"}
+    assert {name for name, m in listed.items() if m["reconstruction"]} == {"amplify", "ela", "suppress"}
     assert listed["syngen"]["year"] == 2023
     assert listed["attend-and-excite"]["settings"]["thresholds"] == {"0.0": 0.05, "0.2": 0.5, "0.4": 0.8}
 

@@ -123,7 +123,7 @@ def test_the_text_enters_the_block_multiplied(pipes: Callable[[str], Any], name:
         handle.remove()
         return seen[0]
 
-    plain, doubled = entering("none"), entering(Amplify(first_block=1, factor=2.0))
+    plain, doubled = entering("none"), entering(Amplify(first_block=1, blocks=1, factor=2.0))
     torch.testing.assert_close(doubled[-1], 2 * plain[-1])  # the conditional row
     if len(plain) == 2:
         torch.testing.assert_close(doubled[0], plain[0])
