@@ -20,14 +20,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from helpers.studio_load import draw_at_once
 from unbleed.cli.common import load_pipeline
 from unbleed.studio.form import House
-from unbleed.studio.painting import Painter
+from unbleed.studio.sampler import Sampler
 from unbleed.studio.serve import serving
 
 MOST_GROWTH_MB = 40.0
 
 
-class CountingPainter(Painter):
-    """A painter that keeps the seeds it has drawn."""
+class CountingSampler(Sampler):
+    """A sampler that keeps the seeds it has drawn."""
 
     def __init__(self, pipe: object) -> None:
         super().__init__(pipe)
@@ -47,12 +47,12 @@ def memory_mb() -> float:
 def load(clients: int, rounds: int) -> bool:
     pipe = load_pipeline("emoji", device="cpu")
     pipe.set_progress_bar_config(disable=True)
-    painter = CountingPainter(pipe)
+    sampler = CountingSampler(pipe)
     missing = others = 0
     memory: list[float] = []
     waited: list[float] = []
     begun = time.perf_counter()
-    with serving(House(), [painter]) as address:
+    with serving(House(), [sampler]) as address:
         for number in range(rounds):
             seeds = list(range(number * clients, (number + 1) * clients))
             drawn, seconds = draw_at_once(address.url, seeds)
@@ -61,7 +61,7 @@ def load(clients: int, rounds: int) -> bool:
             waited += seconds
             memory.append(memory_mb())
             print(f"round {number + 1}: {len(drawn)} of {clients} pictures, {memory[-1]:.0f} MB", flush=True)
-    twice = sum(count > 1 for count in painter.seeds.values())
+    twice = sum(count > 1 for count in sampler.seeds.values())
     growth = memory[-1] - memory[0]
     figures = {
         "clients at once": clients,

@@ -15,7 +15,7 @@ import unbleed
 from unbleed.studio.form import House
 from unbleed.studio.jobs import Job
 from unbleed.studio.limits import Limits
-from unbleed.studio.painting import Painter
+from unbleed.studio.sampler import Sampler
 from unbleed.studio.studio import Studio
 
 PROMPT = "a red cat and a blue bench"
@@ -26,7 +26,7 @@ def studio_in(folder: Path, **limits: Any) -> Iterator[Studio]:
     """Give a studio on the embedded model."""
     pipe = unbleed.load("emoji", device="cpu")
     pipe.set_progress_bar_config(disable=True)
-    with Studio(House(), [Painter(pipe)], folder, Limits(**limits)) as studio:
+    with Studio(House(), [Sampler(pipe)], folder, Limits(**limits)) as studio:
         yield studio
 
 

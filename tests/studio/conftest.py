@@ -12,5 +12,5 @@ from unbleed.studio.studio import Studio
 
 @pytest.fixture(scope="session")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    with studio_in(tmp_path_factory.mktemp("album"), pictures=6) as made:
+    with studio_in(tmp_path_factory.mktemp("pictures"), pictures=6) as made:
         yield made

@@ -113,7 +113,7 @@ def test_markup_in_a_prompt_stays_text(studio: Studio) -> None:
     assert as_command(recipe).startswith("unbleed generate '<img")
 
 
-SCRIPTS = ("chips", "settings", "regions", "attention", "shelf", "drop", "common")
+SCRIPTS = ("chips", "settings", "regions", "attention", "run_table", "drop", "common")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -172,8 +172,8 @@ def test_a_strangers_model_is_not_loaded(studio: Studio) -> None:
         lambda studio: handlers.on_edit(studio, PROMPT, {"groups": {"0": 1}}),
         lambda studio: handlers.on_method(studio, "no such"),
         lambda studio: handlers.on_method(studio, 7),
-        lambda studio: handlers.on_shelf(studio, {"run": 0}),
-        lambda studio: handlers.on_shelf(studio, {"run": "../../etc"}),
+        lambda studio: handlers.on_run_table(studio, {"run": 0}),
+        lambda studio: handlers.on_run_table(studio, {"run": "../../etc"}),
         lambda studio: handlers.on_open(studio, {"run": -1, "open": [0, 0]}),
         lambda studio: handlers.on_open(studio, None),
     ],

@@ -37,7 +37,7 @@ def pixels(source: Path | io.BytesIO) -> np.ndarray:
 def test_a_picture_with_its_unguided_twin(studio: Studio) -> None:
     job = finished(studio.draw("a", form(seed=5, attention=True)))
     (pair,) = job.results
-    guided, plain = studio.album.get(pair.guided), studio.album.get(str(pair.plain))
+    guided, plain = studio.store.get(pair.guided), studio.store.get(str(pair.plain))
     assert (job.state, job.share) == ("done", 1.0)
     assert guided is not None
     assert plain is not None
@@ -51,7 +51,7 @@ def test_a_picture_with_its_unguided_twin(studio: Studio) -> None:
     sheet = pixels(io.BytesIO(base64.b64decode(guided.maps["sheet"].partition(",")[2])))
     assert sheet.shape[:2] == (3 * height, 7 * width)
     assert sheet.max() == 255
-    assert read_recipe(studio.album.path(guided)) == guided.recipe
+    assert read_recipe(studio.store.path(guided)) == guided.recipe
 
 
 def test_the_same_recipe_is_drawn_once(studio: Studio) -> None:
@@ -65,14 +65,14 @@ def test_the_oldest_pictures_go(studio: Studio) -> None:
     (old,) = finished(studio.draw("a", form(seed=7, method="none", steps=1))).results
     for seed in range(20, 26):
         finished(studio.draw("a", form(seed=seed, method="none", steps=1)))
-    assert studio.album.get(old.guided) is None
-    assert len(studio.album) == 6 == len(list(studio.folder.iterdir()))
+    assert studio.store.get(old.guided) is None
+    assert len(studio.store) == 6 == len(list(studio.folder.iterdir()))
     assert handlers.shown(studio, Pair(old.guided, None))["status"].count("no longer kept") == 1
-    assert studio.album.get("../../etc/passwd") is None
+    assert studio.store.get("../../etc/passwd") is None
 
 
 def test_cancelling_takes_less_than_a_step_and_leaves_no_hook(studio: Studio) -> None:
-    denoiser = studio.painters[0].pipe.unet
+    denoiser = studio.samplers[0].pipe.unet
     job = studio.draw("a", form(seed=8, steps=150))
     while "step 2" not in job.note:
         time.sleep(0.005)
@@ -118,11 +118,11 @@ def test_python_and_command_line_repeat_it_to_the_bit(
     import shlex
 
     (pair,) = finished(studio.draw("a", values)).results
-    drawn = studio.album.get(pair.guided)
+    drawn = studio.store.get(pair.guided)
     assert drawn is not None
     monkeypatch.chdir(tmp_path)  # type: ignore[attr-defined]
     exec(compile(as_python(drawn.recipe, device="cpu"), "copied", "exec"), {})
-    wanted = pixels(studio.album.path(drawn))
+    wanted = pixels(studio.store.path(drawn))
     assert (pixels(tmp_path / "picture.png") == wanted).all()
     (tmp_path / "picture.png").unlink()
     assert cli.main(shlex.split(as_command(drawn.recipe, device="cpu"))[1:]) == 0
@@ -136,14 +136,14 @@ def dropped(data: bytes) -> dict[str, str]:
 
 def test_a_dropped_picture_is_drawn_again(studio: Studio) -> None:
     (pair,) = finished(studio.draw("a", form(seed=9, settings={"candidates": 2}))).results
-    drawn = studio.album.get(pair.guided)
+    drawn = studio.store.get(pair.guided)
     assert drawn is not None
-    replay = handlers.replayed(studio, dropped(studio.album.path(drawn).read_bytes()))
+    replay = handlers.replayed(studio, dropped(studio.store.path(drawn).read_bytes()))
     assert (replay.recipe, replay.note) == (drawn.recipe, "")
     assert replay.form == form(seed=9, settings={"candidates": 2}, attention=True)
     job = finished(studio.replay("a", drawn.recipe, maps=False))
     assert handlers.verdict(studio, replay, job.results[0].guided) == "Drawn again: the same to the bit."
-    changed = Image.open(studio.album.path(drawn)).convert("RGB")
+    changed = Image.open(studio.store.path(drawn)).convert("RGB")
     changed.putpixel((0, 0), (0, 0, 0))
     replay = handlers.replayed(studio, dropped(as_png(changed, drawn.recipe)))
     assert handlers.verdict(studio, replay, job.results[0].guided).startswith("Drawn again: it differs, by at most ")
@@ -168,7 +168,7 @@ def test_a_picture_of_another_program(studio: Studio) -> None:
 
 def test_the_methods_of_a_comparison(studio: Studio) -> None:
     job = finished(studio.compare("a", form(regions={"red cat": "left"}, seeds=2, steps=2), ["none", "syngen", "regions"]))
-    found = [studio.album.get(pair.guided) for pair in job.results]
+    found = [studio.store.get(pair.guided) for pair in job.results]
     assert [(one.recipe.method, one.recipe.seed, len(one.recipe.regions)) for one in found if one] == [
         (method, seed, int(method == "regions")) for seed in (0, 1) for method in ("none", "syngen", "regions")
     ]

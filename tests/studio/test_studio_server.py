@@ -64,7 +64,7 @@ def test_files_of_the_server_are_not_served(url: str, tmp_path: Path) -> None:
     for path in (
         "/gradio_api/file=/etc/passwd",
         f"/gradio_api/file={folder}/served/../../../etc/passwd",
-        f"/gradio_api/file={folder}/album",
+        f"/gradio_api/file={folder}/pictures",
         f"/gradio_api/file={tmp_path}/secret",
         "/gradio_api/file=http://127.0.0.1:1/",
         "/gradio_api/proxy=http://127.0.0.1:1/",

@@ -1,4 +1,4 @@
-"""What a row of the table of families says, and the functions that rows are made of."""
+"""A row of the table of families, and the functions that rows are made of."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Family:
     packed: int = (
         0  # latents are a sequence, (batch, pixel, channel), of squares of this side; 0: (batch, channel, height, width)
     )
-    # rows of negative prompts: before the others in the batch, behind them, or in calls of their own
+    # rows of negative prompts: before the others in the batch, after them, or in calls of their own
     negatives: Literal["first", "last", "apart"] = "first"
     timestep: Callable[[float], float] = _same  # from the denoiser's timesteps to the scheduler's
     shared: tuple[str, ...] = ()  # arguments that are one for all rows, though their length may equal the number of rows

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import calls, encoders, places
+from . import calls, encoders, positions
 from .family import Arguments, Family, blocks, ending, of_blocks, unet_layers
 
 SECOND_QUARTER = (5 / 24, 13 / 24)
@@ -122,7 +122,7 @@ FAMILIES = (
         packed=2,
         negatives="apart",
         timestep=_thousandths,
-        grid=places.grid_of_ids,
+        grid=positions.grid_of_ids,
     ),
     Family(
         name="flux2",
@@ -141,7 +141,7 @@ FAMILIES = (
         packed=2,
         negatives="apart",
         timestep=_thousandths,
-        grid=places.grid_of_ids,
+        grid=positions.grid_of_ids,
         refuses=_refuse_kept_pictures,
     ),
     Family(
@@ -158,7 +158,7 @@ FAMILIES = (
         packed=2,
         negatives="apart",
         timestep=_thousandths,
-        grid=places.grid_of_ids,
+        grid=positions.grid_of_ids,
     ),
     Family(
         name="z-image",
@@ -177,7 +177,7 @@ FAMILIES = (
         text="cap_feats",
         negatives="last",
         timestep=_from_noise_to_image,
-        starts=places.padded(32),
+        starts=positions.padded(32),
         refuses=_refuse_omni,
     ),
     Family(
@@ -195,7 +195,7 @@ FAMILIES = (
         packed=2,
         negatives="apart",
         timestep=_thousandths,
-        grid=places.grid_of_shapes,
+        grid=positions.grid_of_shapes,
         refuses=_refuse_layers,
     ),
     Family(
@@ -213,7 +213,7 @@ FAMILIES = (
         packed=1,
         negatives="apart",
         timestep=_thousandths,
-        grid=places.grid_of_shapes,
+        grid=positions.grid_of_shapes,
         reads="last",  # the text attends to itself first, in a call of its own
         refuses=_refuse_pictures_in_text,
     ),
@@ -231,7 +231,7 @@ FAMILIES = (
         packed=2,
         negatives="apart",
         timestep=_thousandths,
-        grid=places.grid_of_positions,
+        grid=positions.grid_of_positions,
     ),
     Family(
         name="lumina2",
@@ -245,7 +245,7 @@ FAMILIES = (
         on_text=r"context_refiner|caption_embedder",
         negatives="apart",
         timestep=_from_noise_to_image,
-        starts=places.behind_own_text,
+        starts=positions.after_own_text,
     ),
     Family(
         name="hunyuan-image",
@@ -259,7 +259,7 @@ FAMILIES = (
         on_text=r"add_[qkv]_proj|to_add_out|ff_context|context_embedder",
         side=2048,
         negatives="apart",
-        starts=places.behind_glyphs,
+        starts=positions.after_glyphs,
     ),
     Family(
         name="pixart",

@@ -41,26 +41,26 @@ def studio(
 
     require_gradio()
     from ..studio.form import House
-    from ..studio.painting import Painter
+    from ..studio.run_table import open_run_table
+    from ..studio.sampler import Sampler
     from ..studio.serve import serve
-    from ..studio.shelf import open_shelf
     from .common import load_pipeline, print_json
 
-    shelves = [open_shelf(folder) for folder in bench or []]
+    run_tables = [open_run_table(folder) for folder in bench or []]
     house = House(model, config, scheduler, tuple(loras or ()), dtype)
     chosen = devices or [None]
-    painters = [
-        Painter(load_pipeline(model, dtype, device=device, config=config, scheduler=scheduler, loras=house.loras))
+    samplers = [
+        Sampler(load_pipeline(model, dtype, device=device, config=config, scheduler=scheduler, loras=house.loras))
         for device in chosen
     ]
-    for painter in painters:
-        painter.pipe.set_progress_bar_config(disable=True)
+    for sampler in samplers:
+        sampler.pipe.set_progress_bar_config(disable=True)
 
     def ready(url: str, shared: str | None) -> None:
         if json:
-            print_json({"url": url, "share": shared, "model": model, "dtype": painters[0].dtype})
+            print_json({"url": url, "share": shared, "model": model, "dtype": samplers[0].dtype})
         else:
-            typer.echo(f"{url}  {model}, {painters[0].dtype}; Ctrl-C ends" + (f"\n{shared}  public" if shared else ""))
+            typer.echo(f"{url}  {model}, {samplers[0].dtype}; Ctrl-C ends" + (f"\n{shared}  public" if shared else ""))
         typer.get_text_stream("stdout").flush()
 
-    serve(house, painters, shelves, host=host, port=port, share=share, device=chosen[0], ready=ready)
+    serve(house, samplers, run_tables, host=host, port=port, share=share, device=chosen[0], ready=ready)

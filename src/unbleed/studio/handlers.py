@@ -17,13 +17,13 @@ from ..errors import StudioError, UnbleedError, printable
 from ..files import open_image
 from ..sizes import own_side
 from . import chips as chips_of
-from .album import Drawn
 from .code import as_command, as_python
 from .details import loss_curve
 from .form import FIELDS, Form, about, describe, form_of, page_values, read_form
 from .markup import facts, failed, said
+from .picture_store import Drawn
 from .replay import Replay, replay_of
-from .shelf import read_wanted
+from .run_table import read_wanted
 from .studio import Pair, Studio
 
 Values = dict[str, Any]
@@ -121,16 +121,16 @@ def settings_value(studio: Studio, label: str, changes: Mapping[str, Any]) -> di
 @one_line
 def on_size(studio: Studio, width: Any, height: Any) -> Values:
     """Give the board for regions the proportions of the picture."""
-    own = own_side(studio.painters[0].pipe) or 1
+    own = own_side(studio.samplers[0].pipe) or 1
     sides = [side if isinstance(side, int) and 0 < side <= studio.limits.side else own for side in (width, height)]
     return {"regions": {"aspect": sides}}
 
 
 @one_line
-def on_shelf(studio: Studio, value: Any) -> Values:
+def on_run_table(studio: Studio, value: Any) -> Values:
     """Show another page of a run."""
     run, wanted = _run_of(studio, value), read_wanted(value.get("ask") or {})
-    return {"shelf": shelf_value(studio, run, studio.shelves[run].view(wanted)), "status": said("")}
+    return {"run_table": run_table_value(studio, run, studio.run_tables[run].view(wanted)), "status": said("")}
 
 
 @one_line
@@ -141,12 +141,12 @@ def on_open(studio: Studio, value: Any) -> Values:
         index, method = schema.check(value.get("open"), tuple[int, int])
     except schema.SchemaError as error:
         raise StudioError(f"the picture to open {error}") from None
-    shelf = studio.shelves[run]
-    image, values = shelf.picture(index, method)
+    run_table = studio.run_tables[run]
+    image, values = run_table.picture(index, method)
     form = read_form({**values, "settings": {}}, studio.limits)
-    differs = f" The run was made with {shelf.run.plan.model}." if shelf.run.plan.model != studio.house.model else ""
-    note = f"The recipe of {shelf.methods[method]}, seed {image.seed}, is in the form. Press Draw.{differs}"
-    label = shelf.run.plan.contenders[method].label.partition(":")[0]
+    differs = f" The run was made with {run_table.run.plan.model}." if run_table.run.plan.model != studio.house.model else ""
+    note = f"The recipe of {run_table.methods[method]}, seed {image.seed}, is in the form. Press Draw.{differs}"
+    label = run_table.run.plan.contenders[method].label.partition(":")[0]
     if label.startswith("best-of-"):
         own = replace(form, method="none")
     else:
@@ -159,14 +159,14 @@ def _changes(studio: Studio, label: str, settings: Mapping[str, Any]) -> dict[st
     return {name: value for name, value in settings.items() if name in own and own[name] != value}
 
 
-def shelf_value(studio: Studio, run: int, view: Mapping[str, Any]) -> dict[str, Any]:
+def run_table_value(studio: Studio, run: int, view: Mapping[str, Any]) -> dict[str, Any]:
     """Return the value of the component that shows a run."""
-    return {**view, "run": run, "runs": [shelf.name for shelf in studio.shelves]}
+    return {**view, "run": run, "runs": [run_table.name for run_table in studio.run_tables]}
 
 
 def _run_of(studio: Studio, value: Any) -> int:
     run = value.get("run") if isinstance(value, Mapping) else None
-    if not isinstance(run, int) or isinstance(run, bool) or not 0 <= run < len(studio.shelves):
+    if not isinstance(run, int) or isinstance(run, bool) or not 0 <= run < len(studio.run_tables):
         raise StudioError("there is no such run; the command line names the runs: unbleed studio --bench RUN")
     return run
 
@@ -190,17 +190,17 @@ def replayed(studio: Studio, value: Any) -> Replay:
         name, data = dropped["name"], dropped["data"]
     except (schema.SchemaError, KeyError):
         raise StudioError("the dropped file did not arrive; drop it again") from None
-    replay = replay_of(name, data, studio.house, studio.painters[0].dtype, studio.limits)
+    replay = replay_of(name, data, studio.house, studio.samplers[0].dtype, studio.limits)
     read_form(asdict(replay.form), studio.limits)
     return replay
 
 
 def verdict(studio: Studio, replay: Replay, key: str) -> str:
     """Return whether the picture that was drawn anew is the dropped one."""
-    drawn = studio.album.get(key)
+    drawn = studio.store.get(key)
     if drawn is None:
         return ""
-    with open_image(studio.album.path(drawn)) as image:
+    with open_image(studio.store.path(drawn)) as image:
         new = np.asarray(image.convert("RGB")).astype(int)
     old = np.asarray(replay.pixels).astype(int)
     if old.shape != new.shape:
@@ -222,10 +222,10 @@ def methods_from(studio: Studio, value: Any) -> list[str]:
 
 def opened(studio: Studio, pairs: Sequence[Pair], index: int) -> Values:
     """Return the page with the recipe of a compared picture in its form, beside the unguided one if that was compared too."""
-    drawn = studio.album.get(pairs[index].guided)
+    drawn = studio.store.get(pairs[index].guided)
     if drawn is None:
         return {"status": failed("this picture is no longer kept; draw it again")}
-    others = [(pair.guided, studio.album.get(pair.guided)) for pair in pairs]
+    others = [(pair.guided, studio.store.get(pair.guided)) for pair in pairs]
     plain = next((k for k, one in others if one and one.recipe.method == "none" and one.recipe.seed == drawn.recipe.seed), None)
     pair = Pair(pairs[index].guided, plain if plain != pairs[index].guided else None)
     values = form_values(studio, form_of(drawn.recipe))
@@ -235,11 +235,11 @@ def opened(studio: Studio, pairs: Sequence[Pair], index: int) -> Values:
 
 def shown(studio: Studio, pair: Pair) -> Values:
     """Return the components that show a picture and what was measured."""
-    guided = studio.album.get(pair.guided)
-    plain = studio.album.get(pair.plain) if pair.plain else None
+    guided = studio.store.get(pair.guided)
+    plain = studio.store.get(pair.plain) if pair.plain else None
     if guided is None:
         return {"status": failed("this picture is no longer kept; draw it again")}
-    paths = [str(studio.album.path(one)) for one in (plain or guided, guided)]
+    paths = [str(studio.store.path(one)) for one in (plain or guided, guided)]
     recipe = guided.recipe
     told = {
         "method": recipe.method,
@@ -255,10 +255,10 @@ def shown(studio: Studio, pair: Pair) -> Values:
         "sides": True,
         "facts": facts(told),
         "save": paths[1],
-        "regions": {"picture": guided.preview, "found": dict(guided.regions), "aspect": _aspect(studio.album.path(guided))},
+        "regions": {"picture": guided.preview, "found": dict(guided.regions), "aspect": _aspect(studio.store.path(guided))},
         "maps": maps_value(plain, guided),
         "loss": loss_curve(guided.steps, recipe.steps),
-        "python": as_python(recipe, device=studio.device, extra=studio.painters[0].more_arguments()),
+        "python": as_python(recipe, device=studio.device, extra=studio.samplers[0].more_arguments()),
         "command": as_command(recipe, device=studio.device),
     }
 
@@ -283,10 +283,10 @@ def _aspect(path: Any) -> list[int]:
 
 def captioned(studio: Studio, pairs: Sequence[Pair], *, methods: bool) -> list[tuple[str, str]]:
     """Return (path, caption) of pictures for a gallery."""
-    found = [studio.album.get(pair.guided) for pair in pairs]
+    found = [studio.store.get(pair.guided) for pair in pairs]
     return [
         (
-            str(studio.album.path(one)),
+            str(studio.store.path(one)),
             f"{one.recipe.method}, seed {one.recipe.seed}: {one.forwards:.0f} forwards, {one.seconds:.1f} s"
             if methods
             else f"seed {one.recipe.seed}",

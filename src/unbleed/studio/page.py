@@ -17,7 +17,7 @@ from .form import FIELDS, labels, start
 from .handlers import Values
 from .jobs import Job
 from .markup import failed, said, status
-from .shelf import Wanted
+from .run_table import Wanted
 from .studio import Pair, Studio
 from .widgets import widget
 
@@ -54,16 +54,16 @@ def _layout(studio: Studio) -> dict[str, Any]:
                 _results(parts, first)
             with gr.Tab("Compare methods", id="compare") as parts["compare_tab"]:
                 _comparison(parts)
-            with gr.Tab("Benchmark", id="bench", visible=bool(studio.shelves)) as parts["bench_tab"]:
-                run = handlers.shelf_value(studio, 0, studio.shelves[0].view(Wanted())) if studio.shelves else {}
-                parts["shelf"] = widget("shelf", "shelf-of", run)
+            with gr.Tab("Benchmark", id="bench", visible=bool(studio.run_tables)) as parts["bench_tab"]:
+                run = handlers.run_table_value(studio, 0, studio.run_tables[0].view(Wanted())) if studio.run_tables else {}
+                parts["run_table"] = widget("run_table", "run-table-of", run)
     parts["recipe"] = recipe
     return parts
 
 
 def _recipe(studio: Studio, parts: dict[str, Any], first: Values) -> None:
     limits = studio.limits
-    own = own_side(studio.painters[0].pipe)
+    own = own_side(studio.samplers[0].pipe)
     parts["prompt"] = gr.Textbox(
         first["prompt"], label="Prompt", lines=2, max_lines=8, max_length=limits.prompt, elem_id="prompt"
     )
@@ -173,9 +173,9 @@ def _events(studio: Studio, parts: dict[str, Any]) -> Callable[[gr.Request], Non
     on(parts["method"].input, handlers.on_method, ("method",), ("settings", "status"), trigger_mode="always_last")
     for name in ("width", "height"):
         on(parts[name].input, handlers.on_size, ("width", "height"), ("regions", "status"), trigger_mode="always_last")
-    on(parts["shelf"].ask, handlers.on_shelf, ("shelf",), ("shelf", "status"), trigger_mode="always_last")
+    on(parts["run_table"].ask, handlers.on_run_table, ("run_table",), ("run_table", "status"), trigger_mode="always_last")
     filled = [*_INPUTS, "status", "tabs"]
-    on(parts["shelf"].open, handlers.on_open, ("shelf",), filled)
+    on(parts["run_table"].open, handlers.on_open, ("run_table",), filled)
 
     detail = ["slider", "sides", "facts", "save", "regions", "maps", "loss", "python", "command", "status"]
     drawn = list(dict.fromkeys([*detail, "draw", "cancel", "compare", "pairs", "gallery", *filled]))

@@ -16,8 +16,8 @@ from pathlib import Path
 from ..errors import StudioError
 from .form import House
 from .limits import Limits
-from .painting import Painter
-from .shelf import Shelf
+from .run_table import RunTable
+from .sampler import Sampler
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Ready = Callable[[str, str | None], None]
@@ -33,8 +33,8 @@ class Address:
 
 def serve(
     house: House,
-    painters: Sequence[Painter],
-    shelves: Sequence[Shelf] = (),
+    samplers: Sequence[Sampler],
+    run_tables: Sequence[RunTable] = (),
     *,
     host: str = "127.0.0.1",
     port: int = 0,
@@ -47,7 +47,7 @@ def serve(
     Raises:
         StudioError: the address cannot be used.
     """
-    with serving(house, painters, shelves, host=host, port=port, share=share, device=device) as address:
+    with serving(house, samplers, run_tables, host=host, port=port, share=share, device=device) as address:
         ready(address.url, address.shared)
         threading.Event().wait()
 
@@ -55,8 +55,8 @@ def serve(
 @contextmanager
 def serving(
     house: House,
-    painters: Sequence[Painter],
-    shelves: Sequence[Shelf] = (),
+    samplers: Sequence[Sampler],
+    run_tables: Sequence[RunTable] = (),
     *,
     host: str = "127.0.0.1",
     port: int = 0,
@@ -73,7 +73,7 @@ def serving(
         folder = Path(name).resolve()
         os.environ["GRADIO_TEMP_DIR"] = str(folder / "served")
         (folder / "served").mkdir()
-        (folder / "album").mkdir()
+        (folder / "pictures").mkdir()
         from starlette.middleware import Middleware
 
         from .guard import Guard
@@ -85,7 +85,7 @@ def serving(
             logging.getLogger(library).setLevel(logging.ERROR)
         hosts = frozenset({*LOOPBACK, host}) if host in LOOPBACK and not share else None
         guard = Middleware(Guard, files=folder / "served", most=limits.body, hosts=hosts)
-        with Studio(house, painters, folder / "album", limits, tuple(shelves), device) as studio:
+        with Studio(house, samplers, folder / "pictures", limits, tuple(run_tables), device) as studio:
             blocks = page(studio)
             blocks.queue(max_size=4 * limits.waiting, api_open=False)
             try:

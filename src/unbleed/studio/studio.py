@@ -9,12 +9,12 @@ from typing import Any
 
 from ..recipes import Recipe
 from ..sheets import unguided
-from .album import Album, Drawn, key_of
 from .form import Form, House, recipes_of
 from .jobs import Job, Jobs
 from .limits import Limits
-from .painting import Painter
-from .shelf import Shelf
+from .picture_store import Drawn, PictureStore, key_of
+from .run_table import RunTable
+from .sampler import Sampler
 
 
 @dataclass(frozen=True)
@@ -31,24 +31,24 @@ class Studio:
 
     Args:
         house: The model of every picture.
-        painters: The model, once for each device.
+        samplers: The model, once for each device.
         folder: An own folder for pictures.
         limits: Bounds.
-        shelves: Runs of a benchmark, to be browsed.
+        run_tables: Runs of a benchmark, to be browsed.
         device: The device, if the user chose one.
     """
 
     house: House
-    painters: Sequence[Painter]
+    samplers: Sequence[Sampler]
     folder: Path
     limits: Limits = field(default_factory=Limits)
-    shelves: Sequence[Shelf] = ()
+    run_tables: Sequence[RunTable] = ()
     device: str | None = None
 
     def __post_init__(self) -> None:
-        self.house = replace(self.house, dtype=self.painters[0].dtype)
-        self.album = Album(self.folder, self.limits.pictures)
-        self.jobs = Jobs(self.painters, self.limits.waiting)
+        self.house = replace(self.house, dtype=self.samplers[0].dtype)
+        self.store = PictureStore(self.folder, self.limits.pictures)
+        self.jobs = Jobs(self.samplers, self.limits.waiting)
 
     def __enter__(self) -> Studio:
         self.jobs.__enter__()
@@ -84,12 +84,12 @@ class Studio:
         return self._submit(owner, [(recipe, True)], maps, anew=True)
 
     def _submit(self, owner: str, wanted: Sequence[tuple[Recipe, bool]], maps: bool, *, anew: bool = False) -> Job:
-        chosen = [(self.painters[0].check(recipe), with_plain and recipe.method != "none") for recipe, with_plain in wanted]
+        chosen = [(self.samplers[0].check(recipe), with_plain and recipe.method != "none") for recipe, with_plain in wanted]
         count = sum(1 + with_plain for _, with_plain in chosen)
 
-        def work(painter: Painter, job: Job) -> None:
+        def work(sampler: Sampler, job: Job) -> None:
             job.note = "counting the cost"
-            ratios = [painter.weigh(recipe, self.limits.forwards) for recipe, _ in chosen]
+            ratios = [sampler.weigh(recipe, self.limits.forwards) for recipe, _ in chosen]
             job.weight = sum(ratio + with_plain for ratio, (_, with_plain) in zip(ratios, chosen, strict=True))
             done, number = 0.0, 0
             for ratio, (recipe, with_plain) in zip(ratios, chosen, strict=True):
@@ -97,7 +97,7 @@ class Studio:
                 for one, own in [(unguided(recipe), 1.0)] * with_plain + [(recipe, ratio)]:
                     number += 1
                     title = f"picture {number} of {count}" if count > 1 else "picture"
-                    keys.append(self._drawn(painter, job, one, maps, anew, title, done, own).key)
+                    keys.append(self._drawn(sampler, job, one, maps, anew, title, done, own).key)
                     done += own
                 job.results.append(Pair(guided=keys[-1], plain=keys[0] if with_plain else None))
             job.advance(job.weight, "")
@@ -105,16 +105,16 @@ class Studio:
         return self.jobs.submit(owner, work)
 
     def _drawn(
-        self, painter: Painter, job: Job, recipe: Recipe, maps: bool, anew: bool, title: str, done: float, weight: float
+        self, sampler: Sampler, job: Job, recipe: Recipe, maps: bool, anew: bool, title: str, done: float, weight: float
     ) -> Drawn:
-        if not anew and (kept := self.album.get(key_of(recipe), maps=maps)):
+        if not anew and (kept := self.store.get(key_of(recipe), maps=maps)):
             return kept
         job.advance(done, f"{title}: step 0 of {recipe.steps}")
 
         def on_step(step: int) -> None:
             job.advance(done + weight * step / recipe.steps, f"{title}: step {step} of {recipe.steps}")
 
-        return self.album.put(*painter.draw(recipe, maps=maps, check=job.check, on_step=on_step))
+        return self.store.put(*sampler.draw(recipe, maps=maps, check=job.check, on_step=on_step))
 
     def status(self, job: Job) -> dict[str, Any]:
         """Return where a job is, as the page shows it."""

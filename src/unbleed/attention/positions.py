@@ -1,4 +1,4 @@
-"""Where pixels and text stand in a denoiser's sequence, from the arguments of a call."""
+"""Positions of pixels and text in a denoiser's sequence, from the arguments of a call."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def padded(multiple: int) -> Any:
     return starts
 
 
-def behind_own_text(arguments: Arguments, pixels: int, texts: int) -> tuple[Starts, Starts]:
+def after_own_text(arguments: Arguments, pixels: int, texts: int) -> tuple[Starts, Starts]:
     """Return the starts in Lumina 2, where the pixels of each row follow its own text, without padding."""
     del pixels, texts
     return tuple(arguments["encoder_attention_mask"].sum(dim=1).tolist()), 0
 
 
-def behind_glyphs(arguments: Arguments, pixels: int, texts: int) -> tuple[Starts, Starts]:
-    """Return the starts in HunyuanImage: behind the pixels come the tokens of quoted text (ByT5), then those of the prompt."""
+def after_glyphs(arguments: Arguments, pixels: int, texts: int) -> tuple[Starts, Starts]:
+    """Return the starts in HunyuanImage: after the pixels come the tokens of quoted text (ByT5), then those of the prompt."""
     del texts
     mask = arguments.get("encoder_attention_mask_2")
     if mask is None or arguments.get("encoder_hidden_states_2") is None:

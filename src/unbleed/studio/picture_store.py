@@ -21,7 +21,7 @@ from ..files import atomic_write, slug
 from ..generation import GeneratedImage
 from ..recipes import Recipe, as_png
 from .details import maps_of, preview, regions_of_run
-from .painting import Cost
+from .sampler import Cost
 
 _FACTS = "facts.json"
 
@@ -63,7 +63,7 @@ def key_of(recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()[:40]
 
 
-class Album:
+class PictureStore:
     """Pictures in a folder, at most `most` of them. Methods may be called from any thread."""
 
     def __init__(self, folder: Path, most: int) -> None:

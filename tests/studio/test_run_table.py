@@ -10,7 +10,7 @@ from PIL import Image
 
 from helpers.fake_runs import plan_of, write_run
 from unbleed.errors import BenchError, StudioError
-from unbleed.studio.shelf import ROWS, Shelf, Wanted, open_shelf, read_wanted
+from unbleed.studio.run_table import ROWS, RunTable, Wanted, open_run_table, read_wanted
 
 
 @pytest.fixture(scope="module")
@@ -27,47 +27,48 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shelf(folder: Path) -> Shelf:
-    return open_shelf(folder)
+def run_table(folder: Path) -> RunTable:
+    return open_run_table(folder)
 
 
-def test_every_prompt_and_seed_is_on_one_of_the_pages(shelf: Shelf) -> None:
-    first, second = (shelf.view(Wanted(page=page)) for page in (0, 1))
+def test_every_prompt_and_seed_is_on_one_of_the_pages(run_table: RunTable) -> None:
+    first, second = (run_table.view(Wanted(page=page)) for page in (0, 1))
     assert (first["count"], first["total"], first["pages"]) == (12, 12, 2)
     assert [len(first["rows"]), len(second["rows"])] == [ROWS, 12 - ROWS]
     assert first["methods"] == ["none", "syngen", "attend-and-excite:step_size=3"]
     assert [row["index"] for row in (*first["rows"], *second["rows"])] == list(range(12))
     assert all(cell["picture"].startswith("data:image/webp;base64,") for row in first["rows"] for cell in row["cells"])
-    assert shelf.view(Wanted(page=99))["wanted"]["page"] == 1
+    assert run_table.view(Wanted(page=99))["wanted"]["page"] == 1
 
 
-def test_means_are_those_of_the_scores(shelf: Shelf) -> None:
-    assert shelf.primary is not None
-    images = [row for row in shelf.run.results.images if row.method == "syngen"]
-    mean = sum(row.scores[shelf.primary.name] for row in images) / len(images)
-    assert shelf.means()[1].split()[0] == f"{100 * mean:.1f}".rstrip("0").rstrip(".") or f"{100 * mean:.1f}" in shelf.means()[1]
+def test_means_are_those_of_the_scores(run_table: RunTable) -> None:
+    assert run_table.primary is not None
+    images = [row for row in run_table.run.results.images if row.method == "syngen"]
+    mean = sum(row.scores[run_table.primary.name] for row in images) / len(images)
+    shown = run_table.means()[1]
+    assert shown.split()[0] == f"{100 * mean:.1f}".rstrip("0").rstrip(".") or f"{100 * mean:.1f}" in shown
 
 
-def test_won_and_lost_are_told_from_the_unguided_picture(shelf: Shelf) -> None:
-    assert shelf.primary is not None
-    name = shelf.primary.name
-    won = [any(one.scores[name] > row[0].scores[name] for one in row) for row in shelf.rows]
-    lost = [any(one.scores[name] < row[0].scores[name] for one in row) for row in shelf.rows]
-    counts = {kind: shelf.view(Wanted(kind=kind))["count"] for kind in ("all", "won", "lost", "differ")}
+def test_won_and_lost_are_told_from_the_unguided_picture(run_table: RunTable) -> None:
+    assert run_table.primary is not None
+    name = run_table.primary.name
+    won = [any(one.scores[name] > row[0].scores[name] for one in row) for row in run_table.rows]
+    lost = [any(one.scores[name] < row[0].scores[name] for one in row) for row in run_table.rows]
+    counts = {kind: run_table.view(Wanted(kind=kind))["count"] for kind in ("all", "won", "lost", "differ")}
     both = [a or b for a, b in zip(won, lost, strict=True)]
     assert counts == {"all": 12, "won": sum(won), "lost": sum(lost), "differ": sum(both)}
 
 
-def test_prompts_are_searched(shelf: Shelf) -> None:
-    word = shelf.rows[0][0].prompt.split()[-1]
-    found = shelf.view(Wanted(text=word.upper()))
-    assert 0 < found["count"] == sum(word in row[0].prompt for row in shelf.rows)
-    assert shelf.view(Wanted(text="<script>"))["rows"] == []
-    assert shelf.view(Wanted(group="no such group"))["count"] == 0
+def test_prompts_are_searched(run_table: RunTable) -> None:
+    word = run_table.rows[0][0].prompt.split()[-1]
+    found = run_table.view(Wanted(text=word.upper()))
+    assert 0 < found["count"] == sum(word in row[0].prompt for row in run_table.rows)
+    assert run_table.view(Wanted(text="<script>"))["rows"] == []
+    assert run_table.view(Wanted(group="no such group"))["count"] == 0
 
 
-def test_a_picture_has_its_recipe(shelf: Shelf) -> None:
-    image, values = shelf.picture(3, 2)
+def test_a_picture_has_its_recipe(run_table: RunTable) -> None:
+    image, values = run_table.picture(3, 2)
     assert (image.method, values["method"], values["seed"]) == (
         "attend-and-excite:step_size=3",
         "attend-and-excite",
@@ -76,16 +77,16 @@ def test_a_picture_has_its_recipe(shelf: Shelf) -> None:
     assert values["settings"]["step_size"] == 3
     for index, method in ((-1, 0), (12, 0), (0, 3), (0, -1)):
         with pytest.raises(StudioError, match="there is no picture"):
-            shelf.picture(index, method)
+            run_table.picture(index, method)
 
 
-def test_a_damaged_picture_is_told_where_it_would_be(shelf: Shelf) -> None:
-    path = shelf.rows[0][1].image
+def test_a_damaged_picture_is_told_where_it_would_be(run_table: RunTable) -> None:
+    path = run_table.rows[0][1].image
     kept = path.read_bytes()
     path.write_bytes(b"no picture")
-    cells = shelf.view(Wanted())["rows"][0]["cells"]
+    cells = run_table.view(Wanted())["rows"][0]["cells"]
     path.unlink()
-    assert cells[1] == shelf.view(Wanted())["rows"][0]["cells"][1]
+    assert cells[1] == run_table.view(Wanted())["rows"][0]["cells"][1]
     assert cells[1] == {"picture": "", "right": None, "words": "its file is missing or damaged"}
     path.write_bytes(kept)
 
@@ -101,5 +102,5 @@ def test_what_no_page_asks(value: Any) -> None:
 
 def test_a_folder_without_a_run_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(BenchError) as error:
-        open_shelf(tmp_path)
+        open_run_table(tmp_path)
     assert "\n" not in str(error.value)

@@ -62,7 +62,7 @@ class _Count:
 
 
 @dataclass
-class Painter:
+class Sampler:
     """A loaded pipeline. `draw` belongs to one thread; everything else may be called from any.
 
     Args:

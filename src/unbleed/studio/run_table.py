@@ -44,7 +44,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class RunTable:
     """A run that the command line named. Its pictures are read through its own rows, never by a path from the page."""
 
     name: str
@@ -163,17 +163,17 @@ class Shelf:
         return {"picture": f"data:image/webp;base64,{data}", "right": right, "words": words}
 
 
-def open_shelf(folder: Path) -> Shelf:
+def open_run_table(folder: Path) -> RunTable:
     """Return a run's folder, finished or not.
 
     Raises:
         BenchError: there is no run, or it has no finished prompt.
     """
     run = open_folder(folder, allow_partial=True)
-    shelf = Shelf(folder.resolve().name, run)
-    if not shelf.rows:
+    run_table = RunTable(folder.resolve().name, run)
+    if not run_table.rows:
         raise BenchError(f"{folder} has no prompt with all its pictures; finish the run first")
-    return shelf
+    return run_table
 
 
 def read_wanted(value: Any) -> Wanted:
