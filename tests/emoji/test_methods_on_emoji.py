@@ -54,4 +54,5 @@ def test_four_prompts_at_once_are_four_pictures(pipe: StableDiffusionPipeline, p
         together = draw(pipe, PROMPTS, noise())
         alone = torch.cat([draw(pipe, prompt, noise()[at : at + 1]) for at, prompt in enumerate(PROMPTS)])
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-6)
-    assert all(not torch.equal(a, b) for a, b in zip(together, plain, strict=True))
+    changed = [not torch.equal(a, b) for a, b in zip(together, plain, strict=True)]
+    assert any(changed) if name == "best-of-n" else all(changed)  # the seed's own noise may be the best one

@@ -114,6 +114,7 @@ SHORT = {  # where a method's own settings take dozens of evaluations
     "initno": "initno:rounds=2:noise_steps=1:last_noise_steps=1:max_refinements=0",
     "self-cross": "self-cross:max_refinements=0",
     "attend-and-excite": "attend-and-excite:max_refinements=0",
+    "best-of-n": "best-of-n:ahead=0",
 }
 
 

@@ -23,6 +23,7 @@ CURVE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_line
 
 # Without what repeats an update many times, which would carry the last bits of a product to the first.
 SHORT: dict[str, dict[str, Any]] = {
+    "best-of-n": {"candidates": 4, "ahead": 1},
     "focus": {"update": "latents"},  # Stable Diffusion predicts no velocity
     "divide-and-bind": {"thresholds": {}},
     "conform": {"refinements": {0.2: 1}},

@@ -89,6 +89,8 @@ class Family:
     )
     # rows of negative prompts: before the others in the batch, after them, or in calls of their own
     negatives: Literal["first", "last", "apart"] = "first"
+    # the prediction to which guidance scale x (prompt - negative prompt) is added
+    scaled_from: Literal["negative", "prompt"] = "negative"
     timestep: Callable[[float], float] = _same  # from the denoiser's timesteps to the scheduler's
     shared: tuple[str, ...] = ()  # arguments that are one for all rows, though their length may equal the number of rows
     listed: tuple[str, ...] = ()  # arguments that are a list of equal items, one per row

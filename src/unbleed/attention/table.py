@@ -176,6 +176,7 @@ FAMILIES = (
         time="t",
         text="cap_feats",
         negatives="last",
+        scaled_from="prompt",
         timestep=_from_noise_to_image,
         starts=positions.padded(32),
         refuses=_refuse_omni,

@@ -126,7 +126,8 @@ def _predicted(session: Session, call: DenoiserCall, sample: Tensor, images: Seq
         return conditional
     with session.edits.around_negative(rows):
         plain = run(*call.unconditional_rows(sample, images))
-    return plain + float(session.pipe.guidance_scale) * (conditional - plain)
+    base = plain if session.family.scaled_from == "negative" else conditional
+    return base + float(session.pipe.guidance_scale) * (conditional - plain)
 
 
 def _sigma(session: Session) -> float:
