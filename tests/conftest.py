@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,33 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> CLIPTokenizer:
 
 
 @pytest.fixture(scope="session")
-def pipes(tokenizer: CLIPTokenizer) -> Callable[[str], Any]:
+def made_pipes() -> dict[str, Any]:
+    """The tiny pipelines made so far."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def pipes(tokenizer: CLIPTokenizer, made_pipes: dict[str, Any]) -> Callable[[str], Any]:
     """The tiny pipeline of each family, made once, for tests that leave it as it was."""
-    made: dict[str, Any] = {}
 
     def get(name: str) -> Any:
-        if name not in made:
-            made[name] = families.make(name, tokenizer)
-        return made[name]
+        if name not in made_pipes:
+            made_pipes[name] = families.make(name, tokenizer)
+        return made_pipes[name]
 
     return get
+
+
+@pytest.fixture(autouse=True)
+def shared_pipes_keep_their_processors(request: pytest.FixtureRequest, made_pipes: dict[str, Any]) -> Iterator[None]:
+    """Fail the test that leaves other attention processors on a shared pipeline, not the ones after it."""
+    if "pipes" not in request.fixturenames:
+        yield
+        return
+    before = {name: families.processors(pipe) for name, pipe in made_pipes.items()}
+    yield
+    for name, expected in before.items():
+        assert families.processors(made_pipes[name]) == expected, f"the test changed the shared {name} pipeline"
 
 
 @pytest.fixture(scope="session")

@@ -63,6 +63,12 @@ def make(name: str, tokenizer: CLIPTokenizer) -> Any:
     return pipe
 
 
+def processors(pipe: Any) -> list[type]:
+    """Return the class of each attention processor of the denoiser, in its order."""
+    denoiser = getattr(pipe, "unet", None) or pipe.transformer
+    return [type(module.processor) for module in denoiser.modules() if hasattr(module, "processor")]
+
+
 def draw(pipe: Any, name: str, prompts: str | list[str], seeds: tuple[int, ...] = (0, 1), **more: Any) -> Tensor:
     """Return the latents after three steps, on a picture that is no square."""
     height, width = SIZES.get(name, (128, 160))
