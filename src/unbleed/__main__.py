@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import MutableMapping
 from types import FrameType
 
 interrupted = False
@@ -17,6 +18,7 @@ def main() -> None:
     """Run the command line and exit: 0 on success, 2 after one line about bad input, 130 if interrupted."""
     atexit.register(_leave)  # first, so that it runs last
     signal.signal(signal.SIGINT, _interrupt)
+    _wait_briefly(os.environ)
     try:
         from .cli import main as run
 
@@ -29,6 +31,16 @@ def main() -> None:
         code = 130
         os.write(2, b"unbleed: interrupted\n")
     sys.exit(code)
+
+
+def _wait_briefly(environ: MutableMapping[str, str]) -> None:
+    """Let threads that wait for each other give up their core soon; takes effect if torch is imported afterwards.
+
+    By default they turn in a loop for about a millisecond after each operation. If other programs fill the cores, the thread
+    that is waited for cannot run meanwhile, and a picture takes many times as long (docs/performance.md, "Beside other programs").
+    """
+    if "OMP_WAIT_POLICY" not in environ:
+        environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def _interrupt(_: int, frame: FrameType | None) -> None:

@@ -45,3 +45,19 @@ def last_line(code: str, *arguments: str) -> str:
 )
 def test_help_and_usage_errors_import_nothing_heavy(arguments: list[str], code: int) -> None:
     assert last_line(COMMAND.format(heavy=HEAVY), *arguments) == f"exit {code}"
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "active"}, None)],
+    ids=["nothing set", "own count", "own policy"],
+)
+def test_waiting_threads_give_up_their_core_soon(
+    monkeypatch: pytest.MonkeyPatch, own: dict[str, str], expected: str | None
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    code = COMMAND.format(heavy=HEAVY) + "import os\nprint(os.environ.get('GOMP_SPINCOUNT'))"
+    assert last_line(code, "--version") == str(expected)
