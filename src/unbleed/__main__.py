@@ -37,7 +37,8 @@ def _wait_briefly(environ: MutableMapping[str, str]) -> None:
     """Let threads that wait for each other give up their core soon; takes effect if torch is imported afterwards.
 
     By default they turn in a loop for about a millisecond after each operation. If other programs fill the cores, the thread
-    that is waited for cannot run meanwhile, and a picture takes many times as long (docs/performance.md, "Beside other programs").
+    that is waited for cannot run meanwhile, and a picture takes many times as long (docs/performance.md, "Beside other
+    programs").
     """
     if "OMP_WAIT_POLICY" not in environ:
         environ.setdefault("GOMP_SPINCOUNT", "10000")
