@@ -47,8 +47,8 @@ class JointRecipe(StagedRecipe):
     mixture: Mixture = field(default_factory=Mixture)
     stages: tuple[Stage, ...] = (
         Stage(1200, (1.0, 0.0, 0.0)),
-        Stage(6000, (0.50, 0.45, 0.05)),
-        Stage(8000, (0.75, 0.22, 0.03)),
+        Stage(3900, (0.50, 0.45, 0.05)),
+        Stage(5000, (0.75, 0.22, 0.03)),
     )
     batch: int = 64
     rate: float = 1e-3  # of AdamW, for whatever is not a matrix inside a block
