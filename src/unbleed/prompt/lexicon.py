@@ -148,6 +148,7 @@ SHOWING = frozenset(
 )
 # Words for what is done with a thing or how it is shown; the thing stands before: "a desk setup", "vikings war".
 SHELLS = frozenset("setup arrangement war battle fight race collaboration gathering".split())
+NEGATIONS = frozenset({"not", "n't", "n’t", "never", "cannot", "nt"})
 WITHOUT = frozenset("instead rather without sans minus lacking excluding".split())
 # Things of one kind: in "blue walls and floor" the adjective is said of both.
 KINDRED = tuple(

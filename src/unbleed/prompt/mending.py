@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import bisect
 import re
 from collections.abc import Sequence
 
 from . import lexicon, style_words
+from .grafts import give, hang, make_noun, make_verb, swap, take_place
 from .schemes import MODIFYING, Tree
 from .tree import Node
+from .word_forms import is_base_form, is_participle, may_be_verb
 
 _LOOKS = lexicon.ADJECTIVES - lexicon.COLOURS
 _NO_NUMBERS = lexicon.ADJECTIVES - frozenset(lexicon.NUMBERS)
@@ -58,11 +59,6 @@ _PRONOUNS = frozenset(
 )
 
 
-_AUXILIARIES = frozenset("is are was were am be been has had have does did do".split())
-_MAY_BE_VERBS = lexicon.VERBS | lexicon.ADJECTIVES | _AUXILIARIES
-_ENDINGS = (("s", ""), ("es", ""), ("ies", "y"), ("ed", ""), ("d", ""), ("ied", "y"), ("ing", ""), ("ing", "e"))
-
-
 def _mend_kind(node: Node, tree: Tree, alone: bool) -> None:
     """Set right the part of speech of a word that can have one alone: "teapot" is no verb, "leathery" no number."""
     if not node.text.isalpha():
@@ -71,90 +67,48 @@ def _mend_kind(node: Node, tree: Tree, alone: bool) -> None:
         if "-" in node.text and node.text[-1:].isalpha() and node.pos == "NOUN" and node.dep == "punct":
             node.dep = "dep"  # "t-shirt"
         return
-    if node.pos == "VERB" and not _may_be_verb(node.lower) and node.lower not in lexicon.NOUNS_IN_ING:
+    if node.pos == "VERB" and not may_be_verb(node.lower) and node.lower not in lexicon.NOUNS_IN_ING:
         if node.lower in lexicon.ADJECTIVES:
             node.pos = "ADJ"
         else:
-            _make_noun(node)
+            make_noun(node)
     elif node.pos == "NUM" and node.lower in _NO_NUMBERS and node.dep == "nummod":
         node.pos, node.dep = "ADJ", "amod"
     elif node.pos == "PRON" and node.lower not in _PRONOUNS:
         node.pos = "NOUN"
     elif (
-        node.pos == "NOUN" and _is_participle(node.lower) and not any(c.dep in ("det", "amod", "nmod:poss") for c in node.lefts)
+        node.pos == "NOUN" and is_participle(node.lower) and not any(c.dep in ("det", "amod", "nmod:poss") for c in node.lefts)
     ):
         before = node.lefts[-1] if node.lefts else None
         if before is not None and before.dep == "compound" and before.i == node.i - 1:
-            _swap(before, node)  # "a conductor made of wax"
+            swap(before, node)  # "a conductor made of wax"
         else:
             node.pos = "VERB"
     elif node.pos == "NOUN" and alone and node.lower in _LOOKS:
         node.pos = "ADJ"  # the tag "divine"
     elif node.pos == "NOUN" and (thing := next((child for child in node.rights if child.dep == "obj"), None)):
         before = node.lefts[-1] if node.lefts else None
-        doing = node.lower.endswith("s") and _may_be_verb(node.lower) and thing.i > node.i
+        doing = node.lower.endswith("s") and may_be_verb(node.lower) and thing.i > node.i
         if doing and before is not None and before.i == node.i - 1 and before.lower not in lexicon.ADJECTIVES:
-            _make_verb(node, before)  # "an accountant shovels snow"
+            make_verb(node, before)  # "an accountant shovels snow"
     elif node.pos == "NOUN" and node.lower in _LOOKS and node.lefts:
         before = node.lefts[-1]
         if before.i == node.i - 1 and before.pos in ("NOUN", "ADJ") and before.lower not in lexicon.ADJECTIVES:
-            _swap(before, node)  # "a cat asleep"
+            swap(before, node)  # "a cat asleep"
     elif node.pos == "NOUN" and node.head.pos == "VERB" and node.head.i == node.i + 1 and node.dep in tree.SUBJECTS:
         before = node.lefts[-1] if node.lefts else None
-        verb = node.lower.endswith("s") and _may_be_verb(node.lower)
+        verb = node.lower.endswith("s") and may_be_verb(node.lower)
         if verb and before is not None and before.dep in tree.SUBJECTS and before.i == node.i - 1:
-            _make_verb(node, before)  # "a mermaid sells oysters"
+            make_verb(node, before)  # "a mermaid sells oysters"
             _mend_object(node)
-
-
-_PARTICIPLES = frozenset(
-    "made ridden overgrown worn torn held drawn written driven hidden broken frozen woven stuck shown seen taken given built "
-    "sworn thrown blown grown carved".split()
-)
-_NOUNS_IN_ED = frozenset("sled shed seed weed reed breed steed creed bleed feed speed hundred kindred naked wicked".split())
-
-
-def _is_participle(word: str) -> bool:
-    """Return whether a word is a past participle: "highlighted", "made"."""
-    regular = word.endswith("ed") and len(word) > 4 and word not in _NOUNS_IN_ED
-    return word in _PARTICIPLES or (regular and (word[:-2] in lexicon.VERBS or word[:-1] in lexicon.VERBS))
-
-
-def _may_be_verb(word: str) -> bool:
-    """Return whether a word may be a form of a verb."""
-    if len(word) > 11 or word in _MAY_BE_VERBS:
-        return True
-    if any(word.endswith(end) and word[: -len(end)] + instead in lexicon.VERBS for end, instead in _ENDINGS):
-        return True
-    double = re.fullmatch(r"(\w+)(\w)\2(?:ed|ing)", word)
-    return double is not None and double[1] + double[2] in lexicon.VERBS
-
-
-def _make_verb(node: Node, subject: Node) -> None:
-    """Turn a noun into the verb of the noun before it, which gets the words before that."""
-    for child in node.lefts:
-        if child is not subject:
-            _give(child, subject, child.dep)
-    node.lefts = [subject]
-    node.pos, subject.pos, subject.dep = "VERB", "NOUN" if subject.pos == "ADJ" else subject.pos, "nsubj"
 
 
 def _mend_object(verb: Node) -> None:
     """Turn the verb right after a verb, of which the parser takes that to be the subject, into its object."""
     thing = verb.head
-    _take_place(verb, thing)
+    take_place(verb, thing)
     thing.pos = "NOUN"
-    _give(thing, verb, "obj")
-
-
-def _swap(noun: Node, word: Node) -> None:
-    """Hang a word under the noun before it, which takes its place."""
-    _take_place(noun, word)
-    for child in word.lefts:
-        _give(child, noun, child.dep)
-    word.lefts = []
-    noun.pos, word.pos = "NOUN", "ADJ"
-    _give(word, noun, "amod")
+    give(thing, verb, "obj")
 
 
 def _is_said_of_object(node: Node) -> bool:
@@ -165,25 +119,6 @@ def _is_known_adjective(word: str) -> bool:
     return (
         word in lexicon.ADJECTIVES or word in _NOT_ALONE or word.endswith(("ed", "ing", "ful", "ous", "less", "able", "like"))
     )
-
-
-def _take_place(new: Node, old: Node) -> None:
-    """Put a node in the place of its head, which loses it; what the head has besides stays with the head."""
-    (old.lefts if new in old.lefts else old.rights).remove(new)
-    new.dep = old.dep
-    if old.head is old:
-        new.head = new
-    else:
-        side = old.head.lefts if old in old.head.lefts else old.head.rights
-        side[side.index(old)] = new
-        new.head = old.head
-
-
-def _give(node: Node, head: Node, relation: str) -> None:
-    """Hang a node that hangs nowhere under a head."""
-    node.head, node.dep = head, relation
-    side = head.lefts if node.i < head.i else head.rights
-    bisect.insort(side, node, key=lambda own: own.i)
 
 
 def _mend_participle(node: Node, tree: Tree) -> bool:
@@ -198,12 +133,12 @@ def _mend_participle(node: Node, tree: Tree) -> bool:
         or not any(child.dep == "obj" for child in node.rights)
     ):
         return False
-    _take_place(before, node)
+    take_place(before, node)
     for child in node.lefts:
-        _give(child, before, child.dep)
+        give(child, before, child.dep)
     node.lefts = []
     node.pos = "VERB"
-    _give(node, before, "acl")
+    give(node, before, "acl")
     return True
 
 
@@ -226,16 +161,16 @@ def _mend_doer(noun: Node, nodes: Sequence[Node]) -> None:
         return
     if doer.head is doing:
         doing.lefts.remove(doer)
-        _give(doer, noun, "compound")
+        give(doer, noun, "compound")
     before = [child for child in noun.lefts if child.i < doer.i]
-    _take_place(doer, noun)
+    take_place(doer, noun)
     for child in before:
         noun.lefts.remove(child)
-        _give(child, doer, child.dep)
+        give(child, doer, child.dep)
     noun.lefts.remove(doing)
     doer.pos, doing.pos = "NOUN", "VERB"
-    _give(doing, doer, "acl")
-    _give(noun, doing, "obj")
+    give(doing, doer, "acl")
+    give(noun, doing, "obj")
 
 
 def _mend_owner(noun: Node) -> None:
@@ -247,7 +182,7 @@ def _mend_owner(noun: Node) -> None:
         child for child in noun.lefts if child.i < owner.i and child.dep in ("compound", "amod", "nmod:poss", "poss")
     ]:
         noun.lefts.remove(child)
-        _give(child, owner, "compound" if child.pos in ("NOUN", "PROPN") else "amod")
+        give(child, owner, "compound" if child.pos in ("NOUN", "PROPN") else "amod")
 
 
 def _mend_tool(verb: Node, nodes: Sequence[Node]) -> bool:
@@ -270,16 +205,16 @@ def _mend_tool(verb: Node, nodes: Sequence[Node]) -> bool:
         return False
     verb.rights.remove(thing)
     before.rights.remove(verb)
-    _give(thing, before, "obj")
-    _take_place(thing, before)
+    give(thing, before, "obj")
+    take_place(thing, before)
     for child in [*before.lefts, *verb.lefts]:
-        _give(child, thing, child.dep)
+        give(child, thing, child.dep)
     for child in [*before.rights, *verb.rights]:
-        _give(child, thing, child.dep)
+        give(child, thing, child.dep)
     before.lefts, before.rights, verb.lefts, verb.rights = [], [], [], []
     verb.pos = "ADJ"
-    _give(before, thing, "compound")
-    _give(verb, thing, "amod")
+    give(before, thing, "compound")
+    give(verb, thing, "amod")
     return True
 
 
@@ -318,23 +253,23 @@ def _mend_verb(node: Node, nodes: Sequence[Node], tree: Tree) -> None:
         return
     before = nodes[node.i - 1] if node.i else None
     if any(child.dep == "case" for child in node.lefts) and node.dep in ("nmod", "obl", "obj"):  # "with glow sticks"
-        _make_noun(node)
+        make_noun(node)
     elif (
         before is not None
         and node.head is before
         and (following is None or following.pos == "PUNCT")
         and not objects
         and node.lower in lexicon.VERBS
-        and _is_base_form(node.lower)
+        and is_base_form(node.lower)
         and _is_singular(before)
         and any(child.lower in ("a", "an") for child in before.lefts)
     ):  # "an orange mission patch"
-        _take_place(node, before)
+        take_place(node, before)
         for child in before.lefts:
-            _give(child, node, child.dep)
+            give(child, node, child.dep)
         before.lefts = []
         node.pos = "NOUN"
-        _give(before, node, "compound")
+        give(before, node, "compound")
     elif node.head is not node:
         return
     elif (
@@ -345,9 +280,9 @@ def _mend_verb(node: Node, nodes: Sequence[Node], tree: Tree) -> None:
         and all(own in thing.lefts and own.dep != "det" for own in nodes[1 : thing.i])
     ):
         if not node.lower.endswith(("s", "ed")) and node.lower not in lexicon.ORDERS:  # "hiking boots", "cyberpunk city"
-            _hang(node, thing, "amod")
-    elif before in subjects and _is_bare_or_one(before) and not objects and _is_base_form(node.lower) and _is_singular(before):
-        _make_noun(node)
+            hang(node, thing, "amod")
+    elif before in subjects and _is_bare_or_one(before) and not objects and is_base_form(node.lower) and _is_singular(before):
+        make_noun(node)
     elif (
         subjects
         and before in subjects
@@ -356,9 +291,9 @@ def _mend_verb(node: Node, nodes: Sequence[Node], tree: Tree) -> None:
         and all(child.lower.endswith("ing") for child in node.rights)
         and before.pos in ("NOUN", "PROPN")
     ):  # "cherry blossom petals"
-        _make_noun(node)
+        make_noun(node)
     elif not subjects and not objects and node.lower.endswith("s") and all(_may_describe(own) for own in nodes[: node.i]):
-        _make_noun(node)
+        make_noun(node)
 
 
 def _is_bare_or_one(noun: Node) -> bool:
@@ -369,42 +304,6 @@ def _is_bare_or_one(noun: Node) -> bool:
 
 def _may_describe(node: Node) -> bool:
     return node.pos in ("ADJ", "NUM", "ADV", "NOUN", "PROPN") or node.dep == "amod"
-
-
-def _make_noun(node: Node) -> None:
-    node.pos = "NOUN"
-    for child in node.lefts:
-        if child.pos == "ADJ":
-            child.dep = "amod"
-        elif child.pos in ("NOUN", "PROPN") and child.dep != "conj":
-            child.dep = "compound"
-    for child in list(node.lefts):
-        for own in [own for own in child.lefts if own.dep in ("amod", "det", "nummod")] if child.dep == "compound" else []:
-            _move(own, node)
-
-
-def _move(child: Node, head: Node) -> None:
-    (child.head.lefts if child.i < child.head.i else child.head.rights).remove(child)
-    child.head = head
-    head.lefts.append(child)
-    head.lefts.sort(key=lambda own: own.i)
-
-
-def _hang(node: Node, noun: Node, relation: str) -> None:
-    """Hang a root under the noun after it, which takes its place."""
-    node.rights.remove(noun)
-    noun.head, noun.dep = noun, "ROOT"
-    for child in node.rights:
-        child.head = noun
-        noun.rights.append(child)
-    node.rights.clear()
-    noun.rights.sort(key=lambda own: own.i)
-    node.head, node.dep, node.pos = noun, relation, "ADJ"
-    noun.lefts.insert(0, node)
-
-
-def _is_base_form(verb: str) -> bool:
-    return not verb.endswith(("s", "ed", "ing", "en")) and verb not in lexicon.PAST
 
 
 def _is_singular(noun: Node) -> bool:

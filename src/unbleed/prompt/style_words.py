@@ -85,7 +85,7 @@ STYLE_HEADS = _words(
     "stop-motion papercraft ukiyo-e sumi-e nihonga"
 )
 
-# Nouns that a sentence can have and that name no thing either, see also `grammar.is_abstract`.
+# Nouns that a sentence can have and that name no thing either, see also `depicted.is_abstract`.
 NO_THING_HEADS = _words(
     "lighting illumination quality focus style styles rendering photography photorealism realism aesthetic aesthetics "
     "composition resolution "

@@ -10,23 +10,20 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from .alternatives import take_alternatives
 from .commas import between_adjectives
+from .edited import Edited, Piece, Range
+from .emphasis import NUMBER, take_parts, take_weights
 from .entities import Span
 from .lexicon import ACTIONS, ADJECTIVES
 from .words import learnt_pattern
 from .writing import written
 
-Range = tuple[int, int]
-"""Characters of the prompt: the first, and the one after the last."""
-
-_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)"
-_END = r"(?=[\s,.;:!?)\]|]|$)"
 _LONG = re.compile(r"\S{80}(?=\S)")  # no word; cut, because the time to find words in it grows with its square
-_OPTIONS_WITHOUT_VALUE = frozenset("tile hd turbo fast relax raw video draft test testp stealth public standard".split())
 
 
 @dataclass(frozen=True)
@@ -62,49 +59,6 @@ class Readable:
         return math.prod(found) if found else None
 
 
-Piece = str | tuple[int, int]
-"""What takes the place of a match: a text, or the characters of the text that stay."""
-
-
-class _Edited:
-    """A text under change."""
-
-    def __init__(self, prompt: str) -> None:
-        self.text, self.places = prompt, list(range(len(prompt)))
-
-    def sub(self, pattern: re.Pattern[str], replace: Callable[[re.Match[str]], Piece | list[Piece]]) -> bool:
-        """Replace every match; return whether there was one."""
-        text: list[str] = []
-        places: list[int] = []
-        at = 0
-        for match in pattern.finditer(self.text):
-            text.append(self.text[at : match.start()])
-            places += self.places[at : match.start()]
-            new = replace(match)
-            for number, piece in enumerate(new if isinstance(new, list) else [new]):
-                if isinstance(piece, str):
-                    text.append(piece)
-                    last = match.end() - match.start() - 1
-                    own = [*(min(i, last) for i in range(len(piece) - 1)), last if number or len(piece) > 1 else 0][
-                        : len(piece)
-                    ]
-                    places += [self.places[match.start() + i] for i in own]
-                else:
-                    text.append(self.text[piece[0] : piece[1]])
-                    places += self.places[piece[0] : piece[1]]
-            at = match.end()
-        if not at:
-            return False
-        text.append(self.text[at:])
-        places += self.places[at:]
-        self.text, self.places = "".join(text), places
-        return True
-
-    def range(self, start: int, end: int) -> Range:
-        """Return the characters of the prompt that characters of the text come from."""
-        return (self.places[start], self.places[end - 1] + 1) if start < end else (0, 0)
-
-
 # ------------------------------------------------------------------------------------------------------ what is removed
 
 _BROKEN = re.compile(r"[\ud800-\udfff]")  # half of a character
@@ -120,7 +74,7 @@ _WITHOUT_VALUE = frozenset("tile hd turbo fast relax raw video draft test testp 
 _ADAPTER = re.compile(r"<[A-Za-z]\w*:[^<>\n]*>")
 _AGE = re.compile(r"(?<![\w-])\d{1,3}[ -](?:year|yr|yo)s?[ -]olds?(?= [a-z])")
 _BEFORE_NOUNS = frozenset("a an the of in on with and by his her its their".split())
-_EMBEDDING = re.compile(rf"\bembedding:[^\s,()]+(?::{_NUMBER})?")
+_EMBEDDING = re.compile(rf"\bembedding:[^\s,()]+(?::{NUMBER})?")
 _WILDCARD = re.compile(r"__[\w/*-]{1,60}?__(?!\w)")
 _QUALIFIER = re.compile(r"(?<=\S)\s*\\\([^\\()\n,]{1,60}\\\)(?=\s*(?:[,\n]|\Z))")
 _KEYWORD = re.compile(r"(?<!\w)(?:BREAK|ADD(?:ROW|COL|COMM|BASE)|AND(?:_(?:SALT|PERP))?)(?!\w)")
@@ -164,7 +118,7 @@ def readable(prompt: str, learnt: Iterable[str] = ()) -> Readable:
     (((3, 6), ((7, 10),)),)
     """
     learnt = tuple(learnt)
-    edited = _Edited(prompt)
+    edited = Edited(prompt)
     removed: list[tuple[Range, str]] = []
     negative: list[Range] = []
 
@@ -200,13 +154,13 @@ def readable(prompt: str, learnt: Iterable[str] = ()) -> Readable:
     drop(_WILDCARD, "is a wildcard")
     # letters alone, so that a learnt word is read as a word that nobody has heard of
     edited.sub(_learnt(learnt), lambda match: "".join(c if c.isalpha() else "o" for c in match.group()))
-    alternatives = _alternatives(edited)
+    alternatives = take_alternatives(edited)
     if '":' in edited.text or '" :' in edited.text:
         edited.sub(_KEY, lambda match: ["\n", match.span("key"), ": "])
     drop(_QUALIFIER, "says where a tag belongs", "")
     negate(_KEYWORD_NOT)
     turn(_KEYWORD, "\n")
-    weights = [*_weights(edited), *_parts(edited)]
+    weights = [*take_weights(edited), *take_parts(edited)]
     texts = _take_writing(edited)
     edited.sub(_SPACED_HYPHEN, _closed_up)
     edited.sub(_SPACED_DIGITS, lambda match: [(at, at + 1) for at in range(*match.span()) if edited.text[at] != " "])
@@ -243,14 +197,14 @@ def spoken(prompt: str) -> str:
     >>> spoken("a (red:1.3) cat BREAK a [[blue_bench]] <lora:style:0.8>")
     'a red cat, a blue bench'
     """
-    edited = _Edited(prompt)
+    edited = Edited(prompt)
     edited.sub(_BROKEN, lambda match: "\ufffd")
     for pattern in (_ADAPTER, _EMBEDDING):
         edited.sub(pattern, lambda match: " ")
-    _alternatives(edited)
+    take_alternatives(edited)
     edited.sub(_KEYWORD, lambda match: "\n")
-    _weights(edited)
-    _parts(edited)
+    take_weights(edited)
+    take_parts(edited)
     edited.sub(_SPACES, lambda match: " ")
     edited.sub(_GAPS, _gap)
     return re.sub(r",?\n,? ?", ", ", edited.text.strip(" ,\n"))
@@ -260,7 +214,7 @@ def _gap(match: re.Match[str]) -> str:
     return "\n" if "\n" in match.group() else "," if "," in match.group() else ""
 
 
-def _take_writing(edited: _Edited) -> tuple[Range, ...]:
+def _take_writing(edited: Edited) -> tuple[Range, ...]:
     """Remove what is to be written in the picture, and the quotes that are left."""
     found = written(edited.text)
     ranges = tuple(edited.range(*inner) for _, inner in found)
@@ -288,7 +242,7 @@ def _learnt(learnt: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(rf"{learnt_pattern(learnt)}|(?<![^\s(,])(?P<own>[^\s,()]{{1,60}})(?:\s+(?P=own)_\d+)+")
 
 
-def _adapter(match: re.Match[str], edited: _Edited, removed: list[tuple[Range, str]]) -> str:
+def _adapter(match: re.Match[str], edited: Edited, removed: list[tuple[Range, str]]) -> str:
     removed.append((edited.range(*match.span()), "is for a program"))
     return " " if _is_awaited(edited.text, match.start()) else ", "
 
@@ -299,124 +253,10 @@ def _is_awaited(text: str, place: int) -> bool:
     return before in ADJECTIVES | ACTIONS | _BEFORE_NOUNS or before.endswith((",", "."))
 
 
-def _option(match: re.Match[str], edited: _Edited, removed: list[tuple[Range, str]]) -> list[Piece]:
+def _option(match: re.Match[str], edited: Edited, removed: list[tuple[Range, str]]) -> list[Piece]:
     end = match.start("value") if match["value"] and match["name"].lower() in _WITHOUT_VALUE else match.end()
     removed.append((edited.range(match.start(), end), "is a setting for a program"))
     return ["\n", (end, match.end())]
-
-
-# -------------------------------------------------------------------------------------------------------- alternatives
-
-_CHOICE = re.compile(r"(?<!\\)[\[{](?P<all>[^\[\]{}\n|:]*(?:[|:][^\[\]{}\n|:]*)+)[\]}]")
-_PICKED = re.compile(r"\s*(?:[\d.-]+\s*\$\$\s*)?(?:\d*\.?\d+::)?\s*")
-_SWAP = re.compile(r'\(?"?(?P<own>\w[\w -]{0,60})"?\)?\.swap\(\s*"?(?P<other>[^"(),\n]{0,60})"?[^()\n]{0,80}\)')
-_JOINED = re.compile(r"\)\s*\.(?:and|or|blend)\([^()\n]{0,80}\)")
-_JOINED_QUOTES = re.compile(r'"\s*,\s*"|(?<=\()\s*"|"\s*(?=\)\s*\.(?:and|or|blend)\()')
-
-
-def _alternatives(edited: _Edited) -> list[tuple[Range, tuple[Range, ...]]]:
-    """Keep the first of alternatives: [cat|dog], [cat:dog:0.5], {red|blue}, cat.swap(dog)."""
-    found: list[tuple[Range, tuple[Range, ...]]] = []
-
-    def choose(match: re.Match[str]) -> list[Piece]:
-        text, start = match["all"], match.start("all")
-        sign = "|" if "|" in text else ":"
-        options = []
-        at = start
-        for option in text.split(sign):
-            begin = at + (skipped.end() if (skipped := _PICKED.match(option)) else 0)
-            end = at + len(option.rstrip())
-            options.append((begin, max(begin, end)))
-            at += len(option) + 1
-        if sign == ":":
-            when = edited.text[slice(*options.pop())]
-            if match.group()[0] == "{" or not re.fullmatch(_NUMBER, when) or len(options) > 2:
-                return [match.span()]
-        given = [option for option in options if option[0] < option[1]]
-        if len(given) > 1:
-            found.append((edited.range(*given[0]), tuple(edited.range(*option) for option in given[1:])))
-        return [" ", *given[:1], " "]
-
-    def swap(match: re.Match[str]) -> list[Piece]:
-        if match["other"].strip():
-            found.append((edited.range(*match.span("own")), (edited.range(*match.span("other")),)))
-        return [match.span("own")]
-
-    for _ in range(4):  # alternatives can stand in alternatives
-        if not edited.sub(_CHOICE, choose):
-            break
-    if ".swap(" in edited.text:
-        edited.sub(_SWAP, swap)
-    if _JOINED.search(edited.text):
-        edited.sub(_JOINED_QUOTES, lambda match: "\n")
-        edited.sub(_JOINED, lambda match: ")\n")
-    return found
-
-
-# ------------------------------------------------------------------------------------------------------------- weights
-
-_BRACKET = re.compile(
-    rf"(?<!\\)(?P<open>[(\[{{])|(?<!\\)(?::\s*(?P<inner>{_NUMBER})\s*)?(?P<close>[)\]}}])(?:(?P<outer>{_NUMBER}){_END}|"
-    rf"[+-]+{_END})?"
-)
-_ESCAPED = re.compile(r"\\(?=[()\[\]{}:])[()\[\]{}]?")
-_BARE_WEIGHT = re.compile(rf"(?<=[^\W\d])(?<!\\):({_NUMBER}){_END}|\s:\s?({_NUMBER})(?=\s*(?:\n|\Z))")
-_SIGNED = re.compile(rf"(?<=\w)(?:\+\++|--+|\+){_END}")
-_NOVELAI = re.compile(rf"(?<![\w.:])({_NUMBER})::(?P<inner>[^:\n]+?)::(?=[\s,]|\Z)")
-_PART = re.compile(rf"(?:::|(?<=\s): :)\s*({_NUMBER}(?=[\s,]|\Z))?")
-
-
-def _weights(edited: _Edited) -> list[tuple[Range, float]]:
-    """Remove the signs of emphasis, and return what a number stands for."""
-    found: list[tuple[Range, float]] = []
-    starts: list[int] = []
-    for match in _BRACKET.finditer(edited.text):
-        if match["open"]:
-            starts.append(match.end())
-        elif starts:
-            start, number = starts.pop(), match["inner"] or match["outer"]
-            if number:
-                found.append((edited.range(start, match.start()), float(number)))
-
-    def space(match: re.Match[str]) -> str:
-        after = edited.text[match.end() : match.end() + 1]
-        return " " if match["open"] or after.isalnum() else ""
-
-    edited.sub(_BRACKET, space)
-
-    def bare(match: re.Match[str]) -> str:
-        before = edited.text[max(0, match.start() - 80) : match.start()]
-        cut = "\n" if match[2] else None
-        word = before.rsplit(cut, 1)[-1] if cut else (before.split() or [""])[-1].split(",")[-1]
-        found.append((edited.range(match.start() - len(word), match.start()), float(match[1] or match[2])))
-        return ", "
-
-    edited.sub(_BARE_WEIGHT, bare)
-    edited.sub(_SIGNED, lambda match: "")
-    edited.sub(_ESCAPED, lambda match: " ")
-    return found
-
-
-def _parts(edited: _Edited) -> list[tuple[Range, float]]:
-    """Part the prompt at "::", and return the weights of the parts before."""
-    found: list[tuple[Range, float]] = []
-
-    def weighted(match: re.Match[str]) -> Piece:
-        found.append((edited.range(*match.span("inner")), float(match[1])))
-        return match.span("inner")
-
-    edited.sub(_NOVELAI, weighted)
-    begin = 0
-
-    def part(match: re.Match[str]) -> str:
-        nonlocal begin
-        if match[1]:
-            found.append((edited.range(begin, match.start()), float(match[1])))
-        begin = match.end()
-        return "\n"
-
-    edited.sub(_PART, part)
-    return found
 
 
 # ---------------------------------------------------------------------------------------------------------------- tags
@@ -428,7 +268,7 @@ _EMOJI = re.compile(
 _ORNAMENTS = frozenset("✨🎨🔥💯📸📷🎥🎬💫⭐🌟❤💖✅❗➡👉👇🖼🖌🎭🙏😍🤩♥❌⚡")
 
 
-def _emoji(match: re.Match[str], edited: _Edited, removed: list[tuple[Range, str]]) -> Piece | list[Piece]:
+def _emoji(match: re.Match[str], edited: Edited, removed: list[tuple[Range, str]]) -> Piece | list[Piece]:
     """Return the word for an emoji: it is read as a noun."""
     sign = match.group()[0]
     name = re.sub(r"\b(?:FACE|SIGN|SYMBOL|EMOJI|HEAD)\b", "", unicodedata.name(sign, "").split(" WITH ")[0]).split()

@@ -39,7 +39,7 @@ def test_a_word_that_stands_elsewhere_is_found(pipes: Callable[[str], Any], monk
     from unbleed.attention import encoders
 
     family = replace(family_of(denoiser_of(pipes("z-image"))), encoders=encoders.plain)  # without the chat template
-    monkeypatch.setattr("unbleed.inspection.row_of", lambda _: family)
+    monkeypatch.setattr("unbleed.inspection.pipeline.row_of", lambda _: family)
     (line,) = unbleed.inspect(pipes("z-image")).missing
     assert line.startswith('the row of z-image finds "bench" at (6,), but another word in its place changes the text at')
 
@@ -152,7 +152,7 @@ def test_a_row_that_does_not_fit_is_found(pipes: Callable[[str], Any], monkeypat
 
     pipe = pipes("sd3")
     wrong = replace(family_of(denoiser_of(pipe)), layers=blocks("transformer_blocks", joint="text first"), negatives="apart")
-    monkeypatch.setattr("unbleed.inspection.row_of", lambda _: wrong)
+    monkeypatch.setattr("unbleed.inspection.pipeline.row_of", lambda _: wrong)
     found = unbleed.inspect(pipe)
     assert len(found.missing) == 2
     assert 'says "text first", but text begins at 96 and pixels at 0' in found.missing[0]
