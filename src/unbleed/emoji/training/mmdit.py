@@ -47,8 +47,9 @@ class JointRecipe(StagedRecipe):
     mixture: Mixture = field(default_factory=Mixture)
     stages: tuple[Stage, ...] = (
         Stage(1200, (1.0, 0.0, 0.0)),
-        Stage(3900, (0.50, 0.45, 0.05)),
-        Stage(5000, (0.75, 0.22, 0.03)),
+        Stage(3200, (0.50, 0.45, 0.05)),
+        Stage(3900, (0.25, 0.65, 0.10)),
+        Stage(5000, (0.35, 0.58, 0.07)),
     )
     batch: int = 64
     rate: float = 1e-3  # of AdamW, for whatever is not a matrix inside a block
