@@ -12,6 +12,7 @@ import json
 import random
 import re
 import resource
+import sys
 import time
 import warnings
 from itertools import combinations, product
@@ -205,6 +206,8 @@ def fuzz(parser: Any, count: int, seed: int = 0) -> dict[str, float]:
                     again = [milliseconds([prompt]) for _ in range(3)]
                     assert min(again) <= most, f"{min(again):.0f} ms of the processor, at most {most:.0f}: {prompt!r}"
         done += len(prompts)
+        if done % 51_200 == 0:
+            print(f"{done} strings, {time.process_time() - begun:.0f} s of the processor", file=sys.stderr)
     return {
         "strings": done,
         "timed_alone": alone,

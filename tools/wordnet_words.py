@@ -1,5 +1,5 @@
 """Words by their kind, from WordNet into `prompt/wordnet.txt`: nouns that name nothing one could see, nouns that only end like
-those, words that are adjectives and hardly ever nouns, and verbs.
+those, words that are adjectives and hardly ever nouns, verbs, and all other nouns.
 
     python tools/wordnet_words.py FOLDER
 
@@ -113,6 +113,16 @@ def verbs(folder: Path) -> list[str]:
     return sorted(word for word in words if word.isalpha() and len(word) < 12)
 
 
+def others(folder: Path, listed: set[str]) -> list[str]:
+    """Return the remaining nouns of one word that are no proper names, so that what is in no list may be one."""
+    written: set[str] = set()
+    for line in (folder / "data.noun").read_text().splitlines():
+        if line[0] != " " and " @i " not in line:
+            _, _, _, count, *rest = line.split(" ")
+            written.update(word for word in rest[: 2 * int(count, 16) : 2] if word.isalpha() and word.islower())
+    return sorted(word for word in written - listed if 2 < len(word) < 12)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("folder", type=Path)
@@ -121,6 +131,7 @@ def main() -> None:
         "adjectives": adjectives(folder),
         "verbs": verbs(folder),
     }
+    lists["nouns"] = others(folder, {word for own in lists.values() for word in own})
     header = (
         TARGET.read_text().partition("\n[")[0] if TARGET.exists() else "# WordNet 3.0 Copyright 2006 by Princeton University."
     )

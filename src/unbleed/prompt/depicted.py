@@ -53,7 +53,9 @@ class Depicted:
         if _YEARS.fullmatch(word):
             return "names a time"
         own_back = word == "back" and any(child.dep in ("nmod:poss", "poss") for child in noun.lefts)
-        if word in lexicon.SIDES and not own_back and before is not None and before.lower != "with" and (of or not modifiers):
+        first = of and noun.i == 1 and _is_the(noun)  # "the end of the road"
+        at_side = before.lower != "with" if before is not None else first
+        if word in lexicon.SIDES and not own_back and at_side and (of or not modifiers):
             return "names a side"
         if before is not None and before.lower == "by" and noun.pos == "PROPN":
             return "names an artist"

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from . import lexicon, style_words
+from . import lexicon
+from .artists import FIRST_NAMES
 from .depicted import TAG_OF_PEOPLE, Depicted
 from .described import Described, is_bare_colour
 from .mending import mend
@@ -159,7 +160,7 @@ class _Rules:
         """Return the first and the last word of a name: "New York", "Darth Vader"."""
         first = last = noun
         for child in noun.rights:
-            if child.i == last.i + 1 and child.dep in self.tree.PART_OF_NAME:
+            if child.i == last.i + 1 and child.dep in self.tree.PART_OF_NAME and child.text[0].isalpha():
                 last = child
         if noun.text[:1].isupper() and noun.i and (noun.pos == "PROPN" or noun.lower not in _COMMON):
             while first.i and self._is_first_name(self.nodes[first.i - 1], first):
@@ -168,7 +169,7 @@ class _Rules:
 
     def _is_first_name(self, node: Node, noun: Node) -> bool:
         """Return whether a word and the next are one name, as "Darth Vader" is and "Golden Retriever" is not."""
-        first_name = node.lower in style_words.FIRST_NAMES
+        first_name = node.lower in FIRST_NAMES
         names = first_name or self.has_small_words or (node.pos == noun.pos == "PROPN" and len(self.nodes) < 4)
         return (
             names

@@ -132,6 +132,12 @@ VERBS = _WORDNET["verbs"]
 # Words that are adjectives and hardly ever nouns.
 ADJECTIVES = _WORDNET["adjectives"] | COLOURS
 ABSTRACT = _WORDNET["abstract"] - CONCRETE
+# All words that are no proper names, in their base forms; the last line has some that are younger than WordNet.
+WORDS = frozenset().union(*_WORDNET.values()) | frozenset(
+    "cyborg mecha katana hoodie sneakers headphone smartphone selfie drone emoji anime manga graffiti ramen sushi kimono "
+    "onesie skateboard snowboard synthesizer hologram nanobot robot android spaceship starship steampunk cyberpunk elf "
+    "orc".split()
+)
 WRITING = frozenset(
     "text texts word words wording phrase title slogan caption captions message quote inscription headline tagline name font "
     "typography".split()

@@ -62,6 +62,7 @@ _PRONOUNS = frozenset(
 def _mend_kind(node: Node, tree: Tree, alone: bool) -> None:
     """Set right the part of speech of a word that can have one alone: "teapot" is no verb, "leathery" no number."""
     if not node.text.isalpha():
+        _mend_number(node)
         if "-" in node.text and node.text[-1:].isalpha() and node.pos not in ("NOUN", "PROPN", "ADJ", "VERB", "ADV", "NUM"):
             node.pos = "NOUN"
         if "-" in node.text and node.text[-1:].isalpha() and node.pos == "NOUN" and node.dep == "punct":
@@ -101,6 +102,18 @@ def _mend_kind(node: Node, tree: Tree, alone: bool) -> None:
         if verb and before is not None and before.dep in tree.SUBJECTS and before.i == node.i - 1:
             make_verb(node, before)  # "a mermaid sells oysters"
             _mend_object(node)
+
+
+def _mend_number(node: Node) -> None:
+    """Hang a number under the noun before it, of which it is the model: "a red porsche 911"."""
+    before = node.lefts[-1] if node.lefts else None
+    if before is None or before.i != node.i - 1 or before.pos not in ("NOUN", "PROPN") or any(map(str.isalpha, node.text)):
+        return
+    take_place(before, node)
+    for child in (*node.lefts, *node.rights):
+        give(child, before, child.dep)
+    node.lefts, node.rights, node.pos = [], [], "NUM"
+    give(node, before, "dep")
 
 
 def _mend_object(verb: Node) -> None:

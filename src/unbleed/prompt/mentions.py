@@ -9,6 +9,7 @@ from .entities import Entity, Parsed, Span
 from .grammar import Mention, Read
 from .lexicon import WRITING
 from .segments import Segments, Unit
+from .style_words import QUALITY
 from .syntax import Readable
 
 _MOST = 50  # things of one name that are told apart
@@ -65,7 +66,8 @@ def assemble(text: Readable, segments: Segments, read: Sequence[tuple[Unit, Read
                 left_out.append((noun, mention.why_not))
             else:
                 words = [text.span(unit.start + a, unit.start + b) for a, b in mention.words]
-                if earlier := _same(mention, words, known[mention.lower], unit):
+                leading = text.text[unit.start : unit.start + mention.noun[0]].lower().split()
+                if earlier := _same(mention, words, known[mention.lower], unit, leading):
                     earlier.words += words
                     left_out.append((noun, "is named before"))
                 else:
@@ -100,16 +102,24 @@ def _described(drafts: Sequence[_Draft], unit: Unit) -> _Draft | None:
     return next((draft for draft in last if draft.mention.subject), last[0])
 
 
-def _same(mention: Mention, words: list[Span], known: Sequence[_Draft], unit: Unit) -> _Draft | None:
+def _same(mention: Mention, words: list[Span], known: Sequence[_Draft], unit: Unit, leading: Sequence[str]) -> _Draft | None:
     """Return the entity of an earlier piece that a noun with "the" or an owner names again, and drop words that it has.
 
-    A noun without anything before it does so too in another sentence: "building has clock. clock on tower".
+    A noun without anything before it does so too in another sentence, "building has clock. clock on tower", and in another
+    tag that it begins, "storm at sea, ship, storm", also with words of quality before it (`leading`), "dancer in a hat,
+    highly detailed dancer".
     """
-    bare = (
-        not mention.pointer and not words and mention.count is None and bool(known) and unit.sentence > known[0].unit.sentence
-    )
-    if not known or (mention.pointer not in _POINTING_BACK and not (bare and known[0].is_bare)):
+    if not known:
         return None
+    before = known[0].unit
+    plain = not mention.pointer and mention.count is None
+    bare = plain and not words and unit.sentence > before.sentence and known[0].is_bare
+    again = plain and mention.subject and all(word in QUALITY for word in leading)
+    tag = again and unit.start > before.start and unit.sentence == before.sentence
+    if mention.pointer not in _POINTING_BACK and not bare and not tag:
+        return None
+    if tag:
+        words.clear()
     own = {word.text.lower() for word in words}
     best = max(known[:_MOST], key=lambda draft: len(own & {word.text.lower() for word in draft.words}))
     there = {word.text.lower() for word in best.words}

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from .artists import ARTISTS, FIRST_NAMES
 from .lexicon import ADJECTIVES, COLOURS, SHADES
 from .style import PICTURE, STYLE, is_kind, lead_in, medium, picture_head, style_of, tail_of
-from .style_words import FIRST_NAMES
 from .syntax import Readable
+from .word_forms import is_known
 
 _SENTENCE_END = re.compile(
     r"(?:[!?\u2026]+|(?<!\b[A-Za-z])(?<!\b[DMS][rst])(?<!\bMrs)(?<!\bvs)(?<!\betc)\.+)(?=[\s)]|\Z)|\.{2,}|"
@@ -106,15 +107,18 @@ def _add_sentence(found: Segments, text: Readable, start: int, end: int, number:
     styled = False  # the piece before names a style
     last: Unit | None = None  # the piece before, where nothing was left out after it
     waiting: int | None = None  # where colours begin that stand before the first thing: "red, yellow and green apples"
-    for begin, stop in _pieces(text.text, _COMMA, start, end):
+    pieces = list(_pieces(text.text, _COMMA, start, end))
+    names_from = _names_at_end([text.text[a:b] for a, b in pieces])
+    for position, (begin, stop) in enumerate(pieces):
         if waiting is not None:
             begin, waiting = waiting, None
         elif last is None and not _has_units(found, number) and stop < end and _is_first_colour(text.text, begin, stop):
             waiting = begin
             continue
         piece = text.text[begin:stop]
-        if reason := style_of(piece) or (STYLE if _may_be_name(piece, names, styled) else None):
-            names = names or re.match(r"(?:\w+ ){0,3}by\b", piece, re.IGNORECASE) is not None
+        known = style_of(piece)
+        if reason := known or (STYLE if position >= names_from or _may_be_name(piece, names, styled) else None):
+            names = names or known is None or piece.lower() in ARTISTS or _BY.match(piece) is not None
             while (
                 piece.startswith("and ") and last and last.looks and found.units[-1:] == [last]
             ):  # "blue, orange and dark green tones"
@@ -177,9 +181,29 @@ def _looks(text: str, start: int, end: int) -> tuple[tuple[int, int], ...]:
     return tuple(place for place, word in zip(words, own, strict=True) if word not in ("and", "or"))
 
 
+_BY = re.compile(r"(?:\w+ ){0,3}by\b", re.IGNORECASE)
+
+
 def _may_be_name(piece: str, names: bool, styled: bool) -> bool:
     """Return whether a piece is a name of an artist, after another (`names`) or after a style (`styled`)."""
     own = piece.replace(" and ", " ").split()
     if ((names and 1 < len(own) < 6) or (styled and len(own) == 2)) and own[0].lower() in FIRST_NAMES:
         return True
-    return names and 0 < len(own) <= 5 and all(word[0].isupper() and word.lower() not in COLOURS for word in own)
+    if not names or not 0 < len(own) < 6:
+        return False
+    if all(word[0].isupper() and word.lower() not in COLOURS for word in own):
+        return True
+    return len(own) < 4 and not any(is_known(word.lower()) for word in own)
+
+
+def _names_at_end(pieces: list[str]) -> int:
+    """Return where pieces begin that are all of style or names of artists, those that a first name shows: "greg rutkowski"."""
+    at = len(pieces)
+    while at > 1 and (style_of(pieces[at - 1]) or _is_full_name(pieces[at - 1])):
+        at -= 1
+    return at
+
+
+def _is_full_name(piece: str) -> bool:
+    words = piece.lower().split()
+    return len(words) == 2 and words[0] in FIRST_NAMES and not is_known(words[1])

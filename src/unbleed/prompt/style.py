@@ -48,9 +48,12 @@ _PICTURE_HEADS = (
         "portrait portraits photo photos photograph photographs painting paintings drawing drawings sketch sketches "
         "illustration illustrations picture "
         "pictures image images poster logo icon sticker wallpaper selfie render renders artwork design snapshot close-up "
-        "closeup shot art thumbnail".split()
+        "closeup shot art thumbnail vector svg clipart".split()
     )
 ) - frozenset("up view scene emoji print".split())
+# What stands before these is a model for the picture, and no thing in it.
+_AFTER_MODEL = frozenset("style styles inspired themed aesthetic vibe vibes".split())
+_COVERED = frozenset("album magazine book comic novel dvd vhs game record vinyl pulp manga newspaper paperback".split())
 _LIGHTS = frozenset("sunlight moonlight candlelight starlight lamplight firelight sunset sunrise".split())
 # Heads that are a matter of style whatever stands before them: "neon lighting", "pixar style".
 _ALWAYS = frozenset(
@@ -96,9 +99,13 @@ def _style_of(lowered: str) -> str | None:
     ):
         return STYLE
     bare = tokens[1:] if tokens[0] in ("a", "an", "the", "in", "with", "as", "and", "very") else tokens
+    head = bare[-1] if bare else ""
+    model = head in _AFTER_MODEL and tokens[0] not in _ARTICLES  # "lord of the seas style", "pirate inspired"
+    cover = head == "cover" and len(bare) > 1 and bare[-2] in _COVERED
+    if (model or cover) and len(bare) > 1 and _RELATING.isdisjoint(set(bare) - {"of", "and", "&"}):
+        return STYLE
     if not bare or any(token in _RELATING - {"and", "&", "or"} for token in bare):
         return STYLE if _all_style(tokens) else None
-    head = bare[-1]
     if head in words.STYLE_HEADS and all(token in _BEFORE_HEADS for token in bare):
         return (
             None
@@ -204,7 +211,8 @@ _DONE_BY = re.compile(
     r",?\s+(?:(?:trending|featured|popular) on|inspired by|reminiscent of|(?:shot|taken|captured|photographed|filmed) (?:on|"
     r"with|by|using)|rendered (?:in|with|by|using)|"
     r"(?:painted|illustrated|drawn|designed|sculpted|directed|created|photographed) by|(?:art|artwork|painting|illustration|"
-    r"photo|photography|photograph|drawing|concept art) by|"
+    r"photo|photography|photograph|drawing|concept art|silk ?screen|screenprint|woodcut|engraving|etching|lithograph|stipple|"
+    r"watercolou?r|gouache|sketch|rendering|comic(?: book panel)?|airbrush(?: painting)?) by|"
     r"as (?:painted|drawn|illustrated) by)\b(?! (?:a|an|the|his|her|their)\b).*\Z",
     re.IGNORECASE,
 )
@@ -213,7 +221,8 @@ _TRAILING = re.compile(
     r"(?:,?\s+(?:\d+k|u?hd|hdr|svg|png|photorealistic|hyperrealistic|hyper-?realistic|artstation|unreal engine(?: \d)?|"
     r"(?:highly|ultra|very|extremely|super|hyper) (?:detailed|realistic)|trending on \w+|sharp focus|masterpiece|best quality|"
     r"(?:octane|redshift|vray|blender|3d|4k|8k) render|(?:cinematic|dramatic|volumetric|studio|soft|natural) light(?:ing)?|"
-    r"(?:digital|concept|fantasy) art|digital painting|(?:oil|acrylic|ink) on (?:canvas|paper|panel)|award-winning))+\Z",
+    r"(?:digital|concept|fantasy|pixel|pop|vector) art|art (?:nouveau|deco)|"
+    r"digital painting|(?:oil|acrylic|ink) on (?:canvas|paper|panel)|award-winning))+\Z",
     re.IGNORECASE,
 )
 _KNOWN = frozenset(name for name in words.TAGS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .artists import ARTISTS
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -10,27 +12,6 @@ def _words(text: str) -> frozenset[str]:
 def _phrases(text: str) -> frozenset[str]:
     return frozenset(phrase.strip() for phrase in text.replace("\n", ",").split(",") if phrase.strip())
 
-
-# First names of artists, small letters: "by james jean and petra cortright".
-FIRST_NAMES = _words(
-    "aaron adam adrian agnes alan albert alberto aleksi alejandro alex alexander alexandre alfred alice alphonse amy andre "
-    "andrea andreas andrei andrew andy angela anna anne annie anthony anton antonio arnold arthur artem audrey august bastien "
-    "beatrix ben benjamin bernard bill bob boris brad brian bruce camille carl carlos caspar catherine charles charlie chris "
-    "christian christopher cindy claude clyde craig cory dan daniel daniela dave david dean denis diego donato dorothea edgar "
-    "edmund edvard edward egon elena eleanor ellen emil emily emma eric ernst esao eugene eva felix ferdinand filip francis "
-    "francisco frank frans franz frederic frida gabriel gaston george georges georgia gerald gerard gerhard giovanni giuseppe "
-    "glen greg gregory guillermo gustav gustave hans harry hayao heinrich helen henri henry hieronymus hiroshi honore howard "
-    "hugh hugo ian igor ilya ingrid isaac ivan jack jackson jacob jakub james jamie jan jane jason jean jeff jenny jeremy "
-    "jerry jim joan joao joe johannes john jonathan jordan jose josef joseph josephine juan jude judy julie julia jules junji "
-    "karl karol kate katsuhiro katsushika kay keith kelly ken kevin kim laura lawrence lee leo leon leonard leonardo leonid "
-    "leonora liam lisa lois louis lucas lucian lucy luis makoto marc marcel marco margaret maria marie mario mark martin mary "
-    "matthew matt max maxfield megan michael michal mike miho milo moritz nan nathan nicholas nick nicola nicolas noah norman "
-    "oliver oscar otto pablo paolo pascal patrick paul pedro peter petra phil philip pierre pieter quentin rachel ralph "
-    "raphael ray raymond rebecca remedios rene richard rob robert robin roger ron rosa ross roy russ ryan sally salvador sam "
-    "samuel sandra santiago sarah satoshi scott sean sebastian sergey sidney simon sofia stanley stefan stephen steve steven "
-    "susan sven syd takashi takato takeshi ted terry theodore thomas tim todd tom tomasz tony tyler utagawa victor vincent "
-    "virgil vladimir walter wassily wayne wes will william winslow wolfgang yayoi yoji yoshitaka yves zaha zdzislaw zdzisław"
-)
 
 # Words that praise, grade or date a picture. A tag of these alone says nothing of a thing.
 QUALITY = _words(
@@ -57,7 +38,7 @@ QUALITY = _words(
     "outstanding "
     "attention to lots much many full focused studio-quality museum-quality gallery-quality high-quality best-quality "
     "high-resolution "
-    "high-res high-detail high-definition definition high-end magazine editorial commercial stock highly-detailed"
+    "high-res high-detail high-definition definition high-end magazine editorial commercial stock premium highly-detailed"
 )
 
 # Nouns that name a quality of the picture: a tag that ends in one names no thing.
@@ -121,7 +102,7 @@ VIEWS = _words(
     "orthographic dutch "
     "top-down cross-section cutaway exploded angle angled wide-angle fisheye long-shot medium full half extreme establishing "
     "sweeping rear-view full-body side-view "
-    "body half-body over-the-shoulder eye-level ground-level level cinematic"
+    "body half-body zenith nadir oblique axonometric over-the-shoulder eye-level ground-level level cinematic"
 )
 
 # Words that say how the picture is made, also before a noun: "hyper realistic cat".
@@ -169,94 +150,50 @@ KINDS = _words(
 )
 
 # Tags that stand alone: what the person does, how she is framed, what kind of picture it is, what is no thing.
-TAGS = _phrases(
+TAGS = ARTISTS | _phrases(
+    "spray paint, art assets, kit bash, "
     "hand holding, holding hands, hug, hugging, kiss, kissing, solo, solo focus, duo, trio, group, couple focus, "
-    "looking at viewer, looking back, looking away, looking up, "
-    "looking down, looking to the side, looking "
-    "at another, facing viewer, facing away, eye contact, smile, smiling, grin, grinning, smirk, frown, frowning, blush, "
-    "blushing, blushed, wink, winking, crying, laughing, laugh, "
-    "pout, pouting, angry, serious, expressionless, surprised, scared, shy, embarrassed, happy, sad, smug, seductive smile, "
-    "light smile, evil smile, light blush, naughty face, "
-    "upper body, lower body, full body, full-body, fullbody, half body, half-body, bust shot, bust, cowboy shot, close up, "
-    "close-up, closeup, extreme close-up, extreme close up, profile, from above, "
-    "from below, from behind, from side, from the side, from front, from afar, dutch angle, wide shot, medium shot, long "
-    "shot, full shot, half-length, waist up, waist-up, "
-    "knees up, chest up, head and shoulders, head shot, headshot, portrait, self-portrait, standing, sitting, lying, "
-    "kneeling, squatting, walking, running, jumping, flying, dancing, sleeping, "
-    "leaning, leaning forward, crouching, on back, on side, on stomach, all fours, fighting, fighting stance, action pose, "
-    "dynamic pose, contrapposto, spread legs, crossed arms, "
-    "arms up, arm up, arms behind back, hand up, hands up, arms at sides, outdoors, indoors, outdoor, indoor, outside, "
-    "inside, night, day, daytime, nighttime, evening, morning, dusk, dawn, noon, "
-    "twilight, golden hour, blue hour, magic hour, scenery, landscape, still life, simple background, general, "
-    "sensitive, nsfw, sfw, rating safe, rating explicit, "
-    "highres, absurdres, commentary, english text, artist name, signature, watermark, dated, official art, key visual, "
-    "concept art, fan art, fanart, ai-generated, tagme, "
-    "depth of field, rule of thirds, golden ratio, leading lines, negative space, chromatic aberration, film grain, lens "
-    "flare, motion blur, long exposure, double exposure, "
-    "ray tracing, global illumination, subsurface scattering, ambient occlusion, caustics, post-processing, post processing, "
-    "photo-realistic, depth, tilt shift, "
-    "black and white, black & white, b&w, mixed media, oil on canvas, ink wash, ukiyo-e, art deco, art nouveau, pop art, "
-    "high fantasy, dark fantasy, science fiction, "
-    "sci-fi, film noir, still, film still, movie still, movie scene, product shot, product photo, product photography, hero "
-    "shot, establishing shot, action shot, candid, "
-    "blade runner, star wars, harry potter, lord of the rings, game of thrones, studio ghibli, pixar, disney, dreamworks, "
-    "national geographic, vogue, cover art, album cover, "
-    "book cover, magazine cover, movie poster, character design, character sheet, reference sheet, model sheet, multiple "
-    "views, white frame, border, letterboxed, "
-    "t-shirt design, sticker, sticker design, logo, logo design, icon, app icon, clipart, clip art, emoji, coloring page, "
-    "colouring page, coloring book, blueprint, diagram, infographic, mascot, "
-    "tattoo design, wallpaper, splash art, speedpaint, trending, featured, artstation, deviantart, behance, pinterest, "
-    "pixiv, cgsociety, zbrush, instagram, flickr, "
-    "greg rutkowski, artgerm, wlop, alphonse mucha, mucha, beksinski, loish, moebius, rossdraws, sakimichan, ruan jia, "
-    "makoto shinkai, hayao miyazaki, ilya kuvshinov, james jean, "
-    "peter mohrbacher, craig mullins, syd mead, simon stalenhag, norman rockwell, van gogh, vincent van gogh, monet, claude "
-    "monet, rembrandt, picasso, dali, salvador dali, klimt, gustav klimt, "
-    "h. r. giger, hr giger, h.r. giger, tim burton, wes anderson, annie leibovitz, steve mccurry, thomas kinkade, krenz "
-    "cushart, yoshitaka amano, frank frazetta, gustave dore, jean giraud, "
-    "andreas rocha, dan mumford, magali villeneuve, charlie bowater, tom bagshaw, edward hopper, caravaggio, hokusai, "
-    "hieronymus bosch, john singer sargent, junji ito, katsuhiro otomo, "
-    "overcast, sunny, cloudy, rainy, windy, foggy, misty, snowy, stormy, summer, winter, spring, autumn, fall, halloween, "
-    "christmas, "
-    "alone, solo female, solo male, male, female, male focus, female focus, animal focus, mature, mature female, young, old, "
-    "adult, teen, elderly, beautiful, pretty, handsome, cute, "
-    "sexy, hot, attractive, muscular, slim, skinny, chubby, fat, tall, short, petite, curvy, smoking, eating, drinking, "
-    "reading, holding, "
+    "looking at viewer, looking back, looking away, looking up, looking down, looking to the side, looking at another, "
+    "facing viewer, facing away, eye contact, smile, smiling, grin, grinning, smirk, frown, frowning, blush, blushing, "
+    "blushed, wink, winking, crying, laughing, laugh, pout, pouting, angry, serious, expressionless, surprised, scared, "
+    "shy, embarrassed, happy, sad, smug, seductive smile, light smile, evil smile, light blush, naughty face, upper "
+    "body, lower body, full body, full-body, fullbody, half body, half-body, bust shot, bust, cowboy shot, close up, "
+    "close-up, closeup, extreme close-up, extreme close up, profile, from above, from below, from behind, from side, "
+    "from the side, from front, from afar, dutch angle, wide shot, medium shot, long shot, full shot, half-length, "
+    "waist up, waist-up, knees up, chest up, head and shoulders, head shot, headshot, portrait, self-portrait, "
+    "standing, sitting, lying, kneeling, squatting, walking, running, jumping, flying, dancing, sleeping, leaning, "
+    "leaning forward, crouching, on back, on side, on stomach, all fours, fighting, fighting stance, action pose, "
+    "dynamic pose, contrapposto, spread legs, crossed arms, arms up, arm up, arms behind back, hand up, hands up, arms "
+    "at sides, outdoors, indoors, outdoor, indoor, outside, inside, night, day, daytime, nighttime, evening, morning, "
+    "dusk, dawn, noon, twilight, golden hour, blue hour, magic hour, scenery, landscape, still life, simple background, "
+    "general, sensitive, nsfw, sfw, rating safe, rating explicit, highres, absurdres, commentary, english text, artist "
+    "name, signature, watermark, dated, official art, key visual, concept art, fan art, fanart, ai-generated, tagme, "
+    "depth of field, rule of thirds, golden ratio, leading lines, negative space, chromatic aberration, film grain, "
+    "lens flare, motion blur, long exposure, double exposure, ray tracing, global illumination, subsurface scattering, "
+    "ambient occlusion, caustics, post-processing, post processing, photo-realistic, depth, tilt shift, black and "
+    "white, black & white, b&w, mixed media, oil on canvas, ink wash, ukiyo-e, art deco, art nouveau, pop art, high "
+    "fantasy, dark fantasy, science fiction, sci-fi, film noir, still, film still, movie still, movie scene, product "
+    "shot, product photo, product photography, hero shot, establishing shot, action shot, candid, blade runner, star "
+    "wars, harry potter, lord of the rings, game of thrones, studio ghibli, pixar, disney, dreamworks, national "
+    "geographic, vogue, cover art, album cover, book cover, magazine cover, movie poster, character design, character "
+    "sheet, reference sheet, model sheet, multiple views, white frame, border, letterboxed, t-shirt design, sticker, "
+    "sticker design, logo, logo design, icon, app icon, clipart, clip art, emoji, coloring page, colouring page, "
+    "coloring book, blueprint, diagram, infographic, mascot, tattoo design, wallpaper, splash art, speedpaint, "
+    "trending, featured, artstation, deviantart, behance, pinterest, pixiv, cgsociety, zbrush, instagram, flickr, "
+    "overcast, sunny, cloudy, rainy, windy, foggy, misty, snowy, stormy, summer, winter, spring, autumn, fall, "
+    "halloween, christmas, alone, solo female, solo male, male, female, male focus, female focus, animal focus, mature, "
+    "mature female, young, old, adult, teen, elderly, beautiful, pretty, handsome, cute, sexy, hot, attractive, "
+    "muscular, slim, skinny, chubby, fat, tall, short, petite, curvy, smoking, eating, drinking, reading, holding, "
     "volumetric fog, volumetric light, volumetric lights, god ray, sun flare, ethereal glow, glow, glowing, backlight, "
-    "backlighting, rim light, lowlight, low light, low key, high key, "
-    "traditional media, sketch, lineart, monochrome, greyscale, grayscale, spot color, limited palette, flat color, flat "
-    "colors, muted colors, pastel colors, vibrant colors, vivid colors, high contrast, "
-    "league of legends, character, couple, cosmic horror, arts and crafts movement, sci fi, yuri, yaoi, anthro, feral, "
-    "beautiful detailed, 3d, 2d, cg, game cg, unity 8k wallpaper, extremely detailed cg unity 8k wallpaper, perfect face, "
-    "perfect eyes, perfect hands, good anatomy, perfect anatomy, "
-    "intricate, elegant, ornate, sharp, smooth, volumetric, cinematic, dramatic, epic, moody, dreamy, magical, surreal, "
-    "color graded, colour graded, color grading, color grade, colour grading, top down, top-down, topdown, bird's eye, birds "
-    "eye view, bird's eye view, flat lay, flatlay, knolling, game asset, "
-    "zdzislaw beksinski, jakub rozalski, android jones, leonid afremov, denis villeneuve, ridley scott, christopher nolan, "
-    "stanley kubrick, quentin tarantino, david lynch, guillermo del toro, "
-    "roger deakins, gregory crewdson, ansel adams, annie leibowitz, mario testino, brandon woelfel, peter lindbergh, alessio "
-    "albi, liam wong, steve mccurry, martin parr, cindy sherman, "
-    "john constable, john william waterhouse, william blake, william turner, j.m.w. turner, albert bierstadt, thomas cole, "
-    "ivan aivazovsky, ivan shishkin, caspar david friedrich, arnold bocklin, "
-    "egon schiele, edvard munch, rene magritte, magritte, m.c. escher, mc escher, escher, andy warhol, banksy, basquiat, "
-    "jackson pollock, kandinsky, wassily kandinsky, mondrian, matisse, cezanne, "
-    "georges seurat, frida kahlo, diego rivera, georgia o'keeffe, yayoi kusama, takashi murakami, hiroshi yoshida, utagawa "
-    "hiroshige, hiroshige, katsushika hokusai, kawase hasui, arthur rackham, "
-    "aubrey beardsley, john bauer, edmund dulac, kay nielsen, beatrix potter, quentin blake, dr. seuss, eric carle, mary "
-    "blair, brian froud, alan lee, john howe, michael whelan, boris vallejo, "
-    "julie bell, luis royo, brom, gerald brom, keith parkinson, larry elmore, todd lockwood, wayne barlowe, chris foss, john "
-    "berkey, john harris, ralph mcquarrie, doug chiang, ash thorp, beeple, "
-    "mike winkelmann, maciej kuciara, jaime jones, sergey kolesov, sparth, feng zhu, noah bradley, marc simonetti, raphael "
-    "lacoste, jordan grimmer, gaston bussiere, fenghua zhong, ross tran, "
-    "guweiz, wlop and artgerm, stanley artgerm lau, stanley lau, greg manchess, donato giancola, victo ngai, kelly freas, "
-    "sam spratt, bayard wu, karol bak, anna dittmann, yoji shinkawa, kim jung gi, "
-    "katsuya terada, masamune shirow, satoshi kon, mamoru oshii, naoko takeuchi, akira toriyama, eiichiro oda, kentaro "
-    "miura, clamp, range murata, redjuice, mignon, huke, kantoku, lack, makoto, "
-    "jamie hewlett, mike mignola, jack kirby, alex ross, jim lee, frank miller, bill sienkiewicz, enki bilal, sergio toppi, "
-    "milo manara, herge, winsor mccay, robert crumb, "
-    "hr giger and beksinski, dariusz zawadzki, tomasz alen kopera, bruce pennington, vladimir kush, jacek yerka, rob "
-    "gonsalves, michael cheval, esao andrews, mark ryden, "
-    "fantasy, horror, gothic, cyberpunk, steampunk, vaporwave, synthwave, retro, vintage, kawaii, chibi, minimalism, "
-    "minimalist, surrealism"
+    "backlighting, rim light, lowlight, low light, low key, high key, traditional media, sketch, lineart, monochrome, "
+    "greyscale, grayscale, spot color, limited palette, flat color, flat colors, muted colors, pastel colors, vibrant "
+    "colors, vivid colors, high contrast, league of legends, character, couple, cosmic horror, arts and crafts "
+    "movement, sci fi, yuri, yaoi, anthro, feral, beautiful detailed, 3d, 2d, cg, game cg, unity 8k wallpaper, "
+    "extremely detailed cg unity 8k wallpaper, perfect face, perfect eyes, perfect hands, good anatomy, perfect "
+    "anatomy, intricate, elegant, ornate, sharp, smooth, volumetric, cinematic, dramatic, epic, moody, dreamy, magical, "
+    "surreal, color graded, colour graded, color grading, color grade, colour grading, top down, top-down, topdown, "
+    "bird's eye, birds eye view, bird's eye view, flat lay, flatlay, knolling, game asset, fantasy, horror, gothic, "
+    "cyberpunk, steampunk, vaporwave, synthwave, retro, vintage, kawaii, chibi, minimalism, minimalist, surrealism"
 )
 
 # Verbs and nouns that announce a site, a camera, an artist.
@@ -297,6 +234,7 @@ BEGINNINGS = (
     r"(?:high|ultra|very|highly|extremely|super|insanely|incredibly|hyper|intricately|finely|beautifully|so|ultra-|"
     r"hyper-)\s?(?:detailed|realistic|intricate|sharp|quality|hd|textured|complex|ornate|aesthetic|defined|resolution|"
     r"beautiful)\b(?: (?:and|with)\b.*)?$",
+    r"(?:high|ultra|extreme|super|hyper|max)[ -]?(?:details?|res|realism|quality)$",
 )
 # Programs that make pictures: a tag that begins with one names no thing unless it goes on with other words.
 PROGRAMS = (

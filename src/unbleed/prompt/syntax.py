@@ -20,6 +20,7 @@ from .edited import Edited, Piece, Range
 from .emphasis import NUMBER, take_parts, take_weights
 from .entities import Span
 from .lexicon import ACTIONS, ADJECTIVES
+from .word_forms import is_known
 from .words import learnt_pattern
 from .writing import written
 
@@ -86,7 +87,7 @@ _PARTED = re.compile(
     r"-?[-=]>|;|//+|\n+"
 )
 _BULLET = re.compile(r"(?:^|(?<=\n))[ \t]*(?:[-+>]|\d{1,2}[.)])[ \t]+|(?<=\s)\d{1,2}[.)](?=\s+[A-Za-z])")
-# "award - winning", "4 k": DiffusionDB and others have spaces around hyphens and after numbers
+# "award - winning", "4 k", "3 d": DiffusionDB and others have spaces around hyphens and after numbers
 _SPACED_HYPHEN = re.compile(r"(?P<left>\b\w+)(?P<sign> - )(?=(?P<right>\w+))")
 _PREFIXES = frozenset("sci ultra hyper super semi award anti post pre neo multi mid non self photo x t bio avant".split())
 _SUFFIXES = frozenset(
@@ -95,7 +96,7 @@ _SUFFIXES = frozenset(
     "sized garde".split()
 )
 _SPACED_DIGITS = re.compile(r"(?<![\w.])\d(?: \d)+(?: ?(?:s|mm|k)\b)?(?![\w.])")
-_SPACED_K = re.compile(r"(?<![\w.])(\d{1,2})(?P<space> )k\b")
+_SPACED_K = re.compile(r"(?<![\w.])(\d{1,2})(?P<space> )[kd]\b")
 _TAG_SIGN = re.compile(r"(?<!\S)[#@](?=[^\W\d])")
 _WIDE = str.maketrans({"\uff0c": ",", "\u3001": ",", "\u3002": ".", "\uff1b": ";", "\uff01": "!", "\uff1f": "?", "\uff1a": ":"})
 _SPACES = re.compile(r"(?:(?!\n)[_\s\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\ufeff])+")
@@ -231,7 +232,9 @@ def _take_writing(edited: Edited) -> tuple[Range, ...]:
 
 def _closed_up(match: re.Match[str]) -> list[Piece]:
     """Return a compound without the spaces around its hyphen; other hyphens stay as they are."""
-    if match["left"].lower() in _PREFIXES or match["right"].lower() in _SUFFIXES:
+    left, right = match["left"].lower(), match["right"].lower()
+    name = not is_known(left) and not is_known(right)  # "jean - leclerc"
+    if name or left in _PREFIXES or right in _SUFFIXES:
         start = match.start("sign") + 1
         return [match.span("left"), (start, start + 1)]
     return [match.span()]

@@ -33,6 +33,17 @@ def may_be_verb(word: str) -> bool:
     return double is not None and double[1] + double[2] in lexicon.VERBS
 
 
+def is_known(word: str) -> bool:
+    """Return whether a word is a form of one that is no proper name.
+
+    >>> is_known("turbans"), is_known("glowing"), is_known("rutkowski")
+    (True, True, False)
+    """
+    if not word.isalpha() or not lexicon.WORDS.isdisjoint((word, *singulars(word))):
+        return True
+    return any(word.endswith(end) and word[: -len(end)] + instead in lexicon.WORDS for end, instead in _ENDINGS)
+
+
 def is_base_form(verb: str) -> bool:
     return not verb.endswith(("s", "ed", "ing", "en")) and verb not in lexicon.PAST
 
