@@ -322,8 +322,8 @@ def main() -> None:
     options.add_argument("--strings", type=int, metavar="N", help="only parse and locate so many strings of pieces of prompts")
     options.add_argument("--fuzz", type=int, metavar="PROMPTS", help="measure only memory, over so many random prompts")
     given = options.parse_args()
+    warnings.simplefilter("ignore", UnbleedWarning)  # of other languages
     if given.strings:
-        warnings.simplefilter("ignore", UnbleedWarning)  # of other languages
         print(json.dumps({"strings": fuzz(given.parser, given.strings)}, indent=2))
         return
     if given.fuzz:

@@ -1,7 +1,7 @@
-"""The parts of the emoji model, each a stock diffusers or transformers class: only the sizes are ours."""
+"""The components of the emoji model. All are unmodified classes of diffusers and transformers; this file sets their sizes."""
 
 # pyright: reportArgumentType=false, reportCallIssue=false
-# (diffusers' configurations are untyped: the type of a default, such as a tuple of one, is taken for the parameter's)
+# (diffusers' configurations are untyped, so pyright infers a parameter's type from its default, such as a tuple of one)
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from .scenes import TEMPLATES
 from .sprites import COLOURS, NOUNS
 
 IMAGE_SIDE = 128  # pixels
-LATENT_SIDE = 16  # autoencoder of factor 8
+LATENT_SIDE = 16  # the autoencoder downsamples by 8
 LATENT_CHANNELS = 8
-TOKENS = 24  # positions of the text encoder; the longest caption of three coloured entities has 13
+TOKENS = 24  # length of the text encoder's sequence; the longest caption of three coloured entities has 13 tokens
 
-# Words beyond the nouns and colours that get a token of their own. A word that is not here is read in pieces.
+# Words besides the nouns and colours that are one token each. Any other word is several tokens.
 _MORE_WORDS = "grey photo picture emoji of the an a and with next to in on two three , . ! & - '".split()
 
 
 def tokenizer(folder: Path) -> CLIPTokenizer:
-    """Return CLIP's tokenizer with a vocabulary of the emoji world, read from `folder`, or made and saved there.
+    """Return CLIP's tokenizer with the vocabulary of the captions: the one in `folder`, else a new one, which is saved there.
 
-    Byte-level BPE: every string can be read, the known words in one piece each. What a network has learnt hangs on the
-    numbers of the tokens, so a vocabulary that is there is never made anew.
+    It is a byte-level BPE, so any string can be encoded; known words are one token each. An existing vocabulary is never
+    rebuilt, because trained embeddings belong to its token ids.
     """
     if not (folder / "tokenizer.json").exists():
         merges = _merges(known_words())
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-        # CLIP's order: bytes, bytes that end a word, merges, the two marks
+        # in CLIP's order: bytes, bytes that end a word, merges, start and end tokens
         pieces = [*alphabet, *(f"{byte}</w>" for byte in alphabet), *("".join(pair) for pair in merges)]
         pieces += ["<|startoftext|>", "<|endoftext|>"]
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,15 +50,15 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
 
 
 def known_words() -> set[str]:
-    """Return the words and signs that get a token of their own."""
+    """Return the words and punctuation marks that are one token each."""
     words = [*NOUNS, *COLOURS, *_MORE_WORDS, *" ".join(t for group in TEMPLATES.values() for t in group).split()]
     return {w.strip("{}0123, ") for w in words} - {""}
 
 
 def _merges(words: set[str]) -> list[tuple[str, str]]:
-    """Return the merges of byte-pair encoding that make one piece of every word, most frequent first.
+    """Return BPE merges that make every word one token, most frequent pair first.
 
-    Ties go by the alphabet. (The trainer of the tokenizers library breaks them differently from call to call.)
+    Ties are broken alphabetically. (The trainer of the tokenizers library breaks them differently from call to call.)
     """
     spelt = [[*word[:-1], f"{word[-1]}</w>"] for word in sorted(words)]
     merges = []
@@ -79,10 +79,10 @@ def autoencoder() -> AutoencoderKL:
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1,
         latent_channels=LATENT_CHANNELS,
-        norm_num_groups=1,  # groups of few channels lose a picture's colours: each is scaled by itself
+        norm_num_groups=1,  # more groups lose an image's colours, because each group is normalised by itself
         mid_block_add_attention=False,
         sample_size=IMAGE_SIDE,
-        scaling_factor=1.0,  # latents are whitened inside the network's own 1x1 convolutions, see train.whiten
+        scaling_factor=1.0,  # the 1x1 convolutions whiten the latents, see training.model.whiten
     )
     _start_near_identity(vae)
     return vae
@@ -90,10 +90,10 @@ def autoencoder() -> AutoencoderKL:
 
 @torch.no_grad()
 def _start_near_identity(vae: AutoencoderKL) -> None:
-    """Let the untrained autoencoder pass a coarse picture through, and start with little noise on the latents.
+    """Initialise the autoencoder so that it passes a coarse image through, with little noise on the latents.
 
-    From the usual start, thousands of steps go by before the tones of a ground are right. Residual branches begin at
-    nothing; every other convolution hands channel i on to channel i, beside half of its random start.
+    With the default initialisation it takes thousands of steps until background colours are right. Here residual branches
+    start at zero, and every other convolution is an identity from channel i to channel i plus half of its random weights.
     """
     for name, module in vae.named_modules():
         if not isinstance(module, nn.Conv2d):
@@ -105,19 +105,19 @@ def _start_near_identity(vae: AutoencoderKL) -> None:
         module.weight *= 0.5
         shared = range(min(module.weight.shape[:2]))
         if "downsamplers" in name:
-            module.weight[shared, shared, :2, :2] += 0.25  # the mean of the four places that become one
+            module.weight[shared, shared, :2, :2] += 0.25  # the mean of the four pixels that become one
         else:
             module.weight[shared, shared, module.kernel_size[0] // 2, module.kernel_size[1] // 2] += 1
     before: Any = vae.quant_conv
-    before.bias[LATENT_CHANNELS:] -= 4  # logarithm of the variance
+    before.bias[LATENT_CHANNELS:] -= 4  # log-variance
 
 
 def text_encoder(vocabulary: CLIPTokenizer) -> CLIPTextModel:
-    """Return CLIP's text encoder without its layers: embeddings, positions and the last normalisation.
+    """Return CLIP's text encoder without layers: token and position embeddings and the final layer norm.
 
-    A causal layer copies every noun to the places behind it, the end token and the padding first of all. The UNet then
-    draws from these copies, and moving the attention of the noun's own place changes
-    little (`experiments/token_information.py`).
+    A causal layer copies every noun into the tokens after it, above all into the end token and the padding. The UNet then
+    draws from these copies, and guiding the attention of the noun's own token changes little
+    (`experiments/token_information.py`).
     """
     return CLIPTextModel(
         CLIPTextConfig(
@@ -137,10 +137,10 @@ def text_encoder(vocabulary: CLIPTokenizer) -> CLIPTextModel:
 
 
 def denoiser() -> UNet2DConditionModel:
-    """Return the UNet: two levels, 16x16 and 8x8, text in both.
+    """Return the UNet: two levels, 16x16 and 8x8, with cross-attention in both.
 
-    Their queries start twice as large as usual: otherwise attention stays spread over all tokens for thousands of steps,
-    since a few words can be read well enough from their mean.
+    The query projections of cross-attention start at twice their usual size. Otherwise attention stays uniform over the tokens
+    for thousands of steps, since the mean of a few tokens tells the UNet enough of a short caption.
     """
     unet = UNet2DConditionModel(
         sample_size=LATENT_SIDE,
@@ -151,7 +151,7 @@ def denoiser() -> UNet2DConditionModel:
         mid_block_type="UNetMidBlock2DCrossAttn",
         up_block_types=("CrossAttnUpBlock2D",) * 2,
         layers_per_block=1,
-        attention_head_dim=(4, 6),  # diffusers reads this as the number of heads: 32 channels each
+        attention_head_dim=(4, 6),  # diffusers takes these as numbers of heads: 32 channels per head
         cross_attention_dim=256,
         norm_num_groups=16,
     )
@@ -189,9 +189,10 @@ def assemble(
 
 
 def prepare_for_training(module: nn.Module, device: torch.device) -> Any:
-    """Move to the device in the layout that its convolutions like.
+    """Move a module to the device, convolutional ones in the channels-last memory format.
 
-    On a CPU the explicit attention processor is faster: the backward of fused attention is slow for small heads.
+    On a CPU the UNet gets the explicit attention processor, because the backward pass of fused attention is slow for small
+    heads.
     """
     if device.type == "cpu" and isinstance(module, UNet2DConditionModel):
         module.set_attn_processor(AttnProcessor())

@@ -1,4 +1,4 @@
-"""Training of the emoji model from nothing: autoencoder, latents, then text encoder and denoiser together."""
+"""Train the emoji model from scratch: the autoencoder, then the text encoder and the denoiser together on its latents."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from .loop import Report, State, check_recipe, normal_noise, optimise, save_tens
 
 @dataclass(frozen=True)
 class Recipe(StagedRecipe):
-    """Everything that decides what is trained. Steps are optimiser steps, batches count pictures."""
+    """The settings that determine the trained weights. A step is one optimiser step; batch sizes are in images."""
 
     seed: int = 0
     autoencoder_steps: int = 6000
-    autoencoder_batch: int = 16  # crops of half the picture's side
+    autoencoder_batch: int = 16  # crops of half the image's side
     autoencoder_rate: float = 1e-3
     kl_weight: float = 1e-3
-    scenes: int = 32_000  # encoded once, then seen several times
-    mixture: Mixture = field(default_factory=Mixture)  # of the scenes that are encoded
-    # words are learnt sooner where one thing is to be named; then it learns to compose; then, while the rate falls, it sees
-    # mostly one thing, so that single things come out right and several often do not
+    scenes: int = 32_000  # encoded once, then drawn from repeatedly
+    mixture: Mixture = field(default_factory=Mixture)  # distribution of the encoded scenes
+    # Words are learnt fastest from scenes of one thing. Then the model learns to compose. While the learning rate decays, most
+    # scenes have one thing again, so that the model draws single things well and often fails on several.
     stages: tuple[Stage, ...] = (
         Stage(1400, (1.0, 0.0, 0.0)),
         Stage(4800, (0.50, 0.45, 0.05)),
@@ -42,9 +42,9 @@ class Recipe(StagedRecipe):
     )
     batch: int = 32
     rate: float = 6e-4
-    warm_up: int = 200  # steps over which the rate rises, in both stages
-    averaging: float = 0.999  # decay of the running average of the weights
-    no_caption: float = 0.1  # share of captions left empty, for classifier-free guidance
+    warm_up: int = 200  # steps of linear warm-up of the learning rate, for the autoencoder and for the denoiser
+    averaging: float = 0.999  # decay of the moving average of the weights
+    no_caption: float = 0.1  # share of captions that are dropped, for classifier-free guidance
 
 
 PRESETS = {
@@ -74,12 +74,12 @@ def train(
     report: Report = lambda *_: None,
     save_every: int = 200,
 ) -> Path:
-    """Train into the folder `out` and return it: a `StableDiffusionPipeline` that diffusers loads by itself.
+    """Train the model and return its folder `out`: a `StableDiffusionPipeline` that diffusers loads without this package.
 
-    `out/work` holds the state of the run; a run found there goes on where it stopped. A model can also be exported
-    from a run in the middle of it: see `export`.
+    The state of the run is saved in `out/work` every `save_every` steps, and a run found there is resumed. `export` writes the
+    model of an unfinished run.
 
-    Raises `TrainingError` when the font is missing, the device cannot be used, or `out/work` belongs to another recipe.
+    Raises `TrainingError` if the font is missing, the device cannot be used, or `out/work` belongs to another recipe.
     """
     device, font = usable_device(device), find_font(font)
     work = out / "work"
@@ -92,7 +92,7 @@ def train(
 
 
 def export(out: Path, recipe: Recipe) -> Path:
-    """Write the pipeline of the run in `out/work`, as far as it has come, in fp16 safetensors to `out`."""
+    """Write the current weights of the run in `out/work` to `out`, as a pipeline in float16 safetensors."""
     work = out / "work"
     vae = networks.autoencoder()
     vae.load_state_dict(load_file(work / "autoencoder.safetensors"))
@@ -104,8 +104,8 @@ def export(out: Path, recipe: Recipe) -> Path:
     pair.load_state_dict(state.average)
     pipe = networks.assemble(vae.half(), pair.text.half(), vocabulary, pair.unet.half())
     pipe.save_pretrained(out, safe_serialization=True)
-    # transformers loads in the precision that the configuration names, diffusers in float32: without this, a plain
-    # from_pretrained would mix the two
+    # By default transformers loads in the dtype of the configuration and diffusers in float32. Without this line,
+    # from_pretrained would mix the two.
     config = out / "text_encoder/config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
     history = {"recipe": asdict(recipe), "steps_done": state.step, "seconds": round(state.seconds), "loss": state.loss}
@@ -117,7 +117,7 @@ def export(out: Path, recipe: Recipe) -> Path:
 
 
 def _train_autoencoder(work: Path, recipe: Recipe, device: torch.device, font: Path, report: Report, save_every: int) -> Any:
-    """Return the whitened autoencoder, trained or read from `work`."""
+    """Return the whitened autoencoder: the finished one in `work`, else a newly trained one."""
     finished = work / "autoencoder.safetensors"
     if finished.exists():
         vae: Any = networks.autoencoder()
@@ -156,9 +156,9 @@ def _train_autoencoder(work: Path, recipe: Recipe, device: torch.device, font: P
 
 
 def _reconstruction(rebuilt: Tensor, pictures: Tensor) -> Tensor:
-    """Return L1 + L2 + L1 of the picture's differences + 3 L1 of its 8x8 means, over (batch, rgb, height, width).
+    """Return L1 + L2 + L1 of the image gradients + 3 L1 of the 8x8 means of images (batch, rgb, height, width).
 
-    The means make colours right: they are what a thing is called by, and a small share of the other terms.
+    The term of the means keeps colours right. Captions name things by their colour, and the other terms hardly weigh it.
     """
     edges = sum(((rebuilt.diff(dim=d) - pictures.diff(dim=d)).abs().mean() for d in (-1, -2)), torch.zeros(()).to(rebuilt))
     error = rebuilt - pictures
@@ -167,10 +167,10 @@ def _reconstruction(rebuilt: Tensor, pictures: Tensor) -> Tensor:
 
 @torch.no_grad()
 def whiten(vae: Any, latents: Tensor) -> None:
-    """Give each latent channel mean 0 and deviation 1 over `latents` (batch, channel, height, width), in place.
+    """Give each latent channel mean 0 and standard deviation 1 over `latents` (batch, channel, height, width), in place.
 
-    The shift and scale go into the 1x1 convolutions on both sides of the latents, so that the model needs neither a
-    scaling nor a shift factor and any pipeline decodes it.
+    Shift and scale are folded into the 1x1 convolutions before and after the latents. The model then needs no scaling or shift
+    factor, and any pipeline decodes it.
     """
     mean, deviation = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
     before, after = vae.quant_conv, vae.post_quant_conv
@@ -179,18 +179,18 @@ def whiten(vae: Any, latents: Tensor) -> None:
     after.weight *= deviation[None, :, None, None]
     before.weight[:count] /= deviation[:, None, None, None]
     before.bias[:count] = (before.bias[:count] - mean) / deviation
-    before.bias[count:] -= 2 * deviation.log()  # the second half is the logarithm of the variance
+    before.bias[count:] -= 2 * deviation.log()  # the second half of the channels is the log-variance
 
 
 def _crops(recipe: Recipe, step: int, font: Path) -> Tensor:
-    """Return a batch of crops of half the picture's side, two of each scene, centred near a sprite.
+    """Return a batch of crops of half the image's side, two from each scene, each centred near a sprite.
 
-    Most of a picture is ground, which is learnt at once; the crops spend the time on the sprites.
+    Most pixels of an image are background, which is learnt quickly; crops spend the batch on the sprites.
     """
     rng = np.random.default_rng([recipe.seed, 2, step])
     side = networks.IMAGE_SIDE // 2
     count = recipe.autoencoder_batch // 2
-    first = 10_000_000 + step * count  # scenes of its own, far from those that are encoded
+    first = 10_000_000 + step * count  # scenes that are not among the encoded ones
     scenes = [sample_scene(recipe.seed, first + i, VARIED) for i in range(count)]
     crops = []
     for picture, things in zip(pictures_of(scenes, recipe.seed, first, font), scenes, strict=True):
@@ -206,7 +206,7 @@ def _crops(recipe: Recipe, step: int, font: Path) -> Tensor:
 
 
 class _TextAndDenoiser(nn.Module):
-    """The two networks that are trained together, as one module."""
+    """Text encoder and denoiser in one module, since they are trained together."""
 
     def __init__(self, vocabulary: networks.CLIPTokenizer) -> None:
         super().__init__()
@@ -238,7 +238,7 @@ def _train_denoiser(work: Path, recipe: Recipe, latents: Tensor, device: torch.d
         ).input_ids
         clean = latents[torch.from_numpy(chosen)].to(device).float().contiguous(memory_format=torch.channels_last)
         noise = normal_noise(clean.shape, recipe.seed, step, device)
-        # one time from each of `batch` equal slices: less variance than independent draws
+        # stratified timesteps, one from each of `batch` equal intervals: less variance than independent draws
         t = torch.from_numpy((np.arange(recipe.batch) + rng.random(recipe.batch)) * times / recipe.batch).long().to(device)
         noisy, target = scheduler.add_noise(clean, noise, t), scheduler.get_velocity(clean, noise, t)
         with torch.autocast(device.type, torch.bfloat16):
