@@ -48,8 +48,8 @@ class JointRecipe(StagedRecipe):
     stages: tuple[Stage, ...] = (
         Stage(1200, (1.0, 0.0, 0.0)),
         Stage(3200, (0.50, 0.45, 0.05)),
-        Stage(3900, (0.25, 0.65, 0.10)),
-        Stage(5000, (0.35, 0.58, 0.07)),
+        Stage(4600, (0.25, 0.65, 0.10)),
+        Stage(5700, (0.30, 0.62, 0.08)),
     )
     batch: int = 64
     rate: float = 1e-3  # of AdamW, for whatever is not a matrix inside a block
