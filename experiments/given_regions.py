@@ -35,9 +35,10 @@ from unbleed.emoji.findings import Finding
 from unbleed.emoji.oracle import ORACLE_FOLDER, Oracle
 from unbleed.generation import draw
 from unbleed.guidance.method import BaseMethod
-from unbleed.model_settings import method_of, read_settings, settings_of
+from unbleed.model_settings import method_of, read_settings
 from unbleed.recipes import Recipe
 from unbleed.regions.given import WORDS
+from unbleed.sampling import sampling_named
 
 LAYOUTS = {
     "left-right": ("left", "right"),
@@ -89,7 +90,7 @@ def drawn(
     pipe: Any, cases: Sequence[tuple[int, Case]], layout: str, label: str, settings: Sequence[str], batch_size: int
 ) -> Iterator[tuple[Judged, Image.Image]]:
     """Yield what became of each case, and its picture, drawn in batches; a case comes with its seed."""
-    own, oracle = settings_of("emoji"), Oracle.load(ORACLE_FOLDER)
+    own, oracle = sampling_named("emoji"), Oracle.load(ORACLE_FOLDER)
     method = method_of(label, "emoji", read_settings(list(settings)))
     for first in range(0, len(cases), batch_size):
         batch = cases[first : first + batch_size]
@@ -140,7 +141,7 @@ def sheet(rows: Sequence[tuple[Judged, Image.Image]], columns: int = 8) -> Image
 
 def once(pipe: Any, case: Case, layout: str, method: BaseMethod) -> float:
     """Sample a case as latents, with seed 0, and return the processor's seconds."""
-    own, regions = settings_of("emoji"), dict(zip(map(str, case.entities), LAYOUTS[layout], strict=True))
+    own, regions = sampling_named("emoji"), dict(zip(map(str, case.entities), LAYOUTS[layout], strict=True))
     sampling = {"num_inference_steps": own.steps, "guidance_scale": own.guidance_scale, "output_type": "latent"}
     begun = time.process_time()
     with unbleed.guide(pipe, method, regions=None if method.name == "none" else regions):

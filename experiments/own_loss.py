@@ -21,7 +21,8 @@ import torch
 import unbleed
 from unbleed.bench.suites import suite
 from unbleed.guidance import Method
-from unbleed.model_settings import method_of, settings_of
+from unbleed.model_settings import method_of
+from unbleed.sampling import sampling_named
 
 BATCH = 4
 ZERO = 5e-5
@@ -29,7 +30,7 @@ ZERO = 5e-5
 
 def last_losses(pipe: Any, parts: Method, prompts: list[str], seeds: list[int]) -> list[float]:
     """Return the loss of each image at the end of the guided window."""
-    own = settings_of("emoji")
+    own = sampling_named("emoji")
     last = last_step(parts)
 
     def stop(running: Any, step: int, *_: Any) -> dict[str, Any]:
@@ -49,20 +50,20 @@ def last_losses(pipe: Any, parts: Method, prompts: list[str], seeds: list[int]) 
 
 
 def last_step(parts: Method) -> int:
-    steps = settings_of("emoji").steps
+    steps = sampling_named("emoji").steps
     return max(i for i in range(steps) if parts.schedule.guides(i, steps))
 
 
 def unguided(parts: Method) -> Method:
     """Return the method that evaluates the loss of `parts` at its last two guided steps and changes nothing."""
-    start = max(last_step(parts) - 1, 0) / settings_of("emoji").steps
+    start = max(last_step(parts) - 1, 0) / sampling_named("emoji").steps
     still = replace(parts.schedule, start=start, step_size=0.0, refine={})
     return replace(parts, schedule=still, refinement=None, noise=None, edits=())
 
 
 def measured_behind(parts: Method) -> Method:
     """Return the method that measures its loss once more behind its last update."""
-    share = last_step(parts) / settings_of("emoji").steps
+    share = last_step(parts) / sampling_named("emoji").steps
     schedule = replace(parts.schedule, refine={**parts.schedule.refine, share: unbleed.Refinement(most=1)})
     return replace(parts, schedule=schedule, refinement=None)
 

@@ -29,7 +29,7 @@ from unbleed.bench.sampling.executors import ray
 from unbleed.bench.suites import suite
 from unbleed.guidance.velocity import is_flow
 from unbleed.methods import PaperMethod
-from unbleed.model_settings import folder_of, settings_of
+from unbleed.sampling import sampling_of
 from unbleed.sizes import text_length
 
 MOVES, STOPS = (0.025, 0.05, 0.1), (0.2, 0.3)
@@ -76,7 +76,7 @@ def trials(name: str, pipe: Any, prompts: Suite, fixed: dict[str, Any]) -> list[
 
 def gradient_size(method: PaperMethod, pipe: Any, prompts: Suite) -> float:
     """Return the root mean square of the gradient in the first step, the median over prompts."""
-    own = settings_of(folder_of(pipe))
+    own = sampling_of(pipe)
     denoiser: Any = denoiser_of(pipe)
     values = denoiser.config.in_channels * denoiser.config.sample_size**2
 

@@ -20,8 +20,8 @@ import unbleed
 from unbleed.attention.families import denoiser_of, family_of
 from unbleed.emoji.oracle import Oracle
 from unbleed.emoji.sprites import NOUNS
-from unbleed.model_settings import settings_of
 from unbleed.prompt import PromptTokens, locate, parse
+from unbleed.sampling import sampling_named
 from unbleed.sizes import text_length
 
 GROUPS = ("all", "the noun alone", "all but the noun", "end and padding alone", "none")
@@ -61,7 +61,7 @@ def main() -> None:
     given = parser.parse_args()
     for name in ("diffusers", "transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    pipe, oracle, own = unbleed.load(given.model), Oracle.load(), settings_of(given.model)
+    pipe, oracle, own = unbleed.load(given.model), Oracle.load(), sampling_named(given.model)
     pipe.set_progress_bar_config(disable=True)
     empty = embedding(pipe, "")
     length = empty["prompt_embeds"].shape[1]

@@ -25,7 +25,7 @@ from unbleed.attention.families import denoiser_of
 from unbleed.bench.api import run_suite
 from unbleed.bench.suites import suite
 from unbleed.guidance import evaluator
-from unbleed.model_settings import folder_of, settings_of
+from unbleed.sampling import sampling_of
 from unbleed.sizes import text_length
 
 SMALL = {"direction": "unit", "limit": 0.1}  # of the velocity, whose deviation is about 1: the same size for every prompt
@@ -33,7 +33,7 @@ SYNGEN = {"latents": "syngen:update=latents", "velocity": "syngen:update=velocit
 
 
 def draw(pipe: Any, prompts: list[str], first_seed: int, **more: Any) -> Any:
-    options = {"guidance_scale": settings_of(folder_of(pipe)).guidance_scale, "output_type": "latent", **more}
+    options = {"guidance_scale": sampling_of(pipe).guidance_scale, "output_type": "latent", **more}
     seeds = [torch.Generator().manual_seed(first_seed + at) for at in range(len(prompts))]
     return pipe(prompts, generator=seeds, **text_length(pipe), **options)
 
@@ -131,7 +131,7 @@ def main() -> None:
         return quality(given.model, given.prompts, given.seeds, given.out)
     pipe = unbleed.load(given.model)
     pipe.set_progress_bar_config(disable=True)
-    steps = given.steps or settings_of(folder_of(pipe)).steps
+    steps = given.steps or sampling_of(pipe).steps
     return descent(pipe, given.prompts, steps) if given.part == "descent" else cost(pipe, steps)
 
 

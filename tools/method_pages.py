@@ -26,8 +26,9 @@ from unbleed.guidance import noise, noise_choice, velocity
 from unbleed.losses import Loss
 from unbleed.losses.base import SumLoss
 from unbleed.methods import METHODS, PaperMethod
-from unbleed.model_settings import method_of, settings_of
+from unbleed.model_settings import method_of
 from unbleed.recipes import Recipe
+from unbleed.sampling import sampling_named
 from unbleed.sheets import unguided
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -183,7 +184,7 @@ def take_results(path: Path) -> dict[str, Any]:
 
 def recipe_of(name: str) -> Recipe:
     """Return the recipe of a page's guided picture."""
-    own, method = settings_of("emoji"), method_of(name, "emoji")
+    own, method = sampling_named("emoji"), method_of(name, "emoji")
     return Recipe(PROMPT, SEED, name, method.settings(), steps=own.steps, guidance_scale=own.guidance_scale)
 
 
@@ -211,7 +212,7 @@ def draw(names: list[str]) -> None:
 
 def measure(names: list[str]) -> dict[str, Any]:
     """Count the operations of methods' runs on the embedded model."""
-    pipe, own = pipeline(), settings_of("emoji")
+    pipe, own = pipeline(), sampling_named("emoji")
 
     def operations(name: str) -> tuple[int, int]:
         """Return operations of a run, and evaluations of its loss; attention falls apart into products that are counted."""

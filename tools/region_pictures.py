@@ -16,7 +16,7 @@ from PIL import Image
 
 import unbleed
 from unbleed import figures
-from unbleed.model_settings import settings_of
+from unbleed.sampling import sampling_named
 
 FOLDER = Path(__file__).parents[1] / "docs/images/regions"
 SIDE = 256
@@ -40,7 +40,7 @@ GIVEN: dict[str, Mapping[str, Any]] = {
 
 
 def sampled(pipe: Any, prompt: str, seeds: Sequence[int], method: Any, regions: Any = None) -> tuple[list[Image.Image], Any]:
-    own = settings_of("emoji")
+    own = sampling_named("emoji")
     with unbleed.guide(pipe, method, regions=regions) as run:
         images = pipe(
             [prompt] * len(seeds),

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
+from . import sampling
 from .attention import family_of
 from .attention.families import denoiser_of
 from .errors import PromptError
@@ -101,8 +102,8 @@ def estimate(
     method: str | BaseMethod | Loss = "regions",
     size: tuple[int, int] | None = None,
     *,
-    steps: int = 50,
-    forwards_per_step: int = 2,
+    steps: int | None = None,
+    forwards_per_step: int | None = None,
 ) -> Estimate:
     """Return the cost of `method` on a pipeline, for one image.
 
@@ -111,14 +112,14 @@ def estimate(
 
     >>> import unbleed
     >>> print(estimate(unbleed.load("emoji"), "syngen", (136, 72)))  # doctest: +ELLIPSIS
-    1.29 times the unguided run: 15 evaluations of 1.92 forwards each, beside 100 forwards; ...
+    1.29 times the unguided run: 9 evaluations of 1.92 forwards each, beside 60 forwards; ...
 
     Args:
         pipe: A diffusers pipeline.
         method: As in `unbleed.guide`.
         size: (height, width) in pixels; by default the model's own.
-        steps: Number of denoising steps, from 1 to 1000.
-        forwards_per_step: 2 with classifier-free guidance, 1 without.
+        steps: Number of denoising steps, from 1 to 1000; by default what suits the model.
+        forwards_per_step: 2 with classifier-free guidance, 1 without; by default what the pipeline does.
 
     Raises:
         ModelError: for an unknown denoiser.
@@ -126,6 +127,10 @@ def estimate(
     """
     denoiser: Any = denoiser_of(pipe)
     parts = method_for(pipe, method).parts()
+    own = sampling.sampling_of(pipe)
+    steps = own.steps if steps is None else steps
+    if forwards_per_step is None:
+        forwards_per_step = sampling.forwards_per_step(pipe, sampling.guidance_arguments(pipe, own.guidance_scale))
     if not 1 <= steps <= 1000:
         raise PromptError(f"{steps} steps; expected 1 to 1000")
     if forwards_per_step < 1:

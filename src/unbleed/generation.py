@@ -5,8 +5,8 @@ The noise of an image comes from a CPU generator with its own seed, so it does n
 
 from __future__ import annotations
 
-import inspect
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,13 +18,14 @@ from torch import Tensor
 
 from .api import guide
 from .attention.families import denoiser_of
-from .errors import ModelError, PrecisionError, PromptError
+from .errors import ModelError, PrecisionError, UnbleedWarning
 from .guidance.run import RegionStep, Step
 from .heat_maps import ImageAttention
 from .methods import method_from
 from .prompt import Entity, PromptTokens
 from .recipes import Recipe, initial_image
 from .regions.texts import regions_of
+from .sampling import Sampling, forwards_per_step, guidance_arguments, sampling_of
 from .sizes import check_size, text_length
 
 
@@ -34,7 +35,7 @@ class GeneratedImage:
 
     Args:
         image: The image.
-        recipe: Its recipe, with the settings and the precision that were used.
+        recipe: Its recipe, with the settings, the steps, the scale and the precision that were used.
         steps: Losses and updates of the guided steps.
         seconds: Duration of its batch, divided by the number of images in it.
         tokens: The words of its prompt and their token positions.
@@ -87,6 +88,7 @@ def draw(
     if initial is not None:
         pipe, common = _image_to_image(pipe), replace(common, width=initial.width, height=initial.height)
     check_size(pipe, common.height, common.width)
+    common = with_sampling(common, sampling_of(pipe))
     # one prompt is parsed and encoded once
     alike = all((r.prompt, r.entities, r.regions) == (common.prompt, common.entities, common.regions) for r in recipes)
     distinct = recipes[:1] if alike else recipes
@@ -94,6 +96,14 @@ def draw(
     begin = from_noise if initial is None else {"image": [initial] * len(distinct), "strength": common.strength}
     named = [recipe.entities for recipe in distinct]
     regions = [regions_of(recipe.regions) for recipe in distinct]
+    guided = guidance_arguments(pipe, common.guidance_scale, common.negative_prompt, len(distinct))
+    if common.negative_prompt and forwards_per_step(pipe, guided) == 1:
+        warnings.warn(
+            f"the negative prompt has no effect: {type(pipe).__name__} runs without classifier-free guidance at guidance scale "
+            f"{common.guidance_scale or 0:g}",
+            UnbleedWarning,
+            stacklevel=2,
+        )
     begun = time.perf_counter()
     with guide(
         pipe,
@@ -104,7 +114,7 @@ def draw(
     ) as run:
         images = pipe(
             prompt=[recipe.prompt for recipe in distinct],
-            **_scales(pipe, denoiser, common, len(distinct)),
+            **guided,
             num_images_per_prompt=len(recipes) if alike else 1,
             generator=[torch.Generator("cpu").manual_seed(recipe.seed) for recipe in recipes],
             num_inference_steps=common.steps,
@@ -121,7 +131,13 @@ def draw(
     return [
         GeneratedImage(
             image=image,
-            recipe=replace(recipe, settings=method.settings(), dtype=dtype),
+            recipe=replace(
+                recipe,
+                settings=method.settings(),
+                dtype=dtype,
+                steps=common.steps,
+                guidance_scale=common.guidance_scale,
+            ),
             steps=tuple(step for step in run.steps if step.image == at),
             seconds=seconds,
             tokens=run.tokens[0 if alike else at],
@@ -132,17 +148,13 @@ def draw(
     ]
 
 
-def _scales(pipe: Any, denoiser: Any, recipe: Recipe, prompts: int) -> dict[str, Any]:
-    """Return the arguments for classifier-free guidance, by the names that the pipeline has for them."""
-    known = inspect.signature(type(pipe).__call__).parameters
-    given: dict[str, Any] = {"guidance_scale": recipe.guidance_scale} if "guidance_scale" in known else {}
-    if recipe.negative_prompt is not None:
-        if "negative_prompt" not in known:
-            raise PromptError(f"{type(pipe).__name__} takes no negative prompt; leave it out")
-        given["negative_prompt"] = [recipe.negative_prompt] * prompts
-        if "true_cfg_scale" in known and not getattr(denoiser.config, "guidance_embeds", False):  # Qwen-Image
-            given["true_cfg_scale"] = recipe.guidance_scale
-    return given
+def with_sampling(recipe: Recipe, own: Sampling) -> Recipe:
+    """Return a recipe with the steps and the guidance scale that suit a pipeline, where it names none."""
+    return replace(
+        recipe,
+        steps=own.steps if recipe.steps is None else recipe.steps,
+        guidance_scale=own.guidance_scale if recipe.guidance_scale is None else recipe.guidance_scale,
+    )
 
 
 def _told(on_step: Callable[[int], None]) -> Callable[..., dict[str, Any]]:

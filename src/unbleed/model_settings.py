@@ -29,17 +29,17 @@ FILE_NAME = "unbleed.json"
 class ModelSettings:
     """Sampling defaults of a model, and for each method the settings that differ from its paper's.
 
-    The defaults are those of the papers, for Stable Diffusion. None in place of settings says that a method does not work on
-    the model.
+    None in place of steps or scale leaves them to `sampling.sampling_of`. None in place of a method's settings says that the
+    method does not work on the model.
     """
 
-    steps: int = 50
-    guidance_scale: float = 7.5
+    steps: int | None = None
+    guidance_scale: float | None = None
     methods: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
 
 
 def settings_of(model: str | Path | None) -> ModelSettings:
-    """Return the settings of an embedded model, of a folder that has an `unbleed.json`, or the papers' for any other model.
+    """Return the settings of an embedded model or of a folder that has an `unbleed.json`; empty ones for any other model.
 
     Raises `ModelError` when the file is there but cannot be understood.
     """

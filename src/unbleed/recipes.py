@@ -29,8 +29,8 @@ _CHUNK = "unbleed"  # the PNG text chunk that holds the recipe
 class Recipe:
     """Everything that an image depends on.
 
-    >>> Recipe("a red cat", seed=3, method="syngen").steps
-    50
+    >>> Recipe("a red cat", seed=3, method="syngen").seed
+    3
 
     Args:
         prompt: The prompt.
@@ -39,8 +39,8 @@ class Recipe:
         settings: Settings of the method; missing ones have their defaults.
         entities: Entities that overrule the parser's, as in "red cat; blue bench".
         negative_prompt: The negative prompt.
-        steps: Number of denoising steps.
-        guidance_scale: Scale of classifier-free guidance.
+        steps: Number of denoising steps; None, until the image is sampled, for what suits the model.
+        guidance_scale: Scale of classifier-free guidance; None as for `steps`, and for a pipeline without one.
         height: In pixels; None for the model's own.
         width: In pixels; None for the model's own.
         model: "emoji", a folder, a file or a hub id, as in `unbleed.load`.
@@ -63,8 +63,8 @@ class Recipe:
     settings: Mapping[str, Any] = field(default_factory=dict)
     entities: str | None = None
     negative_prompt: str | None = None
-    steps: int = 50
-    guidance_scale: float = 7.5
+    steps: int | None = None
+    guidance_scale: float | None = None
     height: int | None = None
     width: int | None = None
     model: str = "emoji"
@@ -82,9 +82,9 @@ class Recipe:
             _check_text(name, getattr(self, name))
         if not self.prompt.strip():
             raise PromptError("the prompt is empty; write what the picture should show")
-        if not 1 <= self.steps <= 1000:
+        if self.steps is not None and not 1 <= self.steps <= 1000:
             raise PromptError(f"{self.steps} steps; expected 1 to 1000")
-        if not 0 <= self.guidance_scale <= 100:
+        if self.guidance_scale is not None and not 0 <= self.guidance_scale <= 100:
             raise PromptError(f"guidance scale {self.guidance_scale:g}; expected 0 to 100")
         for name, size in (("height", self.height), ("width", self.width)):
             if size is not None and (not 64 <= size <= 4096 or size % 8):
@@ -93,13 +93,25 @@ class Recipe:
             raise PromptError(f"precision {self.dtype}; expected float32, float16 or bfloat16")
         if (self.image is None) != (self.strength is None):
             raise PromptError("expected both an initial image and its strength, or neither")
-        if self.strength is not None and not (0 < self.strength <= 1 and int(self.steps * self.strength) >= 1):
+        if self.strength is not None and not 0 < self.strength <= 1:
+            raise PromptError(f"strength {self.strength:g}; expected more than 0, at most 1")
+        if self.strength is not None and self.steps is not None and int(self.steps * self.strength) < 1:
             raise PromptError(
-                f"strength {self.strength:g} of {self.steps} steps; expected more than 0, at most 1, and one step at least"
+                f"strength {self.strength:g} of {self.steps} steps leaves none to run; take a larger strength or more steps"
             )
         if not 0 <= self.seed < 2**63:
             raise PromptError(f"seed {self.seed}; expected 0 to {2**63 - 1}")
         regions_of(self.regions)
+
+
+def sampled_as(recipe: Recipe) -> str:
+    """Return how an image was sampled, for its label.
+
+    >>> sampled_as(Recipe("a red cat", steps=9, guidance_scale=0.0))
+    '9 steps, guidance scale 0'
+    """
+    scale = "" if recipe.guidance_scale is None else f", guidance scale {recipe.guidance_scale:g}"
+    return f"{recipe.steps} steps{scale}"
 
 
 class NoRecipe(OutputError):

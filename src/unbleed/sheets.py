@@ -11,7 +11,7 @@ from .errors import OutputError
 from .generation import GeneratedImage
 from .heat_maps import ImageAttention
 from .methods import method_from
-from .recipes import Recipe
+from .recipes import Recipe, sampled_as
 
 
 def unguided(recipe: Recipe) -> Recipe:
@@ -49,5 +49,4 @@ def _recorded(picture: GeneratedImage) -> ImageAttention:
 
 
 def _note(recipe: Recipe) -> str:
-    sampled = f"seed {recipe.seed}, {recipe.steps} steps, guidance scale {recipe.guidance_scale:g}"
-    return f"Method {recipe.method}, {sampled}, model {recipe.model}."
+    return f"Method {recipe.method}, seed {recipe.seed}, {sampled_as(recipe)}, model {recipe.model}."

@@ -455,7 +455,7 @@ def test_I13_scheduler_device_and_initial_image_are_in_the_recipe(run: Any, tmp_
     save(Image.new("RGB", (70, 64), "blue"), Recipe(PROMPT), first)
     assert "is not the image of the recipe" in run("generate", "--replay", tmp_path / "a.png")[2]
     assert "name the picture to begin with" in run("generate", PROMPT, "--strength", 0.5)[2]
-    assert "expected more than 0" in run("generate", PROMPT, "--image", first, "--strength", 0.01, "--steps", 4)[2]
+    assert "leaves none to run" in run("generate", PROMPT, "--image", first, "--strength", 0.01, "--steps", 4)[2]
 
 
 def test_I13_a_lora_acts_with_its_weight_and_is_in_the_recipe(run: Any, tmp_path: Path) -> None:

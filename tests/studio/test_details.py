@@ -8,6 +8,7 @@ import pytest
 
 from helpers.studio import png_with
 from unbleed.errors import OutputError, StudioError
+from unbleed.sampling import Sampling
 from unbleed.studio.details import loss_curve
 from unbleed.studio.form import House
 from unbleed.studio.limits import Limits
@@ -27,10 +28,10 @@ def test_the_loss_is_a_curve() -> None:
 def test_bytes_that_are_no_picture() -> None:
     for data, says in ((b"", "cannot be read as a picture"), (b"%!PS-Adobe-3.0 EPSF", "cannot be read as a picture")):
         with pytest.raises(OutputError, match=says):
-            replay_of("x", base64.b64encode(data).decode(), House(), "float32", LIMITS)
+            replay_of("x", base64.b64encode(data).decode(), House(), "float32", LIMITS, Sampling())
     with pytest.raises(StudioError, match="did not arrive whole"):
-        replay_of("x", "§§§", House(), "float32", LIMITS)
+        replay_of("x", "§§§", House(), "float32", LIMITS, Sampling())
     with pytest.raises(StudioError, match="too large"):
-        replay_of("x", "A" * (LIMITS.dropped * 2), House(), "float32", LIMITS)
+        replay_of("x", "A" * (LIMITS.dropped * 2), House(), "float32", LIMITS, Sampling())
     with pytest.raises(OutputError, match=r'^"x" holds no recipe'):
-        replay_of("x", base64.b64encode(png_with()).decode(), House(), "float32", LIMITS)
+        replay_of("x", base64.b64encode(png_with()).decode(), House(), "float32", LIMITS, Sampling())

@@ -51,14 +51,6 @@ def quiet_libraries() -> None:
     huggingface_hub.logging.set_verbosity_error()  # without a network it would log every retry
 
 
-def sampling_defaults(model: str, steps: int | None, guidance_scale: float | None) -> tuple[int, float]:
-    """Return number of steps and guidance scale: as given, else the model's own, else the papers'."""
-    from ..model_settings import settings_of
-
-    own = settings_of(model)
-    return own.steps if steps is None else steps, own.guidance_scale if guidance_scale is None else guidance_scale
-
-
 def read_seeds(text: str) -> list[int]:
     """Return the seeds of "7", "1,5,9" or "0-7"; raise `PromptError` for anything else."""
     seeds: list[int] = []

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ..errors import MethodError, OutputError, PromptError, UnbleedWarning
 from . import app
-from .common import check_picture, is_file_name, print_json, read_seeds, sampling_defaults
+from .common import check_picture, is_file_name, print_json, read_seeds
 from .options import (
     AsJson,
     Config,
@@ -93,7 +93,6 @@ def generate(
         fields = {**foreign, **{name: value for name, value in fields.items() if value is not None}}
         if numbers is None:
             numbers = [fields.pop("seed", 0) if seed is None else seed]
-        fields["steps"], fields["guidance_scale"] = sampling_defaults(model, fields.get("steps"), fields.get("guidance_scale"))
         chosen = method_of(DEFAULT_METHOD if method is None else method, model, read_settings(settings or []))
         fields |= {"seed": numbers[0], "method": chosen.name, "settings": chosen.settings(), "entities": entities}
         fields |= {"regions": read_regions(regions or [])}
@@ -217,6 +216,8 @@ def _describe(picture: Any, path: Path) -> dict[str, Any]:
         "seed": picture.recipe.seed,
         "method": picture.recipe.method,
         "settings": picture.recipe.settings,
+        "num_inference_steps": picture.recipe.steps,
+        "guidance_scale": picture.recipe.guidance_scale,
         "steps": steps,
         "seconds": round(picture.seconds, 3),
         **({"regions": regions} if regions else {}),
@@ -253,7 +254,6 @@ def attention(
     from .. import generation, recipes, sheets
     from ..model_settings import method_of, read_settings
 
-    count, scale = sampling_defaults(model, steps, guidance_scale)
     changes = read_settings(settings or []) | ({} if resolution is None else {"resolution": resolution})
     chosen = method_of(method, model, changes)
     recipe = recipes.Recipe(
@@ -262,8 +262,8 @@ def attention(
         method=chosen.name,
         settings=chosen.settings(),
         entities=entities,
-        steps=count,
-        guidance_scale=scale,
+        steps=steps,
+        guidance_scale=guidance_scale,
         height=height,
         width=width,
         model=model,

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import app
-from .common import check_picture, is_file_name, load_pipeline, print_json, quiet_libraries, sampling_defaults
+from .common import check_picture, is_file_name, load_pipeline, print_json, quiet_libraries
 from .options import AsJson, Model, named
 from .progress import showing_progress
 
@@ -153,14 +153,13 @@ def sheet(
     from .. import figures
     from ..emoji.sprites import COLOURS, NOUNS
     from ..generation import generate
-    from ..recipes import Recipe, save
+    from ..recipes import Recipe, sampled_as, save
 
     check_picture(out)
-    steps, scale = sampling_defaults(model, None, None)
     pairs = [(noun, f"{COLOURS[i % len(COLOURS)]} {noun}") for i, noun in enumerate(NOUNS)]
     prompts = [f"a {words}" for pair in pairs for words in pair]
     pipe = load_pipeline(model)
-    recipes = [Recipe(prompt=p, seed=i, steps=steps, guidance_scale=scale, model=model) for i, p in enumerate(prompts)]
+    recipes = [Recipe(prompt=p, seed=i, model=model) for i, p in enumerate(prompts)]
     pictures = []
     with showing_progress() as advance:
         for recipe in recipes:
@@ -170,7 +169,7 @@ def sheet(
     drawn = figures.grid(
         [[p.image for p in row] for row in rows],
         captions=[[p.recipe.prompt for p in row] for row in rows] if labels else (),
-        note=f"model {model}, {steps} steps, guidance scale {scale:g}, seeds 0 to {len(pictures) - 1}, none picked",
+        note=f"model {model}, {sampled_as(pictures[0].recipe)}, seeds 0 to {len(pictures) - 1}, none picked",
     )
     save(drawn, pictures[0].recipe, out)
     if json:

@@ -37,8 +37,8 @@ DefaultMethod = Annotated[
     str | None,
     typer.Option("--method", help="NAME (settings for the model), NAME@paper (its paper's) or a sum [the library's default]."),
 ]
-Steps = Annotated[int | None, typer.Option(help="Denoising steps [emoji: 30, else 50].")]
-Scale = Annotated[float | None, typer.Option("--guidance-scale", help="Classifier-free guidance [the model's own, else 7.5].")]
+Steps = Annotated[int | None, typer.Option(help="Denoising steps [what suits the model].")]
+Scale = Annotated[float | None, typer.Option("--guidance-scale", help="Classifier-free guidance [what suits the model].")]
 Precision = Annotated[
     Literal["float32", "float16", "bfloat16"] | None,
     typer.Option("--dtype", help="Precision [float16 with CUDA, else float32]."),

@@ -11,12 +11,13 @@ from .. import schema
 from ..errors import StudioError
 from ..guidance.checks import refuse_regions
 from ..methods import METHODS, method_from
-from ..model_settings import method_of, settings_of
+from ..model_settings import method_of
 from ..prompt import parse
 from ..recipes import Recipe
 from ..regions.given import assign
 from ..regions.masks import DATA, as_data
 from ..regions.texts import regions_of, with_name
+from ..sampling import Sampling
 from .limits import Limits
 
 
@@ -171,7 +172,7 @@ def _held(phrase: str, text: str) -> str:
 
 
 def form_of(recipe: Recipe, *, attention: bool = True) -> Form:
-    """Return the values of the page that make a recipe again."""
+    """Return the values of the page that make a recipe again, which `Sampler.check` returned."""
     return Form(
         prompt=recipe.prompt,
         entities=recipe.entities,
@@ -179,8 +180,8 @@ def form_of(recipe: Recipe, *, attention: bool = True) -> Form:
         settings=changed_settings(recipe),
         seed=recipe.seed,
         seeds=1,
-        steps=recipe.steps,
-        guidance_scale=recipe.guidance_scale,
+        steps=recipe.steps or 1,
+        guidance_scale=recipe.guidance_scale or 0.0,
         width=recipe.width,
         height=recipe.height,
         negative_prompt=recipe.negative_prompt,
@@ -227,10 +228,9 @@ def about(label: str) -> str:
     return "" if kind is None else f"{(kind.__doc__ or '').strip().splitlines()[0]} ({kind.paper})".replace(" ()", "")
 
 
-def start(house: House) -> Form:
+def start(sampling: Sampling) -> Form:
     """Return the page's first values: a prompt that needs guidance, and the sampling that suits the model."""
-    own = settings_of(house.model)
-    return Form("a red bench and a blue horse", seed=1, steps=own.steps, guidance_scale=own.guidance_scale)
+    return Form("a red bench and a blue horse", seed=1, steps=sampling.steps, guidance_scale=sampling.guidance_scale or 0.0)
 
 
 def check_method(label: str, model: str) -> None:

@@ -190,7 +190,7 @@ def replayed(studio: Studio, value: Any) -> Replay:
         name, data = dropped["name"], dropped["data"]
     except (schema.SchemaError, KeyError):
         raise StudioError("the dropped file did not arrive; drop it again") from None
-    replay = replay_of(name, data, studio.house, studio.samplers[0].dtype, studio.limits)
+    replay = replay_of(name, data, studio.house, studio.samplers[0].dtype, studio.limits, studio.samplers[0].sampling)
     read_form(asdict(replay.form), studio.limits)
     return replay
 
@@ -257,7 +257,7 @@ def shown(studio: Studio, pair: Pair) -> Values:
         "save": paths[1],
         "regions": {"picture": guided.preview, "found": dict(guided.regions), "aspect": _aspect(studio.store.path(guided))},
         "maps": maps_value(plain, guided),
-        "loss": loss_curve(guided.steps, recipe.steps),
+        "loss": loss_curve(guided.steps, recipe.steps or 1),
         "python": as_python(recipe, device=studio.device, extra=studio.samplers[0].more_arguments()),
         "command": as_command(recipe, device=studio.device),
     }

@@ -43,7 +43,7 @@ def page(studio: Studio) -> gr.Blocks:
 def _layout(studio: Studio) -> dict[str, Any]:
     """Make the components and return them by name."""
     parts: dict[str, Any] = {}
-    house, first = studio.house, handlers.form_values(studio, start(studio.house))
+    house, first = studio.house, handlers.form_values(studio, start(studio.samplers[0].sampling))
     told = f"<h1>unbleed studio</h1><p>{escape(house.model)}, {house.dtype}</p>"
     gr.HTML(told, elem_id="title", js_on_load=None)
     with gr.Row():

@@ -15,7 +15,9 @@ from PIL import Image
 from ..errors import StudioError, UnbleedWarning
 from ..files import open_image
 from ..foreign import foreign_in
+from ..generation import with_sampling
 from ..recipes import NoRecipe, Recipe, recipe_in, texts_of
+from ..sampling import Sampling
 from .form import Form, House, form_of, start
 from .limits import Limits
 
@@ -37,7 +39,7 @@ class Replay:
     pixels: Image.Image
 
 
-def replay_of(name: str, data: str, house: House, dtype: str, limits: Limits) -> Replay:
+def replay_of(name: str, data: str, house: House, dtype: str, limits: Limits, sampling: Sampling) -> Replay:
     """Return the recipe in a picture's bytes.
 
     No path in a recipe is followed: the model is this studio's own, and a picture that began with another picture is refused.
@@ -48,6 +50,7 @@ def replay_of(name: str, data: str, house: House, dtype: str, limits: Limits) ->
         house: What this studio draws with.
         dtype: The precision of its model.
         limits: Bounds.
+        sampling: What suits its model, for what the picture leaves open.
 
     Raises:
         StudioError: the bytes are too many, or the recipe needs something that this studio does not have.
@@ -66,7 +69,7 @@ def replay_of(name: str, data: str, house: House, dtype: str, limits: Limits) ->
         if foreign is None:
             raise
         left = f" Not used: {', '.join(foreign.left)}." if foreign.left else ""
-        form = replace(start(house), **foreign.taken)
+        form = replace(start(sampling), **foreign.taken)
         said = f"Made by {foreign.program}, whose noise and samplers differ: expect another picture.{left}"
         return Replay(form, None, said, pixels)
     _refuse_files(recipe)
@@ -75,7 +78,7 @@ def replay_of(name: str, data: str, house: House, dtype: str, limits: Limits) ->
     differs = [f"{key} {getattr(recipe, key)} (here {own[key]})" for key in own if getattr(recipe, key) != own[key]]
     if differs:
         notes.append(f"Made with {', '.join(differs)}: expect another picture.")
-    mine = replace(recipe, **own)
+    mine = with_sampling(replace(recipe, **own), sampling)
     return Replay(form_of(mine), None if differs else mine, " ".join(notes), pixels)
 
 

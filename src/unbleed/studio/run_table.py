@@ -125,7 +125,7 @@ class RunTable:
             "settings": dict(variant.settings),
             "seed": self.rows[index][method].seed,
             "steps": plan.steps,
-            "guidance_scale": plan.guidance_scale,
+            "guidance_scale": plan.guidance_scale or 0.0,
         }
         return self.rows[index][method], values
 

@@ -12,9 +12,10 @@ import torch
 from ..attention.families import denoiser_of
 from ..errors import StudioError
 from ..estimation import Estimate, estimate
-from ..generation import GeneratedImage, draw
+from ..generation import GeneratedImage, draw, with_sampling
 from ..methods import method_from
 from ..recipes import Recipe
+from ..sampling import Sampling, forwards_per_step, guidance_arguments, sampling_of
 from ..sizes import check_size, text_length
 
 _MOST_ESTIMATES = 200
@@ -68,19 +69,27 @@ class Sampler:
     Args:
         pipe: A diffusers pipeline.
         dtype: Its precision, as in a recipe.
+        sampling: The steps and the guidance scale that suit it.
     """
 
     pipe: Any
     dtype: str = field(init=False)
+    sampling: Sampling = field(init=False)
     _estimates: dict[tuple[Any, ...], Estimate] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.dtype = str(denoiser_of(self.pipe).dtype).removeprefix("torch.")  # type: ignore[attr-defined]
+        self.sampling = sampling_of(self.pipe)
 
     def check(self, recipe: Recipe) -> Recipe:
-        """Return a recipe with the precision of this pipeline; raise `PromptError` for a size that the model cannot sample."""
+        """Return a recipe with the precision and the sampling of this pipeline.
+
+        Raises `PromptError` for a size that the model cannot sample.
+        """
         check_size(self.pipe, recipe.height, recipe.width)
-        return replace(recipe, dtype=self.dtype)
+        own = self.sampling.guidance_scale is not None
+        recipe = replace(recipe, dtype=self.dtype, guidance_scale=recipe.guidance_scale if own else None)
+        return with_sampling(recipe, self.sampling)
 
     def weigh(self, recipe: Recipe, most_forwards: float) -> float:
         """Return the operations of a recipe over those of the unguided one, without refinement.
@@ -99,7 +108,7 @@ class Sampler:
 
     def estimate(self, recipe: Recipe) -> Estimate:
         """Return the cost of a recipe before it is drawn; the same question is answered from memory."""
-        per_step = 2 if recipe.guidance_scale > 1 else 1
+        per_step = forwards_per_step(self.pipe, guidance_arguments(self.pipe, recipe.guidance_scale, recipe.negative_prompt))
         key = (recipe.method, repr(sorted(recipe.settings.items())), recipe.height, recipe.width, recipe.steps, per_step)
         if key not in self._estimates:
             if len(self._estimates) >= _MOST_ESTIMATES:

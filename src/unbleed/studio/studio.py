@@ -109,10 +109,11 @@ class Studio:
     ) -> Drawn:
         if not anew and (kept := self.store.get(key_of(recipe), maps=maps)):
             return kept
-        job.advance(done, f"{title}: step 0 of {recipe.steps}")
+        steps = recipe.steps or 1
+        job.advance(done, f"{title}: step 0 of {steps}")
 
         def on_step(step: int) -> None:
-            job.advance(done + weight * step / recipe.steps, f"{title}: step {step} of {recipe.steps}")
+            job.advance(done + weight * step / steps, f"{title}: step {step} of {steps}")
 
         return self.store.put(*sampler.draw(recipe, maps=maps, check=job.check, on_step=on_step))
 

@@ -159,7 +159,7 @@ def _made(run: RunFolder) -> str:
         return f". They were made elsewhere and imported by `unbleed bench`{on}; it is not known how they were sampled"
     versions = ", ".join(f"{name} {version}" for name, version in plan.versions.items())
     return (
-        f": the same prompts and seeds for every method, {plan.steps} steps, guidance scale {plan.guidance_scale:g}, "
+        f": the same prompts and seeds for every method, {plan.steps} steps, guidance scale {plan.guidance_scale or 0:g}, "
         f"{plan.dtype}. Sampled by `unbleed bench`{on} with {versions}"
     )
 

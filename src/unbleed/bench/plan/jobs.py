@@ -28,7 +28,7 @@ class Setup:
     method: str
     settings: Mapping[str, Any]
     steps: int
-    guidance_scale: float
+    guidance_scale: float | None
     model: str  # as the user named it
     model_fingerprint: str
     dtype: str

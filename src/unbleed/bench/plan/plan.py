@@ -43,7 +43,7 @@ class Plan:
     model: str
     model_fingerprint: str
     steps: int
-    guidance_scale: float
+    guidance_scale: float | None
     dtype: str
     batch_size: int
     versions: Mapping[str, str]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from ...errors import BenchError, UnbleedWarning
 from ...files import check_writable
-from ...model_settings import settings_of
 from ...recipes import Recipe
+from ...sampling import Sampling, sampling_named
 from ..plan.cases import Suite
 from ..plan.environment import NULL_MODEL, machine, model_fingerprint, versions
 from ..plan.jobs import Batch
@@ -152,19 +152,21 @@ def plan_for(
 ) -> Plan:
     """Return the plan of a run on this machine.
 
-    `dtype` defaults to float16 on a GPU and float32 on a CPU, `steps` and `guidance_scale` to the model's. `batch_size` and
-    `threads` default to those of the folder's latest run, because other values change the last bits of an image; in a
-    new folder to 8 and to all cores.
+    `dtype` defaults to float16 on a GPU and float32 on a CPU, `steps` and `guidance_scale` to what suits the model.
+    `batch_size` and `threads` default to those of the folder's latest run, because other values change the last bits of an
+    image; in a new folder to 8 and to all cores.
 
     Raises `BenchError` for counts out of range.
     """
     check_counts(seeds, batch_size)
     if threads is not None and threads < 1:
         raise BenchError(f"{threads} threads; expected at least 1")
-    own, before = settings_of(model), store.plan() if os.path.exists(store.plan_file) else None
+    before = store.plan() if os.path.exists(store.plan_file) else None
     before = None if before and before.imported else before  # an import has no batches and threads
-    steps = own.steps if steps is None else steps
-    guidance_scale = own.guidance_scale if guidance_scale is None else guidance_scale
+    if steps is None or guidance_scale is None:
+        own = Sampling() if model == NULL_MODEL else sampling_named(model)
+        steps = own.steps if steps is None else steps
+        guidance_scale = own.guidance_scale if guidance_scale is None else guidance_scale
     Recipe("a picture", steps=steps, guidance_scale=guidance_scale)  # raises for invalid values before anything is written
     found = machine(threads or (before.machine.get("threads") if before else None))
     return Plan(
