@@ -132,6 +132,7 @@ def _from_single_file(path: Path, config: str | Path | None, dtype: torch.dtype)
         absent = [name for name in absent if name not in ("safety_checker", "feature_extractor", "image_encoder")]
         if absent:
             raise ValueError(f"it has no {', no '.join(absent)}")
+        pipe.register_to_config(_name_or_path=str(path))  # as from_pretrained does; the name tells distilled models
         return pipe
 
 

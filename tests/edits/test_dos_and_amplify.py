@@ -109,11 +109,13 @@ def test_a_prompt_of_one_object_is_left_alone(pipes: Callable[[str], Any]) -> No
         assert torch.equal(draw(pipe, "sdxl", "a red cat", seeds=(0,)), plain)
 
 
-@pytest.mark.parametrize(("name", "norm"), [("sd3", "norm1_context"), ("flux", "norm1_context"), ("qwen", "txt_norm1")])
-def test_the_text_enters_the_block_multiplied(pipes: Callable[[str], Any], name: str, norm: str) -> None:
+@pytest.mark.parametrize("name", ["sd3", "flux", "flux2", "klein", "chroma", "qwen", "hunyuan"])
+def test_the_text_enters_the_block_multiplied(pipes: Callable[[str], Any], name: str) -> None:
     pipe, seen = pipes(name), []
+    denoiser: Any = denoiser_of(pipe)
+    last = len(denoiser.transformer_blocks) - 1
     # the first thing in a block that sees the text
-    inside = denoiser_of(pipe).get_submodule(f"transformer_blocks.1.{norm}")
+    inside = denoiser.get_submodule(f"transformer_blocks.{last}.{'txt_norm1' if name == 'qwen' else 'norm1_context'}")
 
     def entering(method: Any) -> Tensor:
         seen.clear()
@@ -123,15 +125,17 @@ def test_the_text_enters_the_block_multiplied(pipes: Callable[[str], Any], name:
         handle.remove()
         return seen[0]
 
-    plain, doubled = entering("none"), entering(Amplify(first_block=1, blocks=1, factor=2.0))
-    torch.testing.assert_close(doubled[-1], 2 * plain[-1])  # the conditional row
-    if len(plain) == 2:
-        torch.testing.assert_close(doubled[0], plain[0])
+    plain, doubled = entering("none"), entering(Amplify(first_block=last, blocks=1, factor=2.0))
+    *others, conditional = range(len(plain)) if len(plain) == 2 else [0]  # negatives in calls of their own come after
+    torch.testing.assert_close(doubled[conditional], 2 * plain[conditional])
+    for row in others:
+        torch.testing.assert_close(doubled[row], plain[row])
 
 
 def test_where_amplify_does_not_apply_it_says_so(pipes: Callable[[str], Any]) -> None:
-    with pytest.raises(ModelError, match=r"^amplify edits layers that a UNet2DConditionModel does not have"):
-        unbleed.guide(pipes("sdxl"), Amplify()).__enter__()
+    for name in ("sdxl", "z-image", "krea", "lumina2", "qwen21"):
+        with pytest.raises(ModelError, match=r"^amplify edits layers that an? \w+ does not have.*sd3, flux, flux2, chroma"):
+            unbleed.guide(pipes(name), Amplify()).__enter__()
     far = pytest.raises(MethodError, match=r"^amplify is to act on blocks 3 to 4, but this model has 4 joint blocks")
     with far, unbleed.guide(pipes("sd3"), Amplify(first_block=3, blocks=2)):
         draw(pipes("sd3"), "sd3", PROMPT, seeds=(0,))
