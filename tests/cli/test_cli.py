@@ -116,7 +116,7 @@ def test_seeds_together_equal_seeds_alone_and_losses_are_told(run: Any, out: Pat
     assert [image["seed"] for image in images] == [0, 1, 2]
     for image in images:
         assert image["method"] == "attend-and-excite"
-        assert (image["num_inference_steps"], image["guidance_scale"]) == (2, 3.0)  # given, and the model's own
+        assert (image["num_inference_steps"], image["guidance_scale"]) == (4, 3.0)  # given, and the model's own
         assert [step["step"] for step in image["steps"]] == [0, 1]
         assert all(len(step["losses"]) == step["refinements"] + 1 for step in image["steps"])
         run(*common, "--seed", image["seed"], "--out", out / "alone.png")

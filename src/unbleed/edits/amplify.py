@@ -1,8 +1,9 @@
 """Text that counts for more: the text's hidden states are multiplied where they enter early joint blocks.
 
 After "Unraveling MMDiT Blocks", arXiv 2601.02211: text states times 2 at selected early blocks of Stable Diffusion 3.5, FLUX
-and Qwen-Image. Its code is not public and its choice of blocks is not known here, so which blocks is ours. Every model whose joint blocks keep
-the text's states apart is edited in the same way; Z-Image, Krea 2, Lumina 2 and Qwen-Image 2.1 have one sequence and are refused.
+and Qwen-Image. Its code is not public and its choice of blocks is not known here, so which blocks is ours. Every model whose
+joint blocks keep the text's states apart is edited in the same way. Z-Image, Krea 2, Lumina 2 and Qwen-Image 2.1 have one
+sequence and are refused.
 
 A joint block normalises the text states before its attention, so a factor does not change what that block reads. It changes the
 weight of the states against what this block and later ones add to them.

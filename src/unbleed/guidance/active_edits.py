@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..attention import Capture
+from ..errors import ModelError
 from ..losses.groups import TokenGroups
 from .call import DenoiserCall
 from .compiled import uncompiled
@@ -45,6 +47,19 @@ class ActiveEdits:
         for edit in self.active:
             embeddings = edit.text(embeddings, rows)
         return call if embeddings is call.embeddings else call.with_text(embeddings)
+
+    def beside(self, call: DenoiserCall, rows: BatchRows) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Return the arguments of a call with the rows that an edit adds; None if none does."""
+        added = [embeddings for edit in self.active if (embeddings := edit.beside(rows)) is not None]
+        if not added:
+            return None
+        own = call.embeddings.shape[1]
+        if len(added) > 1 or added[0].shape[1] != own:
+            raise ModelError(
+                f"{len(added)} further texts of {added[0].shape[1]} tokens beside a prompt of {own}; expected one of the same "
+                "length: give prompts as text, not as embeddings"
+            )
+        return call.with_more_rows(range(*rows.slice.indices(len(call.sample))), added[0])
 
     @contextmanager
     def around(self, rows: BatchRows) -> Iterator[None]:

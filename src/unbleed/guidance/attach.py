@@ -26,6 +26,7 @@ from .call import DenoiserCall, arguments_of, as_latents, as_tensor
 from .callers import pipeline_call
 from .checks import refuse_guided, refuse_pipelines, warn_of_what_is_slow
 from .compiled import hook_calls
+from .edit import BatchRows
 from .method import BaseMethod
 from .named import Entities
 from .ownership import Ownership
@@ -140,6 +141,7 @@ class _Hooks:
         self.first: DenoiserCall | None = None  # that of this step
         self.raw: Tensor | None = None  # the latents before the scheduler scaled them
         self.negative = False  # this call of the denoiser is on negative prompts
+        self.without: tuple[tuple[Any, ...], dict[str, Any]] | None = None  # arguments without the rows of an edit
         self.under_way: VelocityStep | None = None  # the correction whose forward is this call of the denoiser
 
     def _is_own(self) -> bool:
@@ -266,10 +268,18 @@ class _Hooks:
         self.around.close()
         self.under_way = session.velocity if call is self.first else None
         if self.under_way is not None:
-            return self.under_way.enter(self.around)
+            return self._beside(self.under_way.enter(self.around), self.under_way.rows)
         around = session.edits.around_negative if self.negative else session.edits.around
-        self.around.enter_context(around(session.rows(call)))
-        return session.with_corrected(call)
+        rows = session.rows(call)
+        self.around.enter_context(around(rows))
+        whole = session.with_corrected(call)
+        return whole if self.negative else self._beside(whole, rows)
+
+    def _beside(self, whole: tuple[tuple[Any, ...], dict[str, Any]], rows: BatchRows) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of a call of the denoiser with the rows that an edit adds, which `on_denoised` leaves out."""
+        more = self.session.edits.beside(self.session.read_call(*whole, None), rows) if self.session.edits else None
+        self.without = None if more is None else whole
+        return whole if more is None else more
 
     def _check_later_call(self, call: DenoiserCall) -> None:
         """Raise `ModelError` if a later call of a step has another timestep or other latents than the first."""
@@ -292,6 +302,10 @@ class _Hooks:
         if session.evaluator.running or not self._is_own():
             return None
         under_way, self.under_way = self.under_way, None
+        without, self.without = self.without, None
+        if without is not None and output is not None:
+            args, kwargs = without
+            output = _first_rows(output, len(arguments_of(args, kwargs, session.family)[session.family.sample]))
         if output is None or session.groups is None or self.negative:  # the denoiser failed, or ran on negative prompts
             self.around.close()
             return None
@@ -333,3 +347,11 @@ class _Hooks:
         asks = self.fresh and session.family.negatives == "first" and self.owner.caller is not None
         doubled = getattr(self.owner.pipe, "do_classifier_free_guidance", None) if asks else None
         return session.read_call(args, kwargs, doubled)
+
+
+def _first_rows(output: Any, rows: int) -> Any:
+    """Return a denoiser's output without the predictions of the last rows."""
+    if isinstance(output, tuple):
+        return (output[0][:rows], *output[1:])
+    output.sample = output.sample[:rows]
+    return output

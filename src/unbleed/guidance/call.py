@@ -139,6 +139,12 @@ class DenoiserCall:
         changed = {self.family.text: embeddings}
         return self._passed(*_with(*self._take(index), self.family, changed), self._lengths(index))
 
+    def with_more_rows(self, rows: Sequence[int], embeddings: Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of the whole call, followed by copies of some rows on other text embeddings."""
+        index = [*range(len(self.sample)), *rows]
+        text = torch.cat([self.embeddings, embeddings.to(self.embeddings)])
+        return self._passed(*_with(*self._take(index), self.family, {self.family.text: text}), self._lengths(index))
+
     def _lengths(self, index: Sequence[int]) -> list[int] | None:
         return None if self.lengths is None else [self.lengths[row] for row in index]
 

@@ -72,6 +72,14 @@ class ActiveEdit(ABC):  # noqa: B024 (the hooks are optional)
         del rows
         return embeddings
 
+    def beside(self, rows: BatchRows) -> Tensor | None:
+        """Return text embeddings of further rows, (image, token, channel), that the pipeline's own run of the denoiser gets.
+
+        They are the last rows, copies of those of `rows.images` with another text. Their predictions are left out.
+        """
+        del rows
+        return None
+
     def around(self, rows: BatchRows) -> AbstractContextManager[Any]:
         """Return the context in which the denoiser runs."""
         del rows

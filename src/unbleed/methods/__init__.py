@@ -36,6 +36,7 @@ from .dos import Dos as Dos
 from .amplify import Amplify as Amplify
 from .attention_regulation import AttentionRegulation as AttentionRegulation
 from .composable import Composable as Composable
+from .nag import Nag as Nag
 # isort: on
 
 METHODS.add_all(globals())

@@ -163,6 +163,7 @@ def plan_for(
         raise BenchError(f"{threads} threads; expected at least 1")
     before = store.plan() if os.path.exists(store.plan_file) else None
     before = None if before and before.imported else before  # an import has no batches and threads
+    fingerprint = model_fingerprint(model)
     if steps is None or guidance_scale is None:
         own = Sampling() if model == NULL_MODEL else sampling_named(model)
         steps = own.steps if steps is None else steps
@@ -174,7 +175,7 @@ def plan_for(
         seeds=seeds,
         contenders=tuple(variants),
         model=model,
-        model_fingerprint=model_fingerprint(model),
+        model_fingerprint=fingerprint,
         steps=steps,
         guidance_scale=guidance_scale,
         dtype=dtype or ("float16" if found["device"] == "cuda" and model != NULL_MODEL else "float32"),
