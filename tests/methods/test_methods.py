@@ -116,6 +116,7 @@ def test_every_setting_tells_its_source(name: str) -> None:
         "update",
         "first_block",
         "score",
+        "negative",
     }  # not changed above
     assert other == {field.name for field in fields(METHODS[name])} - words
 
