@@ -48,7 +48,7 @@ class JointRecipe(StagedRecipe):
     stages: tuple[Stage, ...] = (
         Stage(1200, (1.0, 0.0, 0.0)),
         Stage(3200, (0.50, 0.45, 0.05)),
-        Stage(4600, (0.25, 0.65, 0.10)),
+        Stage(4200, (0.25, 0.65, 0.10)),
         Stage(5700, (0.30, 0.62, 0.08)),
     )
     batch: int = 64
