@@ -201,6 +201,14 @@ def test_a_phrase_is_taken_where_its_words_stand_together() -> None:
     assert (entity.noun_span.start, entity.modifier_spans[0].start) == (35, 31)
 
 
+def test_an_occurrence_is_named_by_its_number() -> None:
+    prompt = "a red cat, a dog and a red Cat"
+    found = parse(prompt, "dog; red#2 cat#1; Cat#2").entities
+    assert [[span.start for span in (*e.modifier_spans, e.noun_span)] for e in found] == [[23, 6], [13], [27]]
+    assert [e.noun_span.start for e in parse(prompt, "red#1 cat").entities] == [6]
+    assert [e.noun_span.text for e in parse("a jersey with a big dog#2 on it", "jersey; big dog#2").entities] == ["jersey", "2"]
+
+
 def test_equal_phrases_are_two_entities() -> None:
     found = parse("a red cat and a red cat", "red cat; red cat").entities
     assert [(e.modifier_spans[0].start, e.noun_span.start) for e in found] == [(2, 6), (16, 20)]
@@ -212,6 +220,12 @@ def test_equal_phrases_are_two_entities() -> None:
         ("red cta", '"cta" is not a word of the prompt "a red cat and a dog"; did you mean "cat"?'),
         ("zebra", '"zebra" is not a word of the prompt "a red cat and a dog"; name only words of the prompt'),
         ("cat; cat", '"cat" is named as an entity more often than it stands in the prompt "a red cat and a dog"'),
+        ("cat#2", '"cat#2" is not in the prompt "a red cat and a dog": "cat" stands there once'),
+        ("cta#1", '"cta" is not a word of the prompt "a red cat and a dog"; did you mean "cat"?'),
+        (
+            "cat#1; red cat#1",
+            'one occurrence of a word is named twice as an entity of the prompt "a red cat and a dog"; name each once',
+        ),
         ("", 'no entity in ""; write phrases separated by semicolons, as in "red cat; blue bench"'),
         (" ; ", 'no entity in " ; "; write phrases separated by semicolons, as in "red cat; blue bench"'),
     ],

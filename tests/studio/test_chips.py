@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from unbleed.errors import PromptError
@@ -56,11 +58,32 @@ def test_a_left_out_word_becomes_an_entity() -> None:
     assert overruled(prompt, [*[g for g in groups_of(before) if index not in g], [index]]).labels == ("red cat", "fog")
 
 
-def test_words_of_one_spelling_are_told_apart_or_refused() -> None:
+@pytest.mark.parametrize(
+    ("groups", "text"),
+    [
+        ([[1], [7]], "cat; cat"),
+        ([[1]], "cat"),
+        ([[7]], "cat#2"),
+        ([[7], [4]], "dog; cat#2"),
+        ([[0, 4], [3, 7]], "a#1 dog; a#2 cat#2"),
+    ],
+)
+def test_words_of_one_spelling_are_told_apart(groups: list[list[int]], text: str) -> None:
     prompt = "a cat and a dog and a cat"
-    assert overruled(prompt, [[1], [7]]).labels == ("cat", "cat")
-    with pytest.raises(PromptError, match=r'^"cat" is meant by place, but its words stand in the prompt twice'):
-        overruled(prompt, [[7]])
+    chips = overruled(prompt, groups)
+    assert chips.entities == text
+    assert sorted(groups_of(chips)) == sorted(groups)
+    assert carried(prompt, text) == chips
+
+
+def test_any_words_can_be_put_together() -> None:
+    random = Random(0)
+    for _ in range(60):
+        count = random.randint(3, 9)
+        prompt = " ".join(random.choice(["red", "Red", "cat", "dog", "ice", "cream"]) for _ in range(count))
+        places = random.sample(range(count), random.randint(1, count))
+        groups = [sorted(places[k : k + 2], key=lambda at: at != places[k]) for k in range(0, len(places), 2)]
+        assert sorted(sorted(group) for group in groups_of(overruled(prompt, groups))) == sorted(map(sorted, groups)), prompt
 
 
 @pytest.mark.parametrize(

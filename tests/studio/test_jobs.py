@@ -120,3 +120,29 @@ def test_time_left_follows_from_the_share() -> None:
     assert job.seconds_left == pytest.approx(30, abs=1)
     job.advance(9.0, "")
     assert job.share == 1.0
+
+
+def test_what_would_end_a_thread_ends_one_job_alone(caplog: pytest.LogCaptureFixture) -> None:
+    def dying(worker: str, job: Job) -> None:
+        raise SystemExit("a library gave up")
+
+    with Jobs(["cpu"], 8) as jobs:
+        first, second = jobs.submit("a", dying), jobs.submit("b", lambda worker, job: None)
+        until(lambda: second.over)
+        assert (first.state, first.error) == ("failed", "SystemExit: a library gave up")
+        assert second.state == "done"
+
+
+def test_a_job_that_is_dropped_leaves_its_owners_next_one_alone() -> None:
+    held = threading.Event()
+    with Jobs(["cpu"], 8) as jobs:
+        first = jobs.submit("a", lambda worker, job: (held.wait(5), job.check()))
+        until(lambda: first.state == "running")
+        jobs.cancel("a")
+        second = jobs.submit("a", lambda worker, job: None)
+        jobs.drop(first)  # as its page does once it hears that the connection broke
+        held.set()
+        until(lambda: second.over)
+        assert (first.state, second.state) == ("cancelled", "done")
+        jobs.drop(second)
+        assert second.state == "done"

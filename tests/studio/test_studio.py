@@ -54,6 +54,17 @@ def test_a_picture_with_its_unguided_twin(studio: Studio) -> None:
     assert read_recipe(studio.store.path(guided)) == guided.recipe
 
 
+def test_a_picture_that_has_gone_from_the_disk_is_drawn_again(studio: Studio) -> None:
+    for name in ("facts.json", "*.png"):
+        pair = finished(studio.draw("a", form(seed=7, method="none"))).results[0]
+        for path in (studio.folder / pair.guided).glob(name):
+            path.unlink()
+        assert studio.store.get(pair.guided) is None
+        again = finished(studio.draw("a", form(seed=7, method="none")))
+        assert (again.state, again.error) == ("done", "")
+        assert studio.store.get(pair.guided) is not None
+
+
 def test_the_same_recipe_is_drawn_once(studio: Studio) -> None:
     first = finished(studio.draw("a", form(seed=6))).results
     begun = time.monotonic()

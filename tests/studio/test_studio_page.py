@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from helpers.browser import chromium
+from helpers.faults import wire
 from helpers.studio_page import SOURCE, StudioPage, studio_process
 from unbleed.recipes import read_recipe
 
@@ -170,3 +171,35 @@ def test_an_error_is_one_line(page: StudioPage) -> None:
     page.until(lambda: page.text("#status .error") == "seed is null; expected a whole number", 20)
     assert "Traceback" not in page("document.body.innerText")
     assert "\n" not in page.text("#status .error")
+
+
+def test_a_page_that_hears_nothing_more_says_so(page: StudioPage) -> None:
+    with wire(page.url) as line:
+        other = StudioPage(page.browser, line.url)
+        other.open()
+        other.steps(4)
+        other.click("#draw")
+        other.until(lambda: "step" in other.says())
+        assert line.silence("/gradio_api/queue/data") == 1
+        other.until(lambda: other.text("#status .error").startswith("This page lost its connection while it was drawing"))
+        assert other("!document.querySelector('#draw').disabled && document.querySelector('#cancel').disabled")
+    page.open()
+    page.steps(2)
+    page.draw()
+    assert page.text("#status .error") == ""
+
+
+def test_a_drop_while_a_picture_is_drawn_is_refused_and_the_drawing_goes_on(page: StudioPage) -> None:
+    page.steps(2)
+    page.draw()
+    data = page.download()
+    page.steps(150)
+    page.click("#draw")
+    page.until(lambda: "step" in page.says())
+    page.drop("kept.png", data)
+    page.until(lambda: page("document.querySelector('#steps input[type=number]').value") == "2", 30)  # the form is filled
+    time.sleep(1)
+    assert page.running()
+    assert page("document.querySelector('#draw').disabled && !document.querySelector('#cancel').disabled")
+    page.click("#cancel")
+    page.until(lambda: page.says() == "Cancelled.", 30)

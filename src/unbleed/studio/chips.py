@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ..errors import PromptError, UnbleedWarning
 from ..prompt import Entity, Parsed, parse
 from ..prompt.entities import Span
+from ..prompt.named import marked
 from ..prompt.words import split
 
 _ALONE = threading.Lock()  # Python's list of warning filters is shared by all threads
@@ -101,7 +102,7 @@ def overruled(prompt: str, groups: Sequence[Sequence[int]]) -> Chips:
         groups: For each entity the indices of its words, the noun last.
 
     Raises:
-        PromptError: no entity is left, an index is not of a word, or a word cannot be told from another of the same spelling.
+        PromptError: no entity is left, or an index is not of a word.
     """
     words = split(prompt)
     groups = [list(group) for group in groups if group]
@@ -112,23 +113,19 @@ def overruled(prompt: str, groups: Sequence[Sequence[int]]) -> Chips:
         raise PromptError("no entity is left; a run needs one, so click a word to bring it back")
     ordered = sorted(groups, key=lambda group: group[-1])
     wanted = [([words[i] for i in sorted(group[:-1])], words[group[-1]]) for group in ordered]
-    text = "; ".join(" ".join(span.text for span in (*modifiers, noun)) for modifiers, noun in wanted)
-    found = [(sorted(one.modifier_spans), one.noun_span) for one in _named(prompt, text)]
-    for (modifiers, noun), got in zip(wanted, found, strict=True):
-        if (modifiers, noun) != got:
-            said = " ".join(span.text for span in (*modifiers, noun))
-            raise PromptError(
-                f'"{said}" is meant by place, but its words stand in the prompt twice; write one of them otherwise'
-            )
+    phrases = [[*modifiers, noun] for modifiers, noun in wanted]
+    text = "; ".join(" ".join(span.text for span in phrase) for phrase in phrases)
+    if _spans(prompt, text) != wanted:  # a word of the same spelling stands before one that is meant
+        text = "; ".join(marked(prompt, words, phrase) for phrase in phrases)
     own = [(sorted(_split_spans(prompt, one)), one.noun_span) for one in parse(prompt).entities]
-    return read(prompt, None if own == found else text)
+    return read(prompt, None if own == wanted else text)
 
 
-def _named(prompt: str, text: str) -> list[Entity]:
-    """Return the entities that a text names, without the parser's remarks."""
+def _spans(prompt: str, text: str) -> list[tuple[list[Span], Span]]:
+    """Return modifiers and noun of the entities that a text names, without the parser's remarks."""
     with _ALONE, warnings.catch_warnings():
         warnings.simplefilter("ignore", UnbleedWarning)
-        return parse(prompt, text).entities
+        return [(sorted(one.modifier_spans), one.noun_span) for one in parse(prompt, text).entities]
 
 
 def _split_spans(prompt: str, entity: Entity) -> list[Span]:

@@ -127,15 +127,18 @@ class Jobs:
     def cancel(self, owner: str) -> bool:
         """Cancel the job of an owner; return whether there was one. A waiting one leaves the queue at once."""
         with self._changed:
-            for job in [job for job in self._waiting if job.owner == owner]:
+            found = [job for job in (*self._waiting, *self._running) if job.owner == owner and not job.cancelling]
+        for job in found:
+            self.drop(job)
+        return bool(found)
+
+    def drop(self, job: Job) -> None:
+        """Cancel one job, which may be over: nobody waits for it any more."""
+        with self._changed:
+            if job in self._waiting:
                 self._waiting.remove(job)
-                job.cancel()
                 job.state = "cancelled"
-                return True
-            running = [job for job in self._running if job.owner == owner]
-            for job in running:
-                job.cancel()
-            return bool(running)
+            job.cancel()
 
     def ahead(self, job: Job) -> int:
         """Return how many jobs are before a waiting one, the running ones included."""
@@ -175,7 +178,7 @@ def _outcome(job: Job, resource: Any) -> tuple[State, str]:
         return "failed", str(error)
     except MemoryError:
         return "failed", "out of memory; take fewer or smaller pictures"
-    except Exception as error:
+    except BaseException as error:  # also one that would end the thread: then every later job would wait for ever
         if type(error).__name__ == "OutOfMemoryError":  # torch's, of a device
             return "failed", "out of memory; take fewer or smaller pictures"
         _log.exception("a drawing failed")

@@ -21,6 +21,7 @@ class Limits:
         dropped: Bytes of a dropped picture.
         waiting: Drawings that wait in the queue.
         pictures: Pictures that are kept on disk; the oldest goes first.
+        pages: Open pages whose state is kept in memory; the one not used for longest goes first.
         body: Bytes of a request.
     """
 
@@ -35,4 +36,5 @@ class Limits:
     dropped: int = 24 * 2**20
     waiting: int = 64
     pictures: int = 400
+    pages: int = 200
     body: int = 36 * 2**20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from html import escape
 from typing import Any
@@ -23,6 +24,12 @@ from .widgets import widget
 
 _log = logging.getLogger(__name__)
 _POLL_S = 0.15
+_WATCH_S = 5.0  # how often a page that is drawing asks whether it still is
+_LOST = (
+    "This page lost its connection while it was drawing, and the drawing was stopped. "
+    "Copy what you typed, reload the page, and draw again."
+)
+_FAILED = "The pictures could not be shown; draw them again."
 _INPUTS = tuple("chips" if name == "entities" else name for name in FIELDS)
 
 
@@ -58,6 +65,8 @@ def _layout(studio: Studio) -> dict[str, Any]:
                 run = handlers.run_table_value(studio, 0, studio.run_tables[0].view(Wanted())) if studio.run_tables else {}
                 parts["run_table"] = widget("run_table", "run-table-of", run)
     parts["recipe"] = recipe
+    parts["watch"] = gr.Timer(_WATCH_S, active=False)
+    parts["doubts"] = gr.State(0)
     return parts
 
 
@@ -178,10 +187,13 @@ def _events(studio: Studio, parts: dict[str, Any]) -> Callable[[gr.Request], Non
     on(parts["run_table"].open, handlers.on_open, ("run_table",), filled)
 
     detail = ["slider", "sides", "facts", "save", "regions", "maps", "loss", "python", "command", "status"]
-    drawn = list(dict.fromkeys([*detail, "draw", "cancel", "compare", "pairs", "gallery", *filled]))
+    busy = ["status", "draw", "cancel", "compare", "watch"]
+    drawn = list(dict.fromkeys([*detail, *busy, "pairs", "gallery"]))
+    followed: Counter[str] = Counter()  # pages that are told how their drawing goes on
 
     async def follow(job: Job, told: Callable[[Job, bool], Values]) -> AsyncIterator[Values]:
         """Yield the page's values while a job runs: its status when that changes, its pictures as they come."""
+        followed[job.owner] += 1
         try:
             yield _busy(True)
             before, count = "", 0
@@ -202,8 +214,10 @@ def _events(studio: Studio, parts: dict[str, Any]) -> Callable[[gr.Request], Non
             _log.exception("a drawing could not be shown")
             yield {"status": failed(f"{type(error).__name__}: {error}; draw it again")} | _busy(False)
         finally:
-            if not job.over:
-                studio.jobs.cancel(job.owner)
+            studio.jobs.drop(job)
+            followed[job.owner] -= 1
+            if not followed[job.owner]:
+                del followed[job.owner]
 
     def told_of(job: Job, over: bool) -> Values:
         pairs: list[Pair] = list(job.results)
@@ -214,13 +228,17 @@ def _events(studio: Studio, parts: dict[str, Any]) -> Callable[[gr.Request], Non
             | ({"status": status(studio.status(job))} if over and job.state == "failed" else {})
         )
 
+    def refused(request: gr.Request, error: UnbleedError) -> Values:
+        """Return the page's values after a request that was refused; an earlier one may be under way."""
+        return {"status": failed(str(error))} | _busy(str(request.session_hash) in followed)
+
     async def draw(request: gr.Request, *raw: Any) -> AsyncIterator[dict[Any, Any]]:
         regions = raw[_INPUTS.index("regions")]
         try:
             form = await asyncio.to_thread(handlers.form_from, studio, raw)
             job = studio.draw(str(request.session_hash), form)
         except UnbleedError as error:
-            yield answer({"status": failed(str(error))} | _busy(False), regions)
+            yield answer(refused(request, error), regions)
             return
         async for values in follow(job, told_of):
             yield answer(values, regions)
@@ -235,7 +253,7 @@ def _events(studio: Studio, parts: dict[str, Any]) -> Callable[[gr.Request], Non
                 return
             job = studio.replay(str(request.session_hash), found.recipe, maps=True)
         except UnbleedError as error:
-            yield answer({"status": failed(str(error))} | _busy(False), regions)
+            yield answer(refused(request, error), regions)
             return
         async for values in follow(job, told_of):
             if job.state == "done" and job.results:
@@ -252,18 +270,41 @@ def _events(studio: Studio, parts: dict[str, Any]) -> Callable[[gr.Request], Non
             form = await asyncio.to_thread(handlers.form_from, studio, raw)
             job = await asyncio.to_thread(studio.compare, str(request.session_hash), form, chosen)
         except UnbleedError as error:
-            yield answer({"status": failed(str(error))} | _busy(False), None)
+            yield answer(refused(request, error), None)
             return
         yield {parts["matrix"]: gr.Gallery([], columns=len(chosen))}
         async for values in follow(job, told):
             yield answer(values, None)
 
-    outputs = [parts[name] for name in drawn]
-    parts["draw"].click(draw, inputs, outputs, api_name="draw", **slow)
-    parts["prompt"].submit(draw, inputs, outputs, api_visibility="private", **slow)
-    parts["drop"].drop(replay, [parts["drop"], parts["regions"]], outputs, api_visibility="private", **slow)
-    compared = [parts[name] for name in ("status", "draw", "cancel", "compare", "compared", "matrix")]
-    parts["compare"].click(compare, [parts["methods"], *inputs], compared, api_visibility="private", **slow)
+    def watch(request: gr.Request, doubts: int) -> dict[Any, Any]:
+        """Tell a page that waits for a drawing of which it will hear nothing more.
+
+        At the first doubt the last values may be on their way.
+        """
+        if str(request.session_hash) in followed:
+            return {parts["doubts"]: 0}
+        if not doubts:
+            return {parts["doubts"]: 1}
+        return answer({"status": failed(_LOST)} | _busy(False), None) | {parts["doubts"]: 0}
+
+    def fail() -> dict[Any, Any]:
+        """Free a page whose drawing could not be shown, for a reason outside `follow`."""
+        return answer({"status": failed(_FAILED)} | _busy(False), None)
+
+    outputs = [parts[name] for name in drawn]  # few: Gradio makes each of them anew whenever a line of status is sent
+    replayed = list(dict.fromkeys([*outputs, *(parts[name] for name in filled)]))
+    freed = [parts[name] for name in busy]
+    private: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+    for event in (
+        parts["draw"].click(draw, inputs, outputs, api_name="draw", **slow),
+        parts["prompt"].submit(draw, inputs, outputs, api_visibility="private", **slow),
+        parts["drop"].drop(replay, [parts["drop"], parts["regions"]], replayed, api_visibility="private", **slow),
+        parts["compare"].click(
+            compare, [parts["methods"], *inputs], [*freed, parts["compared"], parts["matrix"]], api_visibility="private", **slow
+        ),
+    ):
+        event.failure(fail, None, freed, **private)
+    parts["watch"].tick(watch, parts["doubts"], [*freed, parts["doubts"]], **private)
 
     def cancel(request: gr.Request) -> None:
         studio.jobs.cancel(str(request.session_hash))
@@ -280,13 +321,12 @@ def _events(studio: Studio, parts: dict[str, Any]) -> Callable[[gr.Request], Non
             return answer({"status": said("")}, regions)
         return answer(handlers.opened(studio, pairs, index) | {"tabs": "draw"}, regions)
 
-    picking: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    parts["gallery"].select(pick, [parts["pairs"], parts["regions"]], [parts[name] for name in detail], **picking)
+    parts["gallery"].select(pick, [parts["pairs"], parts["regions"]], [parts[name] for name in detail], **private)
     parts["matrix"].select(
         pick_compared,
         [parts["compared"], parts["regions"]],
         [parts[name] for name in dict.fromkeys([*detail, *filled, "pairs", "gallery"])],
-        **picking,
+        **private,
     )
     for tab, seen in (("draw_tab", True), ("compare_tab", True), ("bench_tab", False)):
         parts[tab].select(
@@ -301,13 +341,15 @@ def _events(studio: Studio, parts: dict[str, Any]) -> Callable[[gr.Request], Non
 
 
 def _busy(busy: bool) -> Values:
-    return {"draw": not busy, "cancel": busy, "compare": not busy}
+    return {"draw": not busy, "cancel": busy, "compare": not busy, "watch": busy}
 
 
 def _update(name: str, value: Any) -> Any:
     """Return what Gradio takes for a new value of a component."""
     if name in ("draw", "cancel", "compare"):
         return gr.Button(interactive=value)
+    if name == "watch":
+        return gr.Timer(active=value)
     if name == "tabs":
         return gr.Tabs(selected=value)
     if name == "sides":

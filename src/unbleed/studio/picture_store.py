@@ -103,14 +103,21 @@ class PictureStore:
         return drawn
 
     def get(self, key: str, *, maps: bool = False) -> Drawn | None:
-        """Return a picture; None if it is not kept, or has no maps where they are asked for."""
+        """Return a picture; None if it is not kept, has gone from the disk, or has no maps where they are asked for."""
         if not re.fullmatch("[0-9a-f]{40}", key):
             return None
         with self._lock:
             if key not in self._keys:
                 return None
+            try:
+                drawn = schema.check(schema.parse((self.folder / key / _FACTS).read_bytes()), Drawn)
+                gone = not self.path(drawn).is_file()
+            except (OSError, schema.SchemaError):  # temporary folders are emptied by others, too
+                gone = True
+            if gone:
+                del self._keys[key]
+                return None
             self._keys.move_to_end(key)
-            drawn = schema.check(schema.parse((self.folder / key / _FACTS).read_bytes()), Drawn)
         return None if maps and drawn.maps is None else drawn
 
     def __len__(self) -> int:

@@ -102,8 +102,9 @@ def serving(
                         footer_links=[],
                         run_history=False,
                         allowed_paths=[],
+                        max_threads=2 * limits.waiting,  # how many pages are told at once; the studio's own queue is shorter
                         max_file_size=limits.dropped,
-                        state_session_capacity=200,
+                        state_session_capacity=limits.pages,
                         enable_monitoring=False,
                         ssr_mode=False,
                         pwa=False,
