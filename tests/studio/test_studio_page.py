@@ -185,12 +185,14 @@ def test_a_page_that_hears_nothing_more_says_so(page: StudioPage) -> None:
         assert other("!document.querySelector('#draw').disabled && document.querySelector('#cancel').disabled")
     page.open()
     page.steps(2)
+    page.write("#seed input", "22")
     page.draw()
     assert page.text("#status .error") == ""
 
 
 def test_a_drop_while_a_picture_is_drawn_is_refused_and_the_drawing_goes_on(page: StudioPage) -> None:
     page.steps(2)
+    page.write("#seed input", "23")
     page.draw()
     data = page.download()
     page.steps(150)
