@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import pytest
 from helpers.studio_load import draw, draw_at_once, get, post, recipe_of_answer, texts_of_answer, values
 from helpers.studio_page import studio_process
 from unbleed import cli
+from unbleed.errors import StudioError
+from unbleed.studio.form import House
+from unbleed.studio.serve import serving, unshared
 
 pytestmark = pytest.mark.slow
 
@@ -110,3 +114,33 @@ def test_what_cannot_be_served_is_one_line(capsys: pytest.CaptureFixture[str], t
         said = capsys.readouterr().err
         assert says in said
         assert said.count("\n") == said.count("unbleed:") == 1
+
+
+def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unbleed.cli.common.load_pipeline", lambda *_, **__: pytest.fail("the model was loaded"))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert cli.main(["studio", "--port", str(port)]) == 2
+    assert capsys.readouterr().err == (
+        f"unbleed: 127.0.0.1:{port} cannot be served at (Address already in use); choose another --port or --host\n"
+    )
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(**_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", refused)
+    says = r"^pictures cannot be kept in the temporary folder \(Read-only file system\); name another in TMPDIR$"
+    with pytest.raises(StudioError, match=says), serving(House(), []):
+        pass
+
+
+def test_a_share_that_is_refused_is_one_line() -> None:
+    said = "\nCould not create share link. Missing file: frpc. \n\nPlease check your internet connection.\n1. Download it"
+    assert str(unshared(said)) == (
+        "a public address cannot be opened (Could not create share link. Missing file: frpc); "
+        "leave out --share, or use an SSH tunnel"
+    )

@@ -43,9 +43,10 @@ def studio(
     from ..studio.form import House
     from ..studio.run_table import open_run_table
     from ..studio.sampler import Sampler
-    from ..studio.serve import serve
+    from ..studio.serve import free_port, serve
     from .common import load_pipeline, print_json
 
+    port = free_port(host, port)  # before the model is loaded, which can take minutes
     run_tables = [open_run_table(folder) for folder in bench or []]
     house = House(model, config, scheduler, tuple(loras or ()), dtype)
     chosen = devices or [None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import socket
@@ -9,7 +10,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,11 +67,10 @@ def serving(
 ) -> Iterator[Address]:
     """Serve a studio inside the block, and give its addresses. Its pictures are in a temporary folder, which goes with it."""
     limits = limits or Limits()
-    port = _free(host, port)
+    port = free_port(host, port)
     # before Gradio is imported: it reads these once
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    with tempfile.TemporaryDirectory(prefix="unbleed-studio-") as name:
-        folder = Path(name).resolve()
+    with _own_folder() as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(folder / "served")
         (folder / "served").mkdir()
         (folder / "pictures").mkdir()
@@ -89,7 +89,7 @@ def serving(
             blocks = page(studio)
             blocks.queue(max_size=4 * limits.waiting, api_open=False)
             try:
-                with warnings.catch_warnings():
+                with warnings.catch_warnings(), redirect_stdout(io.StringIO()) as gradio_says:
                     warnings.simplefilter("ignore")  # of Gradio and its server, about themselves
                     _, url, shared = blocks.launch(
                         server_name=host,
@@ -116,13 +116,38 @@ def serving(
             except OSError as error:
                 raise StudioError(f"{host}:{port} cannot be used ({error.strerror or error}); choose another --port") from None
             try:
+                if share and shared is None:
+                    raise unshared(gradio_says.getvalue())
                 yield Address(url.rstrip("/"), shared)
             finally:
                 blocks.close(verbose=False)
 
 
-def _free(host: str, port: int) -> int:
-    """Return a port that can be listened at: the given one, or any for 0."""
+def unshared(said: str) -> StudioError:
+    """Return the error for a public address that was not opened; `said` is what Gradio printed about it."""
+    why = next((line.strip() for line in said.splitlines() if line.strip()), "no answer").rstrip(".")
+    return StudioError(f"a public address cannot be opened ({why}); leave out --share, or use an SSH tunnel")
+
+
+@contextmanager
+def _own_folder() -> Iterator[Path]:
+    """Give a temporary folder, which is removed at the end."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="unbleed-studio-")
+    except OSError as error:
+        raise StudioError(
+            f"pictures cannot be kept in the temporary folder ({error.strerror or error}); name another in TMPDIR"
+        ) from None
+    with made as name:
+        yield Path(name).resolve()
+
+
+def free_port(host: str, port: int) -> int:
+    """Return a port that can be listened at: the given one, or any for 0.
+
+    Raises:
+        StudioError: the address cannot be used.
+    """
     try:
         family = socket.getaddrinfo(host, None)[0][0]
         with socket.socket(family, socket.SOCK_STREAM) as tried:
