@@ -12,6 +12,7 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 
+from unbleed.cli import text
 from unbleed.errors import ModelError, TrainingError
 from unbleed.prompt import parse, parse_all
 from unbleed.prompt import parser as parsers
@@ -261,6 +262,13 @@ def test_training_from_nothing_and_measuring(treebank: Path, out: Path) -> None:
     scores = training.evaluate(parsers.load().pipeline, treebank, "test")
     assert scores["uas"] > 0.9  # two easy sentences, by the embedded parser
     assert scores["las"] <= scores["uas"]
+
+
+def test_a_trial_takes_a_fraction_of_the_steps(treebank: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[training.ParserRecipe] = []
+    monkeypatch.setattr(training, "train", lambda treebank, out, stages, report: asked.extend(stages))
+    text.train(treebank, out, fraction=0.1)
+    assert [stage.steps for stage in asked] == [600, 90]
 
 
 def test_a_treebank_that_cannot_be_read_is_an_error_that_says_where_it_is(treebank: Path, tmp_path: Path) -> None:

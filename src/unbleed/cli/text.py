@@ -59,6 +59,7 @@ def train(
         "parser"
     ),
     seed: Annotated[int, typer.Option(help="Of the made sentences and of the order.")] = 0,
+    fraction: Annotated[float, typer.Option(min=0.001, max=1, help="Of the steps of both stages, for a trial.")] = 1.0,
     json: AsJson = False,
 ) -> None:
     """Train the embedded parser on a treebank and on sentences in the language of prompts."""
@@ -67,7 +68,7 @@ def train(
     from ..prompt.training.train import train as train_parser
 
     check_writable(out.parent)
-    stages = [replace(stage, seed=seed) for stage in STAGES]
+    stages = [replace(stage, seed=seed, steps=max(1, round(fraction * stage.steps))) for stage in STAGES]
     with showing_progress() as advance:
         train_parser(treebank, out, stages, report=lambda done, of, loss: advance("parser", done, of, loss))
     if json:

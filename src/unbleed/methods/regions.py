@@ -56,7 +56,7 @@ class Regions(PaperMethod):
     """
 
     name: ClassVar[str] = "regions"
-    paper: ClassVar[str] = "this project, 2026"
+    paper: ClassVar[str] = "This project, 2026"
     year: ClassVar[int] = 2026
 
     step_size: float = setting(2.0, "ours", help="step size of the update of the latents; 0 for no gradient at all")
