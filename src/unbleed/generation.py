@@ -100,7 +100,7 @@ def draw(
     if common.negative_prompt and forwards_per_step(pipe, guided) == 1:
         warnings.warn(
             f"the negative prompt has no effect: {type(pipe).__name__} runs without classifier-free guidance at guidance scale "
-            f"{common.guidance_scale or 0:g}",
+            f"{common.guidance_scale or 0:g}; leave it out, or take the method nag",
             UnbleedWarning,
             stacklevel=2,
         )

@@ -12,6 +12,7 @@ The block stands first in the denoising loop and moves the latents that the foll
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -142,13 +143,16 @@ def add_guidance(
         method: As in `unbleed.guide`, like the other arguments.
 
     Raises:
-        ModelError: if the blocks have no denoising loop, or the method edits the inside of the denoiser.
+        ModelError: if the blocks have no denoising loop or are guided already, or the method edits the inside of the denoiser.
     """
     guidance = GuidanceBlock(method, entities=entities, parser=parser, prompts=prompts)
-    loops = [block for block in _below(blocks) if isinstance(block, LoopSequentialPipelineBlocks)]
+    loops = _loops_of(blocks)
     if not loops:
         raise ModelError(f"{type(blocks).__name__} has no denoising loop to put guidance into; give the blocks of a pipeline")
-    for loop in loops:
+    if any("guidance" in loop.sub_blocks for loop in loops):
+        raise ModelError(f"these {type(blocks).__name__} have guidance already; make new ones, or add the two losses into one")
+    blocks.sub_blocks = copy.deepcopy(blocks.sub_blocks)  # some classes of diffusers share theirs among all of their objects
+    for loop in _loops_of(blocks):
         loop.sub_blocks.insert("guidance", guidance, 0)
     return guidance
 
@@ -160,6 +164,10 @@ def _as_given(prompt: str | list[str], template: str) -> str | list[str]:
     before, after = template.split("{}", 1)
     written = before and prompt.startswith(before) and prompt.endswith(after)
     return prompt[len(before) : len(prompt) - len(after)] if written else prompt
+
+
+def _loops_of(blocks: Any) -> list[LoopSequentialPipelineBlocks]:
+    return [block for block in _below(blocks) if isinstance(block, LoopSequentialPipelineBlocks)]
 
 
 def _below(blocks: Any) -> list[Any]:

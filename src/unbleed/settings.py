@@ -143,13 +143,18 @@ def check_settings(owner: Any, name: str = "") -> None:
             value = FrozenMapping(_with_numbers(value) if get_args(hint)[0] is float else value)
             object.__setattr__(owner, one.name, value)
         if expected := _missed(value, hint):
-            shown = f'"{value}"' if isinstance(value, str) else repr(value)
+            shown = f'"{value}"' if _is_unicode(value) else ascii(value) if isinstance(value, str) else repr(value)
             raise MethodError(f"{one.name} of {name or type(owner).__name__} is {shown}; expected {expected}")
 
 
 def is_number(value: Any) -> bool:
     """Return whether `value` is a finite number, and not True or False."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_unicode(value: Any) -> bool:
+    """Return whether `value` is a text without halves of surrogate pairs."""
+    return isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
 def _with_numbers(values: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -196,8 +201,8 @@ def _missed(value: Any, hint: Any) -> str:
         return "" if isinstance(value, bool) else "true or false"
     if hint is NoneType:
         return "" if value is None else "none"
-    if hint is str:
-        return "" if isinstance(value, str) else "text"
+    if hint is str:  # half of a surrogate pair cannot be written into a recipe
+        return "" if _is_unicode(value) else "Unicode text"
     if isinstance(hint, type):
         return "" if isinstance(value, hint) else f"a {hint.__name__}"
     return ""

@@ -63,7 +63,7 @@ def test_flux_can_be_chosen_at_the_noise_alone(pipes: Callable[[str], Any]) -> N
     with unbleed.guide(pipes("flux"), BestOfN(candidates=2, ahead=0)) as run:
         draw(pipes("flux"), "flux", PROMPTS)
     assert len(run.noises) == 2
-    too_far = pytest.raises(ModelError, match=r"^best-of-n looks 3 steps ahead; expected at most 2 in this run")
+    too_far = pytest.raises(ModelError, match=r"^best-of-n looks 3 steps ahead, and this run has 3; set ahead to 2 or less")
     with too_far, unbleed.guide(pipes("sd3"), BestOfN(candidates=2, ahead=3)):
         draw(pipes("sd3"), "sd3", PROMPTS)
 

@@ -267,7 +267,7 @@ def test_self_cross_looks_for_the_noise_by_its_own_loss() -> None:
     [
         ("syngen + 0.5*overlap", "did you mean overlap-"),
         ("syngen + x*overlap-iou", '"x" is not a weight'),
-        ("syngen + ", "there is no method"),
+        ("syngen + ", "lacks the name of a method"),
         ("syngen + syngen", "names a method twice"),
         ("0.5*structure-diffusion", "has no loss, so the weight 0.5 has no effect"),
         ("initno + self-cross", "search for the first noise"),

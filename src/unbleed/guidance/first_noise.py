@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ..errors import ModelError
+from ..errors import ModelError, UnbleedWarning
 from .call import DenoiserCall, as_latents
 from .noise import NoiseOutcome, search_noise
 from .noise_choice import NoiseChoice, choose_noise
@@ -50,6 +51,11 @@ def _searched(session: Session, call: DenoiserCall, latents: Tensor) -> Tensor:
         return latents
     if session.levels is not None and not session.levels.from_noise:
         if isinstance(wanted, NoiseChoice):  # the user chose the image that the run begins with
+            warnings.warn(
+                f"this run begins with an image, so {session.method.name} does not choose among first noises",
+                UnbleedWarning,
+                stacklevel=2,
+            )
             return latents
         raise ModelError(
             f"{session.method.name} looks for better first noise, but this run begins in the middle of the scheduler's "
@@ -91,7 +97,10 @@ def ahead(
     assert levels is not None
     if steps >= len(levels.timesteps):
         most = len(levels.timesteps) - 1
-        raise ModelError(f"{session.method.name} looks {steps} steps ahead; expected at most {most} in this run")
+        raise ModelError(
+            f"{session.method.name} looks {steps} step{'s' * (steps > 1)} ahead, and this run has {most + 1}; set ahead to "
+            f"{most} or less, or take more steps"
+        )
     if not levels.literal:
         raise ModelError(
             f"{session.method.name} cannot look ahead on this model, whose denoiser gets other timesteps than its scheduler "

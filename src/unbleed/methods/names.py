@@ -77,6 +77,8 @@ def _read_sum(text: str) -> list[tuple[float, str]]:
         number = weight.strip()
         if star and not re.fullmatch(r"-?(\d+\.?\d*|\.\d+)(e-?\d+)?", number):
             raise MethodError(f'"{text}": "{number}" is not a weight; expected a sum as in "syngen + 0.5*overlap-iou"')
+        if text.strip() and not name.strip():
+            raise MethodError(f'"{text}" lacks the name of a method; expected NAME, or a sum as in "syngen + 0.5*overlap-iou"')
         if name.strip() not in METHODS:
             raise MethodError(f'there is no method "{name.strip()}"; {_nearest(name.strip(), METHODS)}')
         weighted.append((float(number) if star else 1.0, name.strip()))
