@@ -191,11 +191,12 @@ def test_the_course_is_noted_once_and_training_is_not_disturbed(parts: Any, tmp_
     unseen = course.asked[len(course.asked) // 2 :]
     assert all(frozenset(noun for noun, _ in pair) in mmdit.held_out_pairs() for pair in unseen)
     course.asked, course.denoising_steps = [*course.asked[:1], *unseen[:1]], 1
-    for step in (1, 2):
-        course.note(step)
+    course.note(1)
+    course.note(2)
+    course.note(3, last=True)
     lines = [json.loads(line) for line in (tmp_path / "course.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [0, 2]
-    assert (lines[1]["singles"], lines[1]["unseen_pairs"]) == (0.0, 0.0)  # random weights draw no thing
+    assert [line["step"] for line in lines] == [0, 2, 3]
+    assert all((line["singles"], line["unseen_pairs"]) == (0.0, 0.0) for line in lines[1:])  # random weights draw no thing
     assert (tmp_path / "course-000002.png").exists()
     assert all(torch.equal(value, before[key]) for key, value in parts.state_dict().items())
 

@@ -93,7 +93,7 @@ def train_joint(
 
     `out/work` holds the state of the run; a run found there goes on where it stopped. `out/work/course.jsonl` holds the
     course: the loss, and each `judge_every` steps what the oracle says of pictures of single things and of pairs that are
-    never shown, which are kept beside it.
+    never shown, which are kept beside it; after the last step too, unless there were fewer than `judge_every`.
 
     Raises `TrainingError` when the font is missing, the device cannot be used, or `out/work` belongs to another recipe.
     """
@@ -130,7 +130,7 @@ def train_joint(
         return F.mse_loss(velocity.float(), noise - clean) + recipe.covering * asked
 
     def tell(stage: str, step: int, steps: int, loss: float | None) -> None:
-        course.note(step)
+        course.note(step, last=step == steps > judge_every)
         report(stage, step, steps, loss)
 
     optimise(
@@ -272,11 +272,11 @@ class _Course:
         kept = [line for line in lines if json.loads(line)["step"] <= state.step]  # a stopped run repeats the last steps
         self.path.write_text("".join(f"{line}\n" for line in kept))
 
-    def note(self, step: int) -> None:
-        if step % self.every and step % _LOSS_EVERY:
+    def note(self, step: int, *, last: bool = False) -> None:
+        if step % self.every and step % _LOSS_EVERY and not last:
             return
         line = {"step": step, "seconds": round(self.state.seconds), "loss": round(self.state.loss, 4)}
-        if step % self.every == 0:
+        if step % self.every == 0 or last:
             line |= self._judged(step)
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
