@@ -30,27 +30,41 @@ def made_pipes() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def pipes(tokenizer: CLIPTokenizer, made_pipes: dict[str, Any]) -> Callable[[str], Any]:
+def watched() -> dict[str, tuple[Any, dict[str, Any]]]:
+    """The shared pipelines that the test has used so far, each with its state before."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def pipes(
+    tokenizer: CLIPTokenizer, made_pipes: dict[str, Any], watched: dict[str, tuple[Any, dict[str, Any]]]
+) -> Callable[[str], Any]:
     """The tiny pipeline of each family, made once, for tests that leave it as it was."""
 
     def get(name: str) -> Any:
         if name not in made_pipes:
             made_pipes[name] = families.make(name, tokenizer)
+        if name not in watched:
+            watched[name] = made_pipes[name], families.state(made_pipes[name])
         return made_pipes[name]
 
     return get
 
 
 @pytest.fixture(autouse=True)
-def shared_pipes_keep_their_processors(request: pytest.FixtureRequest, made_pipes: dict[str, Any]) -> Iterator[None]:
-    """Fail the test that leaves other attention processors on a shared pipeline, not the ones after it."""
-    if "pipes" not in request.fixturenames:
-        yield
-        return
-    before = {name: families.processors(pipe) for name, pipe in made_pipes.items()}
+def shared_pipes_stay_as_they_were(
+    request: pytest.FixtureRequest, watched: dict[str, tuple[Any, dict[str, Any]]]
+) -> Iterator[None]:
+    """Fail the test that leaves a shared pipeline altered, not the ones after it."""
+    watched.clear()
+    for name in {"tiny_sd", "emoji_pipe"} & set(request.fixturenames):
+        pipe = request.getfixturevalue(name)
+        watched[name] = pipe, families.state(pipe)
     yield
-    for name, expected in before.items():
-        assert families.processors(made_pipes[name]) == expected, f"the test changed the shared {name} pipeline"
+    for name, (pipe, expected) in watched.items():
+        found = families.state(pipe)
+        changed = {key: (expected.get(key), found.get(key)) for key in expected | found if expected.get(key) != found.get(key)}
+        assert not changed, f"the test changed the shared {name} pipeline: {changed}"
 
 
 @pytest.fixture(scope="session")

@@ -63,10 +63,28 @@ def make(name: str, tokenizer: CLIPTokenizer) -> Any:
     return pipe
 
 
-def processors(pipe: Any) -> list[type]:
-    """Return the class of each attention processor of the denoiser, in its order."""
+def state(pipe: Any) -> dict[str, Any]:
+    """Return what a test could leave altered in a pipeline: its parts, configurations, weights, hooks, patched methods."""
     denoiser = getattr(pipe, "unet", None) or pipe.transformer
-    return [type(module.processor) for module in denoiser.modules() if hasattr(module, "processor")]
+    found: dict[str, Any] = {"config": dict(pipe.config)}
+    found["pipeline"] = sorted(name for name in vars(pipe) if "unbleed" in name or name in dir(type(pipe)))
+    for part, component in pipe.components.items():
+        found[part] = (id(component), type(component).__name__)
+        if part == "scheduler":
+            found["scheduler's config"] = dict(component.config)
+            found["scheduler's methods"] = sorted(name for name, value in vars(component).items() if callable(value))
+        if isinstance(component, torch.nn.Module):
+            found[f"weights of {part}"] = [(w.data_ptr(), w._version, w.requires_grad) for w in component.parameters()]
+    found["config of the denoiser"] = dict(denoiser.config)
+    for name, module in denoiser.named_modules():
+        hooks = (len(module._forward_pre_hooks), len(module._forward_hooks), "forward" in vars(module))
+        found[name] = (
+            type(getattr(module, "processor", None)),
+            module.training,
+            hooks,
+            vars(module).get("gradient_checkpointing"),
+        )
+    return found
 
 
 def draw(pipe: Any, name: str, prompts: str | list[str], seeds: tuple[int, ...] = (0, 1), **more: Any) -> Tensor:
