@@ -72,6 +72,17 @@ def test_what_is_known_of_a_family_is_found_by_calling_it(name: str, pipes: Call
     assert not [key for key in vars(pipe) if "unbleed" in key or key == "encode_prompt"]
 
 
+def test_a_look_leaves_the_users_own_steps_and_noise(pipes: Callable[[str], Any]) -> None:
+    scheduler = pipes("sd3").scheduler
+    scheduler.set_timesteps(7)
+    steps, noise = scheduler.timesteps, torch.get_rng_state()
+    unbleed.inspect(pipes("sd3"))
+    assert scheduler.timesteps is steps
+    assert scheduler.num_inference_steps == 7
+    assert "step" not in vars(scheduler)
+    assert torch.equal(torch.get_rng_state(), noise)
+
+
 def test_a_denoiser_without_a_row_is_described_and_a_row_begun(tokenizer: Any) -> None:
     t5 = tiny.t5_tokenizer()
     torch.manual_seed(0)

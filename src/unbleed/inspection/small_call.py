@@ -108,6 +108,7 @@ def _watched(pipe: Any, denoiser: nn.Module, options: dict[str, Any]) -> Call | 
         return found
 
     with ExitStack() as undo:
+        undo.callback(vars(pipe.scheduler).update, dict(vars(pipe.scheduler)))  # steps that the user has set
         undo.callback(denoiser.register_forward_pre_hook(lambda _, a, k: calls.append((a, k)), with_kwargs=True).remove)
         replace_attribute(undo, pipe.scheduler, "step", stop)
         if encode is not None:
