@@ -20,6 +20,7 @@ from .described import Described, is_bare_colour
 from .mending import mend
 from .schemes import MODIFYING, Tree
 from .tree import Node, nodes_of
+from .word_forms import is_full_name
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -99,7 +100,7 @@ class _Rules:
                 modifiers[inner] = [word for word in modifiers[noun] if word is not inner]
                 noun = inner
             first, last = self._name(noun)
-            name = first.text[:1].isupper() and last.text[:1].isupper()
+            name = (first.text[:1].isupper() and last.text[:1].isupper()) or is_full_name(first.lower, last.lower)
             if last is not noun and not name:  # "bob cut", "cyberpunk Japan"
                 modifiers[noun] = [*modifiers[noun], *self.nodes[first.i : last.i]]
                 first = last
@@ -162,7 +163,10 @@ class _Rules:
         for child in noun.rights:
             if child.i == last.i + 1 and child.dep in self.tree.PART_OF_NAME and child.text[0].isalpha():
                 last = child
-        if noun.text[:1].isupper() and noun.i and (noun.pos == "PROPN" or noun.lower not in _COMMON):
+        before = self.nodes[noun.i - 1] if noun.i else None
+        if before is not None and before.head is noun and is_full_name(before.lower, noun.lower):
+            first = before  # "julia okonkwo"
+        elif noun.text[:1].isupper() and noun.i and (noun.pos == "PROPN" or noun.lower not in _COMMON):
             while first.i and self._is_first_name(self.nodes[first.i - 1], first):
                 first = self.nodes[first.i - 1]
         return first, last
@@ -213,6 +217,8 @@ class _Rules:
         modifying = MODIFYING - {"advmod", "discourse", "vocative"} if node.pos in ("NOUN", "PROPN") else MODIFYING
         if node.dep in modifying or node.dep in self.tree.PART_OF_NAME or not any(map(str.isalnum, node.text)):
             return False
+        if node.pos in ("NOUN", "PROPN") and not any(map(str.isalpha, node.text)):
+            return False  # "the 80's"
         if node.dep == "nmod" and node.i < node.head.i and self.tree.preposition(node) is None:
             return False
         if node.pos in ("NOUN", "PROPN"):

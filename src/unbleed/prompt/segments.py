@@ -10,7 +10,7 @@ from .artists import ARTISTS, FIRST_NAMES
 from .lexicon import ADJECTIVES, COLOURS, SHADES
 from .style import PICTURE, STYLE, is_kind, lead_in, medium, picture_head, style_of, tail_of
 from .syntax import Readable
-from .word_forms import is_known
+from .word_forms import is_full_name, is_known
 
 _SENTENCE_END = re.compile(
     r"(?:[!?\u2026]+|(?<!\b[A-Za-z])(?<!\b[DMS][rst])(?<!\bMrs)(?<!\bvs)(?<!\betc)\.+)(?=[\s)]|\Z)|\.{2,}|"
@@ -206,4 +206,4 @@ def _names_at_end(pieces: list[str]) -> int:
 
 def _is_full_name(piece: str) -> bool:
     words = piece.lower().split()
-    return len(words) == 2 and words[0] in FIRST_NAMES and not is_known(words[1])
+    return len(words) == 2 and is_full_name(words[0], words[1])

@@ -6,7 +6,9 @@ import functools
 import re
 
 from . import style_words as words
-from .lexicon import COLOURS, PICTURES
+from .artists import ARTISTS
+from .lexicon import ADJECTIVES, COLOURS, PICTURES, WORDS
+from .word_forms import is_full_name
 
 STYLE = "names a style"
 PICTURE = "names the picture"
@@ -86,6 +88,8 @@ def _style_of(lowered: str) -> str | None:
         return STYLE if len(tokens) > 1 and tokens[-1] in words.STYLE_HEADS else "says how the picture is"
     if (tail := _TRAILING.search(plain)) and tail.start() and not _style_of(plain[: tail.start()]):
         return None  # "a golden crown sharp focus"
+    if (start := _artists_at_end(plain)) and not _style_of(plain[:start].strip()):
+        return None  # "a golden crown alphonse mucha"
     if _MEASURE.search(plain) and not any(token in _ARTICLES for token in tokens[:1]) and len(tokens) < 6:
         return STYLE
     if _BEGINNING.match(plain) and not _names_water(tokens):
@@ -245,8 +249,9 @@ def tail_of(piece: str) -> tuple[int, int] | None:
         before = piece[: match.start()].split()[-1].lower()
         if before not in _RELATING | _ARTICLES and before not in _BEFORE_HEADS:
             return match.span()
-    if (start := _trailing(piece)) is not None:
-        return start, len(piece)
+    for trailing in (_trailing(piece), _artists_at_end(piece)):
+        if trailing is not None:
+            return trailing, len(piece)
     if (match := _BY.search(piece)) and _is_name(match["name"], match["before"], piece):
         return match.span("by")
     return None
@@ -262,6 +267,26 @@ def _trailing(piece: str) -> int | None:
     if not at or not any(re.fullmatch(r"\d+k|u?hd|hdr|photorealistic|hyperrealistic", word) for word in own):
         return None
     return tokens[at].start() if tokens[at - 1].group().lower() not in _RELATING | _ARTICLES else None
+
+
+def _artists_at_end(piece: str) -> int | None:
+    """Return where artists and words of style begin that end a piece: "a queen in a forest alphonse mucha watercolor"."""
+    tokens = list(_WORD.finditer(piece))
+    own = [token.group().lower() for token in tokens]
+    at, known = len(own), False
+    while at:
+        names = (n for n in (3, 2, 1) if n <= at and " ".join(own[at - n : at]) in ARTISTS)
+        if (artist := next(names, 0)) > 1 or (artist and own[at - 1] not in WORDS):
+            at, known = at - artist, True
+        elif at > 1 and is_full_name(own[at - 2], own[at - 1]):
+            at -= 2
+        elif own[at - 1] in _STYLING_OR_HEADS or own[at - 1] == "and":
+            at -= 1
+        else:
+            break
+    if not at or not known or own[at - 1] in _RELATING | _ARTICLES | ADJECTIVES:
+        return None
+    return tokens[at].start()
 
 
 def _is_name(name: str, before: str, piece: str) -> bool:

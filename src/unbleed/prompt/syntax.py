@@ -68,7 +68,10 @@ _COMMAND = re.compile(r"\A\s*(?:/imagine\s*)?(?:(?:positive\s+)?prompt\s*:)?\s*"
 _SETTINGS = re.compile(r"(?:^|(?<=[\s,.]))(?:Steps: \d|CFG scale: \d|Sampler: \w|Seed: \d)[^\n]*", re.IGNORECASE | re.MULTILINE)
 _NEGATIVE = re.compile(r"(?:^|(?<=[\s,.;]))negative(?: prompt)?\s*:([^\n]*)", re.IGNORECASE)
 _URL = re.compile(r"(?:https?://|www\.)\S+")
-_DASHED = r"(?:--|[\u2013\u2014](?=(?:ar|v|no|style|s|q|niji|seed|chaos|c|iw|stylize|weird|w|tile|sref|cref|aspect|raw)\b))"
+_DASHED = (
+    r"(?:--|[\u2013\u2014](?=(?:ar|v|no|style|s|q|niji|seed|chaos|c|iw|stylize|weird|w|tile|sref|cref|aspect|raw|h|hd|vibe|test|"
+    r"upbeta|uplight)\b))"
+)
 _OPTION = re.compile(rf"(?<!\S){_DASHED}(?P<name>[a-zA-Z]\w*)(?P<value>[ \t]+(?!--)[^\s,]+)?")
 _OPTION_NO = re.compile(r"(?<!\S)(?:--|\u2013|\u2014)(?:no|n|neg|negative)\b([^\n]*?)(?=\s(?:--|\u2013|\u2014)[a-zA-Z]|\n|\Z)")
 _WITHOUT_VALUE = frozenset("tile hd turbo fast relax raw video draft test testp stealth public standard".split())

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from . import lexicon
+from .artists import FIRST_NAMES
 
 _AUXILIARIES = frozenset("is are was were am be been has had have does did do".split())
 _MAY_BE_VERBS = lexicon.VERBS | lexicon.ADJECTIVES | _AUXILIARIES
@@ -42,6 +43,15 @@ def is_known(word: str) -> bool:
     if not word.isalpha() or not lexicon.WORDS.isdisjoint((word, *singulars(word))):
         return True
     return any(word.endswith(end) and word[: -len(end)] + instead in lexicon.WORDS for end, instead in _ENDINGS)
+
+
+def is_full_name(first: str, last: str) -> bool:
+    """Return whether two words are a first name and a family name, both in small letters.
+
+    >>> is_full_name("julia", "okonkwo"), is_full_name("julia", "child"), is_full_name("stone", "okonkwo")
+    (True, False, False)
+    """
+    return first in FIRST_NAMES and not is_known(last)
 
 
 def is_base_form(verb: str) -> bool:

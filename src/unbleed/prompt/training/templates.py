@@ -7,7 +7,7 @@ Universal Dependencies as the English Web Treebank draws them, so that both can 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from . import template_words as words
@@ -31,7 +31,7 @@ _NUCLEI, _CODAS = "a e i o u oo ee".split(), "b ck d g l m n p r s t x zz".split
 _SHAPES = {"NOUN": "star heart cat egg cone bell".split(), "ADJ": "long short red blue green curly dark golden".split()}
 _NUMBER_KINDS = {"several": ("ADJ", "amod"), "many": ("ADJ", "amod"), "few": ("ADJ", "amod"), "some": ("DET", "det")}
 _SHAPED = "shaped haired eyed colored striped covered sized legged winged".split()
-Lexicon = dict[str, Sequence[str]]  # nouns and adjectives of the treebank, by part of speech
+Lexicon = Mapping[str, Sequence[str]]  # nouns and adjectives of the treebank, by part of speech
 
 
 def sentence(rng: random.Random, lexicon: Lexicon) -> Phrase:
