@@ -146,8 +146,48 @@ def test_a_rater_goes_on_from_the_start_page_and_a_key_held_or_pressed_twice_ans
         page.at(2)
         assert browser.current_url == link
         assert page("document.documentElement.scrollWidth") == 390
+        buttons = "[...document.querySelectorAll('button')].filter(button => button.offsetParent)"
+        assert page(f"{buttons}.filter(button => button.offsetHeight < 40).map(button => button.id)") == []  # for a finger
     (kept,) = read_raters(tmp_path, study)
     assert [answer.answer for answer in kept.answers.values()] == ["left", "right"]
+
+
+def test_an_enlarged_picture_changes_to_the_other_in_the_same_place(tmp_path: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    from helpers.browser import chromium
+
+    study = write_a_study(tmp_path)
+    with served(tmp_path, study) as server, chromium(390, 844) as browser:
+        page = Page(browser)
+        browser.get(server.url)
+        until(lambda: page.shows("join"))
+        page.press(Keys.ENTER)
+        page.at(0)
+
+        def enlarged() -> object:
+            """Return the side that is shown, where it is, and the side that is said."""
+            side = "document.getElementById('enlarged').src.split('/').at(-1)"
+            box = "JSON.stringify(document.getElementById('enlarged').getBoundingClientRect())"
+            return page(f"[{side}, {box}, document.querySelector('[data-large][aria-pressed=true]').dataset.large]")
+
+        browser.find_element("css selector", "[data-enlarge=left]").click()
+        side, box, said = enlarged()  # type: ignore[misc]
+        assert (side, said) == ("left", "left")
+        assert page("document.getElementById('large').offsetWidth - document.getElementById('enlarged').offsetWidth") == 12
+        assert page("document.getElementById('enlarged').offsetWidth") == 366
+        browser.find_element("css selector", "[data-large=right]").click()
+        assert enlarged() == ["right", box, "right"]
+        page.press("1")
+        assert enlarged() == ["left", box, "left"]
+        assert page("[...document.querySelectorAll('dialog button')].filter(one => one.offsetHeight < 40).length") == 0
+        browser.find_element("css selector", "#close").click()
+        assert page("document.getElementById('large').open") is False
+        page.press("2")
+        page.press(Keys.TAB)  # moves the focus among the three buttons
+        assert page("document.getElementById('large').open && document.activeElement.closest('dialog') !== null") is True
+        page.press(Keys.ESCAPE)
+        assert page("document.getElementById('large').open || trials[0].answer") is None
 
 
 def test_a_prompt_with_html_is_shown_as_it_is(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import threading
@@ -233,6 +234,29 @@ def test_a_browser_runs_the_pages_own_script_alone(tmp_path: Path) -> None:
         assert b"&lt;script&gt;alert(1)&lt;/script&gt;?" in server.page.html
         assert "script-src 'sha256-" in server.page.policy
         assert "unsafe" not in server.page.policy
+
+
+def test_a_person_who_opens_a_broken_link_gets_a_page_and_a_program_one_line(tmp_path: Path) -> None:
+    def opened(path: str, accept: str) -> tuple[int, str | None, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+        connection.request("GET", path, headers={"Accept": accept})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        if accept != "*/*":
+            assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        return answer.status, answer.headers["Content-Type"], text
+
+    browser = "text/html,application/xhtml+xml,*/*;q=0.8"
+    with served(tmp_path, write_a_study(tmp_path)) as server:
+        for path, why in (("/r/" + "0" * 32, "no rater of this link"), ("/r/0123", "open the link that you were given")):
+            status, kind, text = opened(path, browser)
+            assert (status, kind) == (404, "text/html; charset=utf-8")
+            assert why in text
+            assert "width=device-width" in text
+            status, kind, text = opened(path, "*/*")
+            assert (status, kind) == (404, "application/json")
+            assert why in json.loads(text)["error"]
 
 
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The page as it is sent: one HTML document, and a policy under which a browser runs nothing but its own script."""
+"""The pages as they are sent: HTML documents, and policies under which a browser runs nothing but the page's own script."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Page:
         text = (here / "page.html").read_text(encoding="utf-8")
         text = text.replace("/* theme */", theme).replace("<!-- question -->", html.escape(question))
         self.html = text.encode()
+        self.style = theme + _REFUSAL_STYLE
         self.policy = "; ".join(
             [
                 "default-src 'none'",
@@ -30,6 +31,25 @@ class Page:
                 "frame-ancestors 'none'",
             ]
         )
+
+    def refusal(self, why: str) -> tuple[bytes, str]:
+        """Return the page that says why an address cannot be opened, and its policy."""
+        text = _REFUSAL.replace("<!-- style -->", self.style).replace("<!-- why -->", html.escape(why[:1].upper() + why[1:]))
+        return text.encode(), f"default-src 'none'; img-src data:; style-src {_hash_of('style', text)}; frame-ancestors 'none'"
+
+
+_REFUSAL_STYLE = "body { display: grid; justify-content: center; padding: 8vh 20px; } p { max-width: 40ch; font-size: 20px; }"
+_REFUSAL = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>This address cannot be opened</title>
+<link rel="icon" href="data:,">
+<style><!-- style --></style>
+<p role="alert"><!-- why -->.</p>
+</html>
+"""
 
 
 def _hash_of(tag: str, text: str) -> str:

@@ -233,6 +233,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, status: HTTPStatus, why: str) -> None:
         if not self._read and self.command == "POST":
             self.close_connection = True  # the rest of it would be taken for the next request
+        if self.command == "GET" and "text/html" in self.headers.get("Accept", ""):  # a person opened the address
+            page, policy = self.server.page.refusal(why)
+            self._send(page, "text/html; charset=utf-8", {"Content-Security-Policy": policy}, status=status)
+            return
         self._send(json.dumps({"error": why}).encode(), "application/json", status=status)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
