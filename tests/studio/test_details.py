@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 
 import pytest
 
@@ -23,6 +24,13 @@ def test_the_loss_is_a_curve() -> None:
     assert drawn.count("<circle") == 3
     assert "denoising step, of 30" in drawn
     assert "no loss" in loss_curve([], 30)
+
+
+def test_the_axes_of_the_loss_hold_all_steps_and_labels_of_one_precision() -> None:
+    labels = re.findall(r"<text[^>]*>([^<]*)</text>", loss_curve([{"step": 1, "losses": [-2.28]}], 14))
+    assert labels[:5] == ["−2.05", "−2.17", "−2.28", "−2.39", "−2.51"][::-1]
+    assert [int(label) for label in labels[5:-1]] == [0, 3, 6, 8, 11, 14]
+    assert re.findall(r'text-anchor="end">([^<]*)<', loss_curve([{"step": 1, "losses": [0.0, 1e-9]}], 2))[-1] == "1.08e−09"
 
 
 def test_bytes_that_are_no_picture() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -77,7 +76,7 @@ def regions_of_run(picture: GeneratedImage) -> dict[str, str]:
 
 
 def loss_curve(steps: Sequence[Mapping[str, Any]], total: int) -> str:
-    """Return the losses of a run as SVG: a line through the last of each step, a dot for every evaluation."""
+    """Return the losses of a run of `total` steps as SVG: a line through the last of each step, a dot for every evaluation."""
     points = [(s["step"], loss) for s in steps for loss in s["losses"] if math.isfinite(loss)]
     if not points:
         return '<p class="quiet">This run took no step along a gradient, so it has no loss.</p>'
@@ -85,7 +84,7 @@ def loss_curve(steps: Sequence[Mapping[str, Any]], total: int) -> str:
     low, high = min(loss for _, loss in points), max(loss for _, loss in points)
     pad = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
     low, high = low - pad, high + pad
-    end = max(max(step for step, _ in points), 1)
+    end = max(total, *(step for step, _ in points))  # all steps, so that it shows where guidance ended
     left, top, wide, tall = 56, 14, 560, 200
 
     def at(step: float, loss: float) -> tuple[float, float]:
@@ -99,14 +98,23 @@ def loss_curve(steps: Sequence[Mapping[str, Any]], total: int) -> str:
     for tick in ticks:
         y = at(0, tick)[1]
         parts.append(f'<line class="rule" x1="{left}" x2="{left + wide}" y1="{y}" y2="{y}"/>')
-        parts.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{html.escape(f"{tick:.3g}")}</text>')
+        parts.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{_tick(tick, (high - low) / 4)}</text>')
     for step in sorted({round(end * k / 5) for k in range(6)}):
         x = at(step, low)[0]
         parts.append(f'<text x="{x}" y="{top + tall + 18}" text-anchor="middle">{step}</text>')
-    parts.append(f'<text x="{left + wide / 2}" y="{top + tall + 38}" text-anchor="middle">denoising step, of {total}</text>')
+    axis = f"loss by denoising step, of {total}"
+    parts.append(f'<text x="{left + wide / 2}" y="{top + tall + 38}" text-anchor="middle">{axis}</text>')
     parts.append(f'<polyline points="{" ".join(f"{x},{y}" for x, y in (at(*p) for p in last))}"/>')
     parts += [
         f'<circle cx="{x}" cy="{y}" r="3.5"><title>step {step}: {loss:.4g}</title></circle>'
         for (step, loss), (x, y) in ((p, at(*p)) for p in points)
     ]
     return "".join([*parts, "</svg>"])
+
+
+def _tick(value: float, gap: float) -> str:
+    """Return the label of a tick, with as many decimals as its neighbours at this distance."""
+    if not 1e-5 < gap < 1e5:
+        return f"{value:.3g}".replace("-", "−")
+    decimals = max(0, 1 - math.floor(math.log10(gap)))
+    return f"{value:.{decimals}f}".replace("-", "−")
