@@ -9,7 +9,10 @@ from importlib.metadata import PackageNotFoundError
 import pytest
 
 from unbleed import cli
+from unbleed.errors import StudioError
 from unbleed.studio import extra
+from unbleed.studio.form import House
+from unbleed.studio.serve import serving
 
 
 @pytest.mark.parametrize(
@@ -28,6 +31,13 @@ def test_without_gradio_the_extra_is_named(
     said = capsys.readouterr().err
     assert said.startswith(f"unbleed: {says}")
     assert "unbleed[studio]" in said
+
+
+def test_a_gradio_that_is_damaged_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "unbleed.studio.page", raising=False)
+    monkeypatch.setitem(sys.modules, "gradio", None)  # its import fails
+    with pytest.raises(StudioError, match=r'^Gradio cannot be imported .*"unbleed\[studio\]"$'), serving(House(), []):
+        pass
 
 
 def test_the_command_line_does_not_import_gradio() -> None:

@@ -77,7 +77,12 @@ def serving(
         from starlette.middleware import Middleware
 
         from .guard import Guard
-        from .page import page, theme
+
+        try:
+            from .page import page, theme
+        except ImportError as error:
+            again = 'pip install --force-reinstall "unbleed[studio]"'
+            raise StudioError(f"Gradio cannot be imported ({error}); install it again: {again}") from error
         from .studio import Studio
         from .widgets import style
 
