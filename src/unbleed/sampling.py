@@ -123,7 +123,7 @@ def _by_kind(model: _Model) -> Sampling:
             return sampling
     known = _arguments_of(model.pipeline)
     if "num_inference_steps" not in known:
-        return Sampling()
+        return Sampling(guidance_scale=None)
     scales = ("guidance_scale", "true_cfg_scale")  # Qwen-Image's guidance scale is for a distilled model that it never had
     return Sampling(
         steps=known["num_inference_steps"],

@@ -25,6 +25,8 @@ class Around:
     def __init__(self, unet: Any) -> None:
         self.unet = unet
 
+    def __call__(self, num_inference_steps: int = 50, guidance_scale: float = 7.5, negative_prompt: str = "") -> None: ...
+
 
 @pytest.mark.slow
 def test_stable_diffusion_has_the_known_figures() -> None:

@@ -66,7 +66,8 @@ def make(name: str, tokenizer: CLIPTokenizer) -> Any:
 def state(pipe: Any) -> dict[str, Any]:
     """Return what a test could leave altered in a pipeline: its parts, configurations, weights, hooks, patched methods."""
     denoiser = getattr(pipe, "unet", None) or pipe.transformer
-    found: dict[str, Any] = {"config": dict(pipe.config)}
+    # printing a pipeline adds its class and version
+    found: dict[str, Any] = {"config": {key: value for key, value in pipe.config.items() if not key.startswith("_")}}
     found["pipeline"] = sorted(name for name in vars(pipe) if "unbleed" in name or name in dir(type(pipe)))
     for part, component in pipe.components.items():
         found[part] = (id(component), type(component).__name__)

@@ -88,7 +88,7 @@ def test_every_method_names_its_source(name: str) -> None:
         return
     assert 2021 <= kind.year <= 2030
     if name == "regions":  # this project's own
-        assert kind.paper.startswith("this project")
+        assert kind.paper.startswith("This project")
     elif numbers:
         assert f"arXiv {numbers[0]}" in kind.paper
     else:  # no preprint is known

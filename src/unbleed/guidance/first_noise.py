@@ -51,11 +51,12 @@ def _searched(session: Session, call: DenoiserCall, latents: Tensor) -> Tensor:
         return latents
     if session.levels is not None and not session.levels.from_noise:
         if isinstance(wanted, NoiseChoice):  # the user chose the image that the run begins with
-            warnings.warn(
-                f"this run begins with an image, so {session.method.name} does not choose among first noises",
-                UnbleedWarning,
-                stacklevel=2,
-            )
+            if session.loss is None and not session.method.edits:  # nothing else is done
+                warnings.warn(
+                    f"this run begins with an image, so {session.method.name} does not choose among first noises",
+                    UnbleedWarning,
+                    stacklevel=2,
+                )
             return latents
         raise ModelError(
             f"{session.method.name} looks for better first noise, but this run begins in the middle of the scheduler's "

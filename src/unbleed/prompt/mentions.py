@@ -66,7 +66,8 @@ def assemble(text: Readable, segments: Segments, read: Sequence[tuple[Unit, Read
                 left_out.append((noun, mention.why_not))
             else:
                 words = [text.span(unit.start + a, unit.start + b) for a, b in mention.words]
-                leading = text.text[unit.start : unit.start + mention.noun[0]].lower().split()
+                # read for a subject alone, one to a unit: reading all before each noun would be quadratic
+                leading = text.text[unit.start : unit.start + mention.noun[0]].lower().split() if mention.subject else []
                 if earlier := _same(mention, words, known[mention.lower], unit, leading):
                     earlier.words += words
                     left_out.append((noun, "is named before"))
