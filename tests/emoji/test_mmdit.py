@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import unbleed
 from unbleed import generation
 from unbleed.cli import main
-from unbleed.emoji import MMDIT_WEIGHTS, mmdit_networks, networks
+from unbleed.emoji import EMBEDDED, MMDIT_WEIGHTS, mmdit_networks, networks
 from unbleed.emoji.scenes import Mixture, Thing, sample_scene
 from unbleed.emoji.sprites import COLOURS, NOUNS, find_font
 from unbleed.emoji.training import data, mmdit
@@ -241,8 +241,12 @@ def test_the_text_is_as_long_as_the_tokenizer_says(pipe: Any, folder: Path) -> N
     assert [picture.tokens.pieces[p] for p in (*colour, *noun)] == ["red</w>", "▁red", "apple</w>", "▁apple"]
 
 
+@pytest.mark.parametrize("weights", ["random", "shipped"])
 @pytest.mark.parametrize("name", ["syngen", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ela", "regions"))])
-def test_a_batch_is_its_singles_and_detached_is_as_before(pipe: Any, name: str) -> None:
+def test_a_batch_is_its_singles_and_detached_is_as_before(pipe: Any, name: str, weights: str) -> None:
+    if weights == "shipped":
+        pipe = unbleed.load("emoji-mmdit", device="cpu", dtype=torch.float64)
+        pipe.set_progress_bar_config(disable=True)
     plain = draw(pipe, PROMPTS, noise())
     settings: dict[str, Any] = {"step_size": 0.5, "thresholds": {}, "include_entities": True}
     kind: Any = unbleed.METHODS[name]
@@ -287,10 +291,6 @@ def test_every_command_takes_the_model(
 # ------------------------------------------------------------------------------------------- the shipped weights
 
 
-shipped_only = pytest.mark.skipif(not MMDIT_WEIGHTS.exists(), reason="this package holds no weights of emoji-mmdit")
-
-
-@pytest.mark.skipif(MMDIT_WEIGHTS.exists(), reason="the weights are shipped")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -307,6 +307,7 @@ def test_weights_that_are_not_there_are_named(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(EMBEDDED, "emoji-mmdit", tmp_path / "missing")
     assert main([*arguments, "--model", "emoji-mmdit"]) == 2
     complaint = capsys.readouterr().err
     assert "unbleed emoji train --model mmdit --out FOLDER" in complaint
@@ -314,7 +315,6 @@ def test_weights_that_are_not_there_are_named(
     assert not list(tmp_path.iterdir())
 
 
-@shipped_only
 def test_the_shipped_model_is_small_and_good() -> None:
     files = [file for file in MMDIT_WEIGHTS.rglob("*") if file.is_file()]
     assert sum(file.stat().st_size for file in files) < 16 * 2**20
