@@ -71,17 +71,18 @@ def trials(name: str, pipe: Any, prompts: Suite, fixed: dict[str, Any]) -> list[
         base.pop("resolution", None)
     size = gradient_size(kind(**base), pipe, prompts)
     step_sizes = [float(f"{move / size:.2g}") for move in MOVES]
-    return [{**base, "step_size": step_size, "stop": stop} for step_size in step_sizes for stop in STOPS]
+    window = "pull_stop" if "pull_stop" in known else "stop"  # `stop` of `regions` ends its masks
+    return [{**base, "step_size": step_size, window: stop} for step_size in step_sizes for stop in STOPS]
 
 
 def gradient_size(method: PaperMethod, pipe: Any, prompts: Suite) -> float:
-    """Return the root mean square of the gradient in the first step, the median over prompts."""
+    """Return the root mean square of the gradient in the first guided step, the median over prompts."""
     own = sampling_of(pipe)
     denoiser: Any = denoiser_of(pipe)
     values = denoiser.config.in_channels * denoiser.config.sample_size**2
 
     def stop(running: Any, *_: Any) -> dict[str, Any]:
-        running._interrupt = True
+        running._interrupt = bool(run.steps)
         return {}
 
     texts = [case.prompt for case in prompts.cases]
