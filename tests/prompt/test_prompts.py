@@ -18,6 +18,7 @@ from unbleed.prompt import Parsed, locate, parse, parse_all
 from unbleed.prompt import parser as parsers
 from unbleed.prompt.languages import language_of
 from unbleed.prompt.parser import WEIGHTS
+from unbleed.prompt.runs import run_starts
 from unbleed.prompt.segments import segments
 from unbleed.prompt.style import style_of, tail_of
 from unbleed.prompt.syntax import readable, spoken
@@ -52,7 +53,7 @@ def test_the_development_set_is_read_well(group: str, least: float) -> None:
     assert sum(map(len, DEVELOPMENT.values())) >= 200
 
 
-@pytest.mark.parametrize("group", ["sentences", "tags", "syntax"])
+@pytest.mark.parametrize("group", ["sentences", "tags", "syntax", "tags without commas"])
 def test_the_second_set_is_read_well(group: str) -> None:
     figures = agreement(SECOND[group])
     kinds = ("entity_precision", "entity_recall", "pair_precision", "pair_recall")
@@ -102,6 +103,35 @@ def test_weights_and_alternatives_are_facts_of_entities() -> None:
     assert [span.text for span in animal.alternatives] == ["dog"]
     assert (car.modifiers, [span.text for span in car.alternatives]) == (["red"], ["blue"])
     assert parse("a cat").entities[0].weight is None
+
+
+@pytest.mark.parametrize(
+    "piece",
+    (
+        "a man holds small dogs and a red leash|a sky blue dress|the vintage red truck|two snow capped mountains|"
+        "a traffic light shows green|letters that read Grand Street|an oil painting of a red cat|a round white plate|"
+        "a woman with long dark hair in a white lace dress|six people wear white shirts|a large snow white owl|"
+        "a barn full of dry hay|an ice cream cone|a wizard's lofty chamber|red velvet curtains with gold trim"
+    ).split("|"),
+)
+def test_a_phrase_is_one_tag(piece: str) -> None:
+    assert run_starts(piece) == []
+
+
+@pytest.mark.parametrize(
+    "tags",
+    (
+        "1girl|long pink hair|blue eyes|school uniform // masterpiece best quality|1boy|silver hair // "
+        "red cat|blue dog // tall elf|sky blue robe|oak staff // neon signs|wet pavement|red umbrellas|food stalls // "
+        "a cat with green eyes|long whiskers // white lace dress|black hat|hair ribbon // "
+        "red bridge|koi pond|stone lanterns // fat cat|green chair|bamboo forest|moonlight // "
+        "old castle|dark sky|matte painting"
+    ).split(" // "),
+)
+def test_tags_without_commas_are_parted(tags: str) -> None:
+    piece, wanted = tags.replace("|", " "), tags.split("|")
+    starts = [0, *run_starts(piece), len(piece)]
+    assert [piece[a:b].strip() for a, b in pairwise(starts)] == wanted
 
 
 def test_a_prompt_of_another_program_is_one_line() -> None:

@@ -44,6 +44,8 @@ class Depicted:
             return None if any(own not in style_words.VIEWS for own in how) else "names the picture"
         if word in lexicon.PICTURES and before is not None and _above(noun).lower in lexicon.SIDES | {"half"}:
             return "names the picture"
+        if word == "character" and of:
+            return "names the picture"
         if word in lexicon.PICTURES and (of or self._shows(noun) or (_is_tag(noun) and before is None)):
             return "names the picture"
         if (word in lexicon.GROUPS and of) or (word in ("row", "line") and before is not None and not modifiers):
@@ -65,7 +67,7 @@ class Depicted:
             return None if any(own in lexicon.COLOURS for own in how) else "shows nothing"
         if before is not None and before.lower in _AT and (word in lexicon.TIMES or (word == "camera" and _is_the(noun))):
             return "names a time" if word in lexicon.TIMES else "shows nothing"
-        if word == "light" and all(own in style_words.LIGHT for own in how):
+        if word == "light" and all(own in style_words.LIGHT or own == "window" for own in how):
             return "names the light"
         if self.in_style[noun] or word in style_words.NO_THING_HEADS or (before is not None and _above(noun).lower == "depth"):
             return "names a style"

@@ -20,7 +20,7 @@ from .described import Described, is_bare_colour
 from .mending import mend
 from .schemes import MODIFYING, Tree
 from .tree import Node, nodes_of
-from .word_forms import is_full_name
+from .word_forms import is_full_name, is_known
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -100,7 +100,7 @@ class _Rules:
                 modifiers[inner] = [word for word in modifiers[noun] if word is not inner]
                 noun = inner
             first, last = self._name(noun)
-            name = (first.text[:1].isupper() and last.text[:1].isupper()) or is_full_name(first.lower, last.lower)
+            name = (first.text[:1].isupper() and last.text[:1].isupper()) or self._are_names(first, last)
             if last is not noun and not name:  # "bob cut", "cyberpunk Japan"
                 modifiers[noun] = [*modifiers[noun], *self.nodes[first.i : last.i]]
                 first = last
@@ -170,6 +170,11 @@ class _Rules:
             while first.i and self._is_first_name(self.nodes[first.i - 1], first):
                 first = self.nodes[first.i - 1]
         return first, last
+
+    @staticmethod
+    def _are_names(first: Node, last: Node) -> bool:
+        """Return whether two words in small letters are a name: "julia okonkwo", "hatsune miku"."""
+        return is_full_name(first.lower, last.lower) or not (is_known(first.lower) or is_known(last.lower))
 
     def _is_first_name(self, node: Node, noun: Node) -> bool:
         """Return whether a word and the next are one name, as "Darth Vader" is and "Golden Retriever" is not."""

@@ -102,7 +102,7 @@ ABSTRACT_ENDINGS = (
     "graphy",
 )
 CONCRETE = _WORDNET["concrete"] | frozenset(
-    "leaves wings bangs letters patterns shapes scales spots "
+    "card cards habit scaffolding leaves wings bangs letters patterns shapes scales spots "
     "wilderness harness witness lioness baroness governess highness city deity celebrity university facility amenity cavity "
     "community entity metropolis "
     "equation equations station stations vegetation decoration decorations constellation constellations construction "
@@ -129,6 +129,7 @@ CONCRETE = _WORDNET["concrete"] | frozenset(
     "pornography typography".split()
 )
 VERBS = _WORDNET["verbs"]
+NOUNS = _WORDNET["nouns"]  # that are neither of the other lists
 # Words that are adjectives and hardly ever nouns.
 ADJECTIVES = _WORDNET["adjectives"] | COLOURS
 ABSTRACT = _WORDNET["abstract"] - CONCRETE
@@ -199,7 +200,7 @@ ACTIONS = frozenset(
 NOUNS_IN_ING = frozenset(
     "lightning building painting ring wing king string spring clothing ceiling earring awning railing wedding pudding "
     "stocking icing frosting topping "
-    "piercing bedding sling herring duckling gosling sapling dumpling viking pudding swing".split()
+    "piercing scaffolding bedding sling herring duckling gosling sapling dumpling viking pudding swing".split()
 )
 PAST = frozenset(
     "sat stood lay lit held ran flew swam wore put cut set hung shot rose fell sank sprang grew drew threw caught built "

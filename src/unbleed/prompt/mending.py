@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from . import lexicon, style_words
+from .compounds import mend_compounds
 from .grafts import give, hang, make_noun, make_verb, swap, take_place
 from .schemes import MODIFYING, Tree
 from .tree import Node
@@ -20,6 +21,7 @@ _NOT_ALONE = style_words.KINDS | style_words.QUALITY | lexicon.COLOURS
 def mend(nodes: Sequence[Node], tree: Tree) -> None:
     """Set right what the parser takes for verbs where none can be: "elf archer", "red sails in the sunset", "hiking boots"."""
     alone = len(nodes) == 1
+    mend_compounds(nodes)
     for node in nodes:
         _mend_kind(node, tree, alone)
     for node in nodes:
@@ -92,7 +94,7 @@ def _mend_kind(node: Node, tree: Tree, alone: bool) -> None:
         doing = node.lower.endswith("s") and may_be_verb(node.lower) and thing.i > node.i
         if doing and before is not None and before.i == node.i - 1 and before.lower not in lexicon.ADJECTIVES:
             make_verb(node, before)  # "an accountant shovels snow"
-    elif node.pos == "NOUN" and node.lower in _LOOKS and node.lefts:
+    elif node.pos == "NOUN" and node.lower in _LOOKS - lexicon.NOUNS_IN_ING and node.lefts:
         before = node.lefts[-1]
         if before.i == node.i - 1 and before.pos in ("NOUN", "ADJ") and before.lower not in lexicon.ADJECTIVES:
             swap(before, node)  # "a cat asleep"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from .artists import ARTISTS, FIRST_NAMES
 from .lexicon import ADJECTIVES, COLOURS, SHADES
+from .runs import run_starts
 from .style import PICTURE, STYLE, is_kind, lead_in, medium, picture_head, style_of, tail_of
 from .syntax import Readable
 from .word_forms import is_full_name, is_known
@@ -107,7 +109,7 @@ def _add_sentence(found: Segments, text: Readable, start: int, end: int, number:
     styled = False  # the piece before names a style
     last: Unit | None = None  # the piece before, where nothing was left out after it
     waiting: int | None = None  # where colours begin that stand before the first thing: "red, yellow and green apples"
-    pieces = list(_pieces(text.text, _COMMA, start, end))
+    pieces = [own for piece in _pieces(text.text, _COMMA, start, end) for own in _tags(text.text, *piece)]
     names_from = _names_at_end([text.text[a:b] for a, b in pieces])
     for position, (begin, stop) in enumerate(pieces):
         if waiting is not None:
@@ -160,6 +162,13 @@ def _add_sentence(found: Segments, text: Readable, start: int, end: int, number:
             found.units.append(last)
         if tail or head:
             last = None
+
+
+def _tags(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the tags of a piece that has several without commas."""
+    cuts = [start, *(start + at for at in run_starts(text[start:end])), end]
+    for begin, stop in pairwise(cuts):
+        yield from _stripped(text, begin, stop)
 
 
 def _is_first_colour(text: str, start: int, end: int) -> bool:

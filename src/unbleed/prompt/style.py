@@ -8,10 +8,12 @@ import re
 from . import style_words as words
 from .artists import ARTISTS
 from .lexicon import ADJECTIVES, COLOURS, PICTURES, WORDS
-from .word_forms import is_full_name
+from .word_forms import is_full_name, is_known
 
 STYLE = "names a style"
 PICTURE = "names the picture"
+
+_FAMILY_NAMES = frozenset(last for name in ARTISTS if not is_known(last := name.rpartition(" ")[2]))
 
 _BEGINNING = re.compile("|".join(f"(?:{pattern})" for pattern in words.BEGINNINGS))
 _PROGRAM = re.compile(words.PROGRAMS)
@@ -39,10 +41,11 @@ _THINGS_ALONE = frozenset(
     "wash screen silk block letterpress print prints line-art outlines voxel voxels graffiti star window rain".split()
 )
 _ADJECTIVES = (words.KINDS | words.QUALITY) - _THINGS_ALONE
-_BEFORE_HEADS = words.KINDS | words.QUALITY | words.LIGHT | words.STYLE_HEADS | COLOURS
-_STYLE_ALONE = _BEFORE_HEADS - _RELATING - _ARTICLES
+BEFORE_HEADS = words.KINDS | words.QUALITY | words.LIGHT | words.STYLE_HEADS | COLOURS
+FUNCTION_WORDS = _RELATING | _ARTICLES
+_STYLE_ALONE = BEFORE_HEADS - _RELATING - _ARTICLES
 _STYLING = words.KINDS | words.QUALITY | words.NO_LOOKS
-_STYLING_OR_HEADS = _BEFORE_HEADS | words.NO_LOOKS
+_STYLING_OR_HEADS = BEFORE_HEADS | words.NO_LOOKS
 # A picture of something can be called by what it shows: in "cat portrait" the cat is a thing.
 _PICTURE_HEADS = (
     PICTURES
@@ -56,7 +59,7 @@ _PICTURE_HEADS = (
 # What stands before these is a model for the picture, and no thing in it.
 _AFTER_MODEL = frozenset("style styles inspired themed aesthetic vibe vibes".split())
 _COVERED = frozenset("album magazine book comic novel dvd vhs game record vinyl pulp manga newspaper paperback".split())
-_LIGHTS = frozenset("sunlight moonlight candlelight starlight lamplight firelight sunset sunrise".split())
+_LIGHTS = frozenset("sunlight moonlight candlelight starlight lamplight firelight sunset sunrise window".split())
 # Heads that are a matter of style whatever stands before them: "neon lighting", "pixar style".
 _ALWAYS = frozenset(
     "lighting illumination quality focus style styles styled rendering aesthetic aesthetics composition resolution "
@@ -102,6 +105,8 @@ def _style_of(lowered: str) -> str | None:
         and not all(token in COLOURS or token == "and" for token in tokens)
     ):
         return STYLE
+    if plain in _FAMILY_NAMES:
+        return STYLE
     bare = tokens[1:] if tokens[0] in ("a", "an", "the", "in", "with", "as", "and", "very") else tokens
     head = bare[-1] if bare else ""
     model = head in _AFTER_MODEL and tokens[0] not in _ARTICLES  # "lord of the seas style", "pirate inspired"
@@ -110,7 +115,7 @@ def _style_of(lowered: str) -> str | None:
         return STYLE
     if not bare or any(token in _RELATING - {"and", "&", "or"} for token in bare):
         return STYLE if _all_style(tokens) else None
-    if head in words.STYLE_HEADS and all(token in _BEFORE_HEADS for token in bare):
+    if head in words.STYLE_HEADS and all(token in BEFORE_HEADS for token in bare):
         return (
             None
             if len(bare) == 1
@@ -131,19 +136,22 @@ def _style_of(lowered: str) -> str | None:
         return STYLE
     if len(bare) == 1 and head.endswith(words.ENDINGS) and len(head) > 6:
         return STYLE
+    if len(tokens) > 2 and all(token in _STYLING_OR_HEADS for token in tokens):  # "super detailed unreal engine 5 realistic"
+        parts = ((" ".join(tokens[:at]), " ".join(tokens[at:])) for at in range(1, len(tokens)))
+        return STYLE if any(_style_of(one) and _style_of(other) for one, other in parts) else None
     return None
 
 
 def is_kind(piece: str) -> bool:
     """Return whether a piece before "painting" or "by" says what kind of picture it is: "oil", "digital"."""
-    return all(token in _BEFORE_HEADS for token in piece.lower().split())
+    return all(token in BEFORE_HEADS for token in piece.lower().split())
 
 
 def _all_style(tokens: list[str]) -> bool:
     """Return whether a piece is of style through and through: "sharp focus with depth of field"."""
     return (
-        any(t in _BEFORE_HEADS for t in tokens)
-        and all(t in _BEFORE_HEADS or t in _ARTICLES or t in ("of", "with", "in", "to", "and", "on", "for") for t in tokens)
+        any(t in BEFORE_HEADS for t in tokens)
+        and all(t in BEFORE_HEADS or t in _ARTICLES or t in ("of", "with", "in", "to", "and", "on", "for") for t in tokens)
         and (tokens[-1] in words.STYLE_HEADS | _ADJECTIVES and not any(t in _THINGS_ALONE for t in tokens[-1:]))
     )
 
@@ -163,8 +171,8 @@ NEAR = frozenset(
 _LEAD_IN = re.compile(
     r"(?:(?:create|generate|draw|make|paint|render|show me|give me|imagine|design|i want|please \w+)\s+(?:me\s+)?)?"
     r"(?:(?:a|an|the|this|one)\s+)?(?P<kind>(?:[\w'&/.-]+,?\s+){0,7}?)"
-    r"(?P<head>photo|photos|photograph|photographs|photography|still life|still|stills|shot|portrait|selfie|painting|paintings|"
-    r"illustration|drawing|sketch|render|rendering|image|images|picture|"
+    r"(?P<head>photo|macro|photos|photograph|photographs|photography|still life|still|stills|shot|portrait|selfie|painting|"
+    r"paintings|illustration|drawing|sketch|render|rendering|image|images|picture|"
     r"pictures|pic|close-up|closeup|close up|snapshot|depiction|visualization|cutaway|screenshot|wallpaper|artwork|"
     r"watercolor|view|scene|visual|cgi|collage|poster|logo|icon|sticker|postcard|headshot|scan|schematic|blueprint|diagram|footage|video|pic)\s+"
     r"(?:of|showing|depicting|featuring|with|where|that shows|which shows)\s+",
@@ -191,7 +199,7 @@ def lead_in(piece: str) -> tuple[int, int, int] | None:
 
 
 _MEDIA = frozenset("painting illustration photo photograph photography render rendering drawing sketch artwork art".split())
-_MEDIA_OR_BEFORE = _MEDIA | _BEFORE_HEADS
+_MEDIA_OR_BEFORE = _MEDIA | BEFORE_HEADS
 
 
 def medium(piece: str) -> int | None:
@@ -247,7 +255,7 @@ def tail_of(piece: str) -> tuple[int, int] | None:
             return match.span()
     if (match := _TRAILING.search(piece)) and match.start():
         before = piece[: match.start()].split()[-1].lower()
-        if before not in _RELATING | _ARTICLES and before not in _BEFORE_HEADS:
+        if before not in _RELATING | _ARTICLES and before not in BEFORE_HEADS:
             return match.span()
     for trailing in (_trailing(piece), _artists_at_end(piece)):
         if trailing is not None:
