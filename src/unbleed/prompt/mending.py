@@ -94,7 +94,7 @@ def _mend_kind(node: Node, tree: Tree, alone: bool) -> None:
         doing = node.lower.endswith("s") and may_be_verb(node.lower) and thing.i > node.i
         if doing and before is not None and before.i == node.i - 1 and before.lower not in lexicon.ADJECTIVES:
             make_verb(node, before)  # "an accountant shovels snow"
-    elif node.pos == "NOUN" and node.lower in _LOOKS - lexicon.NOUNS_IN_ING and node.lefts:
+    elif node.pos == "NOUN" and node.lower in _LOOKS and node.lower not in lexicon.NOUNS_IN_ING and node.lefts:
         before = node.lefts[-1]
         if before.i == node.i - 1 and before.pos in ("NOUN", "ADJ") and before.lower not in lexicon.ADJECTIVES:
             swap(before, node)  # "a cat asleep"

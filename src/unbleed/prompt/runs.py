@@ -40,12 +40,14 @@ _THINGS_OF_COLOUR = frozenset(
 )
 _COMPOUNDS = frozenset({("ice", "cream"), ("sour", "cream"), ("whipped", "cream"), ("polar", "bear"), ("traffic", "light")})
 _ALSO_ADJECTIVES = frozenset("round giant female male square oval adult baby".split())
-_NO_SUBJECTS = frozenset("snow medium size double".split())
 _PREFIXES = frozenset("post neo retro hyper ultra semi".split())
 _SHADED = lexicon.COLOURS | lexicon.SHADES | frozenset({"cold", "sharp", "clear"})
 _MATERIALS = lexicon.MATERIALS | frozenset(
     "pearl diamond bone oak pine rubber nylon straw wicker linen tweed latex jade obsidian chrome feather neon led".split()
 )
+_NO_SUBJECTS = _STYLE | _MATERIALS | frozenset("snow medium size double".split())
+_BEFORE_OBJECTS = _SMALL | lexicon.ACTIONS
+_LOOKS = lexicon.ADJECTIVES | lexicon.SHADES
 _BODY_OR_WORN = frozenset().union(*lexicon.KINDRED[1:4]) - _MATERIALS | frozenset(
     "eyes eye face skin lips necklace crown tiara collar bowtie glasses sunglasses headband bracelet earrings backpack uniform "
     "outfit kimono sword spear staff shield wand katana dagger umbrella ponytail twintails "
@@ -131,7 +133,7 @@ class _Run:
             return "doing"
         if self._names_shade(at) or self._is_adjective(at):
             return "looks"
-        if word.endswith("ing") and may_be_verb(word) and word not in lexicon.NOUNS_IN_ING | lexicon.NOUNS:
+        if word.endswith("ing") and may_be_verb(word) and word not in lexicon.NOUNS and word not in lexicon.NOUNS_IN_ING:
             return "doing"
         adverb = word.endswith("ly") and word not in lexicon.WORDS
         return "small" if adverb or word.endswith(("'s", "s'")) or self._may_be_verb(at) else "thing"
@@ -182,7 +184,7 @@ class _Run:
     def _is_named(self, at: int) -> bool:
         """Return whether a noun is one for sure, and not what the next one is like or made of: "a vintage red truck"."""
         word = self.words[at]
-        if word in _STYLE | _MATERIALS | _NO_SUBJECTS or not is_known(word):
+        if word in _NO_SUBJECTS or not is_known(word):
             return False
         return word in _PEOPLE or _is_plural(word) or not (at and self.words[at - 1] in _ARTICLES)
 
@@ -226,7 +228,7 @@ class _Run:
             after = first
             while after < len(self.kinds) and self.kinds[after] == "thing" and (after == first or after not in known):
                 after += 1
-            described = first > 0 and self.kinds[first - 1] == "looks" and self.words[first] not in _MATERIALS | _STYLE
+            described = first > 0 and self.kinds[first - 1] == "looks" and self.words[first] not in _NO_SUBJECTS
             start = first + (1 if described else 3) if (after - first) % 2 else first + 2
             yield from range(start, after - 1, 2)
             first = max(after, first + 1)
@@ -245,9 +247,7 @@ def _styled(words: Sequence[str]) -> Iterator[tuple[int, int]]:
                 end -= 1
             if words[after] in _SMALL and end == after:  # "a digital painting of a cat"
                 end = at
-        opened = at and (
-            words[at - 1] in _SMALL | lexicon.ACTIONS or _is_adjective(words[at - 1]) or not words[at - 1].isalnum()
-        )
+        opened = at and (words[at - 1] in _BEFORE_OBJECTS or _is_adjective(words[at - 1]) or not words[at - 1].isalnum())
         words_of_style = words[at:end] if end > at else words[at : at + 1]
         dated = at and len(words_of_style) == 1 and _DATE.fullmatch(words[at])
         if (end - at > 1 or dated) and not opened and style_of(" ".join(words_of_style)):
@@ -256,7 +256,7 @@ def _styled(words: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 
 def _is_adjective(word: str) -> bool:
-    if word in lexicon.ADJECTIVES | lexicon.SHADES or is_participle(word):
+    if word in _LOOKS or is_participle(word):
         return True
     return word not in lexicon.WORDS and _ADJECTIVE.search(word) is not None
 

@@ -255,7 +255,7 @@ def tail_of(piece: str) -> tuple[int, int] | None:
             return match.span()
     if (match := _TRAILING.search(piece)) and match.start():
         before = piece[: match.start()].split()[-1].lower()
-        if before not in _RELATING | _ARTICLES and before not in BEFORE_HEADS:
+        if before not in FUNCTION_WORDS and before not in BEFORE_HEADS:
             return match.span()
     for trailing in (_trailing(piece), _artists_at_end(piece)):
         if trailing is not None:
@@ -274,7 +274,7 @@ def _trailing(piece: str) -> int | None:
     own = [token.group().lower() for token in tokens[at:]]
     if not at or not any(re.fullmatch(r"\d+k|u?hd|hdr|photorealistic|hyperrealistic", word) for word in own):
         return None
-    return tokens[at].start() if tokens[at - 1].group().lower() not in _RELATING | _ARTICLES else None
+    return tokens[at].start() if tokens[at - 1].group().lower() not in FUNCTION_WORDS else None
 
 
 def _artists_at_end(piece: str) -> int | None:
@@ -292,7 +292,7 @@ def _artists_at_end(piece: str) -> int | None:
             at -= 1
         else:
             break
-    if not at or not known or own[at - 1] in _RELATING | _ARTICLES | ADJECTIVES:
+    if not at or not known or own[at - 1] in FUNCTION_WORDS or own[at - 1] in ADJECTIVES:
         return None
     return tokens[at].start()
 

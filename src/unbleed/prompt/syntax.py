@@ -256,7 +256,7 @@ def _adapter(match: re.Match[str], edited: Edited, removed: list[tuple[Range, st
 def _is_awaited(text: str, place: int) -> bool:
     """Return whether a noun can follow at a place: after an article, an adjective, a verb, a comma."""
     before = (text[max(0, place - 30) : place].split() or [","])[-1].lower()
-    return before in ADJECTIVES | ACTIONS | _BEFORE_NOUNS or before.endswith((",", "."))
+    return before in ADJECTIVES or before in ACTIONS or before in _BEFORE_NOUNS or before.endswith((",", "."))
 
 
 def _option(match: re.Match[str], edited: Edited, removed: list[tuple[Range, str]]) -> list[Piece]:
