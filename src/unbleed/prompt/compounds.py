@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from . import lexicon
 from .grafts import give, take_place
 from .tree import Node
-from .word_forms import is_participle
+from .word_forms import is_known, is_participle
 
 # Participles with a noun before them: "rain soaked", "fur lined".
 AFTER_NOUNS = frozenset(
@@ -31,8 +31,14 @@ def mend_compounds(nodes: Sequence[Node]) -> None:
                 node.dep = "parataxis"
         elif node.lower in AFTER_NOUNS:
             _mend_joined(before, node)
+        elif node.pos == "VERB" and node.head is node and node.lower.endswith("ing"):
+            _mend_purpose(node, following)
+        elif following is None and before.lower in lexicon.DRESSING and before.head is node and node.head is nodes[node.i - 2]:
+            _mend_painted(node.head, before, node)
+        elif len(nodes) == 2 and node.lower in lexicon.COLOURS and node.head is node and _is_thing(before.lower):
+            _become_described(before, node)  # "collar yellow"
         elif following is None or following.pos in ("PUNCT", "ADP"):
-            if is_participle(node.lower) and following is None:
+            if following is None and (is_participle(node.lower) or node.lower in lexicon.COLOURS):
                 _mend_said_after(before, node)
             elif node.lower in lexicon.NOUNS_IN_ING and node.dep == "acl" and node.head is before and not node.children:
                 node.pos = "NOUN"  # "ear piercing"
@@ -50,28 +56,63 @@ def _is_shape(word: str) -> bool:
 def _mend_joined(noun: Node, participle: Node) -> None:
     """Hang a noun and the participle after it under the next noun: "rain soaked alley"."""
     thing = participle.head
-    if (
-        noun.pos in _NOUNS
-        and participle.dep == "amod"
-        and thing.i > participle.i
-        and thing.head is noun
-        and thing.dep in _LINKED
-    ):
+    nouns = noun.pos in _NOUNS and thing.pos in _NOUNS
+    if nouns and participle.dep == "amod" and thing.i > participle.i and thing.head is noun and thing.dep in _LINKED:
         _become_compound(noun, thing, "compound")
 
 
 def _mend_said_after(noun: Node, participle: Node) -> None:
-    """Make a participle that ends the text a modifier of the noun before it: "arms crossed", "its tail curled"."""
+    """Make a participle or a colour that ends the text a modifier of the noun before it."""
     if noun.pos not in _NOUNS or participle.rights:
         return
+    colour = participle.lower in lexicon.COLOURS
     with_it = noun.dep == "nmod" and any(child.lower == "with" for child in noun.lefts)
-    if participle.dep == "acl" and not participle.lefts and participle.head is (noun.head if with_it else noun):
-        participle.head.rights.remove(participle)
-        give(participle, noun, "amod")  # "a man with his arms crossed"
-    elif participle.lefts == [noun] and noun.dep.startswith("nsubj"):
-        take_place(noun, participle)
+    beside = participle.head is noun.head and participle.head is not participle and (colour or with_it)
+    if participle.lefts == [noun] and noun.dep.startswith("nsubj"):
+        _become_described(noun, participle)  # "its tail curled"
+    elif colour and with_it and participle.lefts == [noun.head]:
+        take_place(noun.head, participle)
         participle.lefts = []
-        give(participle, noun, "amod")
+        give(participle, noun, "amod")  # "a girl with hair blue"
+    elif not participle.lefts and (participle.head is noun or beside) and (colour or participle.dep == "acl"):
+        participle.head.rights.remove(participle)
+        participle.pos = "ADJ"
+        give(participle, noun, "amod")  # "arms crossed", "a man with his arms crossed", "left eye red"
+
+
+def _become_described(noun: Node, word: Node) -> None:
+    """Hang a word under its dependent before it, a noun, which takes its place."""
+    take_place(noun, word)
+    word.lefts, noun.pos = [], "NOUN"
+    give(word, noun, "amod")
+
+
+def _is_thing(word: str) -> bool:
+    """Return whether a word is a noun that is no shade of a colour."""
+    noun = is_known(word) and word not in lexicon.ADJECTIVES and word not in lexicon.SHADES
+    return noun and word not in lexicon.SHADES_OF and word not in lexicon.THINGS_OF_COLOUR
+
+
+def _mend_painted(noun: Node, participle: Node, colour: Node) -> None:
+    """Hang the colour that ends the text under the noun that is painted so: "a wall painted red"."""
+    colour.lefts.remove(participle)
+    give(participle, noun, "parataxis")
+    if noun.pos in _NOUNS and colour.lower in lexicon.COLOURS:
+        colour.dep = "amod"
+
+
+def _mend_purpose(participle: Node, thing: Node | None) -> None:
+    """Turn what adjectives stand before into a modifier of the next noun: "a cozy reading nook by a window"."""
+    before = participle.lefts
+    if (
+        before
+        and all(child.dep in ("amod", "det") for child in before)
+        and thing is not None
+        and thing.dep == "obj"
+        and thing.head is participle
+        and not thing.lefts
+    ):
+        _become_compound(participle, thing, "amod")
 
 
 def _mend_adverb(before: Node, adverb: Node) -> None:

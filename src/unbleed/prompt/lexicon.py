@@ -19,6 +19,12 @@ COLOURS = frozenset(
     "mauve".split()
 )
 SHADES = frozenset("dark light bright pale deep neon pastel vivid dull hot".split())
+# Nouns that say which colour is meant, "a sky blue dress"; the second are things as well, "red rose blue vase".
+SHADES_OF = frozenset("sky navy jet royal midnight emerald olive lime mint coal raven powder hunter cobalt burnt baby".split())
+THINGS_OF_COLOUR = frozenset(
+    "blood snow rose forest ice steel ash cherry ruby sapphire chestnut honey strawberry platinum bottle sea wine brick rust "
+    "milk lemon mustard salmon apple ocean moss chocolate coffee slate copper sand crystal razor paper".split()
+)
 
 # Adjectives that count, compare or point, and say nothing of how a thing looks.
 POINTING = frozenset(
@@ -116,7 +122,8 @@ CONCRETE = _WORDNET["concrete"] | frozenset(
     "adornment adornments compartment compartments establishment settlement battlement battlements document documents "
     "pigment fragment fragments filament regiment parliament tenement casement monument ointment "
     "fence ambulance entrance appliance appliances residence audience fences hence substance conveyance ordinance "
-    "ship ships airship airships spaceship spaceships starship starships warship warships battleship battleships flagship "
+    "ship ships airship airships spaceship spaceships starship starships longship "
+    "longships gunship gunships mothership dropship warship warships battleship battleships flagship "
     "steamship hood hoods kingdom kingdoms "
     "neighborhood neighbourhood riding-hood crystal prism organism organisms mechanism mechanisms gravity vanity trinity "
     "infinity "

@@ -32,12 +32,6 @@ _SMALL = (
         "once amongst covered dressed made painted called named half next lots".split()
     )
 )
-# Nouns that say which colour is meant, "a sky blue dress"; the second are things as well, "red rose blue vase".
-_SHADES_OF = frozenset("sky navy jet royal midnight emerald olive lime mint coal raven powder hunter cobalt burnt baby".split())
-_THINGS_OF_COLOUR = frozenset(
-    "blood snow rose forest ice steel ash cherry ruby sapphire chestnut honey strawberry platinum bottle sea wine brick rust "
-    "milk lemon mustard salmon apple ocean moss chocolate coffee slate copper sand crystal razor paper".split()
-)
 _COMPOUNDS = frozenset({("ice", "cream"), ("sour", "cream"), ("whipped", "cream"), ("polar", "bear"), ("traffic", "light")})
 _ALSO_ADJECTIVES = frozenset("round giant female male square oval adult baby".split())
 _PREFIXES = frozenset("post neo retro hyper ultra semi".split())
@@ -152,7 +146,7 @@ class _Run:
         if at + 2 >= len(self.words) or self.words[at + 1] not in _SHADED:
             return False
         alone = not at or not _is_adjective(self.words[at - 1])
-        return self.words[at] in _SHADES_OF or (self.words[at] in _THINGS_OF_COLOUR and alone)
+        return self.words[at] in lexicon.SHADES_OF or (self.words[at] in lexicon.THINGS_OF_COLOUR and alone)
 
     def _may_be_verb(self, at: int) -> bool:
         """Return whether a word may be what the one before does: "holds" in "a man holds small dogs"."""

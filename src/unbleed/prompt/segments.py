@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from .artists import ARTISTS, FIRST_NAMES
-from .lexicon import ADJECTIVES, COLOURS, SHADES
+from .lexicon import ADJECTIVES, COLOURS, NUMBERS, SHADES
 from .runs import run_starts
 from .style import PICTURE, STYLE, is_kind, lead_in, medium, picture_head, style_of, tail_of
 from .syntax import Readable
@@ -18,7 +18,7 @@ _SENTENCE_END = re.compile(
     r"(?:[!?\u2026]+|(?<!\b[A-Za-z])(?<!\b[DMS][rst])(?<!\bMrs)(?<!\bvs)(?<!\betc)\.+)(?=[\s)]|\Z)|\.{2,}|"
     r"(?<=[a-z]{3})\.(?=[A-Z])"
 )
-_LABEL = re.compile(r"\s*-?\s*(?P<name>[A-Za-z][A-Za-z /&-]{0,28}?)\s*:\s+")
+_LABEL = re.compile(r"\s*-?\s*(?P<name>[A-Za-z][A-Za-z '/&-]{0,38}?)\s*:\s+")
 _STYLE_LABEL = re.compile(
     r"\b(?:style|styles|lighting|light|mood|camera|lens|quality|medium|artist|artists|palette|colou?rs?|colou?r scheme|"
     r"resolution|aspect|ratio|aspect ratio|render|rendering|"
@@ -27,8 +27,16 @@ _STYLE_LABEL = re.compile(
     r"title|note|notes|instructions?|type|time|time of day|emotion|emotions|texture)\Z",
     re.IGNORECASE,
 )
+_PART_LABEL = re.compile(
+    r"\b(?:subjects?|scenes?|settings?|location|place|environment|background|foreground|backdrop|surroundings|characters?|"
+    r"people|person|persons|objects?|elements?|clothing|clothes|outfit|attire|wardrobe|pose|action|description|"
+    r"prompt|image|picture|features?|accessories|props?|details?|include|includes|main|focus|theme|concept|weather|"
+    r"appearance|left|right|cent(?:er|re)|top|bottom|view|panel|region|area)\Z",
+    re.IGNORECASE,
+)
 _CONTINUES = re.compile(r"(?:which|who|whose|whom|that|where)\b", re.IGNORECASE)
 _WORD = re.compile(r"[\w'-]+")
+_ADJECTIVES_OR_AND = (ADJECTIVES | SHADES | {"and", "or"}) - frozenset(NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -69,16 +77,10 @@ def segments(text: Readable) -> Segments:
     found = Segments()
     sentence = 0
     for line_start, line_end in _pieces(text.text, re.compile(r"\n"), 0, len(text.text)):
-        label = _LABEL.match(text.text, line_start, line_end)
-        start = line_start
-        if label:
-            if _STYLE_LABEL.search(label["name"]) and label.end() < line_end:
-                found.left_out.append((line_start, line_end, STYLE))
-                continue
-            if len(label["name"].split()) < 4:
-                start = label.end()
-        for begin, end in _pieces(text.text, _SENTENCE_END, start, line_end):
-            _add_sentence(found, text, begin, end, sentence)
+        for start, end in _pieces(text.text, _SENTENCE_END, line_start, line_end):
+            begin = _after_heading(found, text.text, start, end)
+            if begin < end:
+                _add_sentence(found, text, begin, end, sentence)
             sentence += 1
     return found
 
@@ -101,7 +103,25 @@ def _stripped(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-_COMMA = re.compile(r",(?!\d{3}\b)")
+def _after_heading(found: Segments, text: str, start: int, end: int) -> int:
+    """Return where a sentence begins after its heading, "Subject: a cat"; nothing of it is left after "Style:"."""
+    label = _LABEL.match(text, start, end)
+    if label is None or label.end() >= end:
+        return start
+    name = label["name"]
+    if _STYLE_LABEL.search(name):
+        found.left_out.append((start, end, STYLE))
+        return end
+    is_style = style_of(name) is not None
+    first = _COMMA.split(text[label.end() : end], maxsplit=1)[0]
+    one = " " not in name and not _looks(first, 0, len(first))  # not "hair: long and black"
+    if not (is_style or one or _PART_LABEL.search(name)):
+        return start
+    found.left_out.append((*label.span("name"), STYLE if is_style else "is a heading"))
+    return label.end()
+
+
+_COMMA = re.compile(r",(?!\d{3}\b)|:(?=\s)")
 
 
 def _add_sentence(found: Segments, text: Readable, start: int, end: int, number: int) -> None:
@@ -185,7 +205,7 @@ def _looks(text: str, start: int, end: int) -> tuple[tuple[int, int], ...]:
     own = [text[a:b].lower() for a, b in words]
     if len(own) == 3 and own[1] == "and" and all(word in ADJECTIVES or word.endswith("ed") for word in own[::2]):
         return words[0], words[2]  # "a teapot, chipped and faded"
-    if not own or own[-1] not in COLOURS or not all(word in COLOURS | SHADES | {"and", "or"} for word in own):
+    if not own or own[-1] not in COLOURS or not all(word in _ADJECTIVES_OR_AND for word in own):
         return ()
     return tuple(place for place, word in zip(words, own, strict=True) if word not in ("and", "or"))
 
