@@ -27,6 +27,7 @@ from unbleed.prompt.training.train import STAGES
 
 KINDS = labelled_prompts(Path(__file__).with_name("kinds.txt"))
 DEVELOPMENT = labelled_prompts(Path(__file__).with_name("prompts.txt"))
+UNSEEN = labelled_prompts(Path(__file__).with_name("unseen.txt"))
 SECOND = labelled_prompts(Path(__file__).with_name("fresh.txt"))
 
 
@@ -58,6 +59,13 @@ def test_the_second_set_is_read_well(group: str) -> None:
     figures = agreement(SECOND[group])
     kinds = ("entity_precision", "entity_recall", "pair_precision", "pair_recall")
     assert min(figures[kind] for kind in kinds) >= 0.93
+
+
+@pytest.mark.parametrize("group", ["sentences", "tags", "tags without commas"])
+def test_what_no_rule_was_mended_on_is_read_well(group: str) -> None:
+    figures = agreement(UNSEEN[group])
+    kinds = ("entity_precision", "entity_recall", "pair_precision", "pair_recall")
+    assert min(figures[kind] for kind in kinds) >= 0.89
 
 
 def test_no_noun_is_left_out_in_silence() -> None:
