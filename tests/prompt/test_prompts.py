@@ -61,7 +61,7 @@ def test_the_second_set_is_read_well(group: str) -> None:
     assert min(figures[kind] for kind in kinds) >= 0.93
 
 
-@pytest.mark.parametrize("group", ["sentences", "tags", "tags without commas"])
+@pytest.mark.parametrize("group", ["sentences", "tags", "tags without commas", "syntax"])
 def test_what_no_rule_was_mended_on_is_read_well(group: str) -> None:
     figures = agreement(UNSEEN[group])
     kinds = ("entity_precision", "entity_recall", "pair_precision", "pair_recall")
