@@ -71,7 +71,7 @@ class RegionEdit(Edit):
     emphasis: float = setting(0.0, help="added to the logits of an entity's modifiers inside its region")
     sigma: float = setting(0.125, help="blur of the maps in which centers are chosen")
     spacing: float = setting(0.45, help="least distance of two centers")
-    margin: float = setting(0.16, help="least distance of a center from the edge")
+    margin: float = setting(0.16, help="least distance of a found region's center from the picture's edge")
     radius: float = setting(0.36, help="radius of a planned region, and of a narrowed one")
     tau: float = setting(0.4, help="threshold of a settled region, as a fraction of the map's maximum")
     grow: float = setting(0.125, help="margin around a settled region")
@@ -261,7 +261,7 @@ class _Regions(ActiveEdit):
         free = ~self._taken((self.masks.shape[-2], self.masks.shape[-1]))[image]
         areas = torch.where(self.fixed[:, None, None], self.drawn, free)
         narrowed, arranged = areas.clone(), []
-        lengths = {"margin": edit.margin, "radius": edit.radius, "spacing": edit.spacing}
+        lengths = {"radius": edit.radius, "spacing": edit.spacing}  # a given region is small: its margin is `arrange`'s own
         for one, number in zip(noise, rows.images, strict=True):
             own = placed & (image == number)
             moved, narrowed[own] = arrange(_spatial(one, rows.latents), maps[own[of_rows]], areas[own], **lengths)

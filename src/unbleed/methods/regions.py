@@ -61,7 +61,7 @@ class Regions(PaperMethod):
 
     step_size: float = setting(2.0, "ours", help="step size of the update of the latents; 0 for no gradient at all")
     pull_stop: float = setting(0.13, "ours", help="fraction of the run, from its beginning, in which latents are pulled")
-    binding: float = setting(4.0, "ours", help="weight of SynGen's loss, added to the loss of the pull")
+    binding: float = setting(2.0, "ours", help="weight of SynGen's loss, added to the loss of the pull")
     settle: float | None = setting(
         0.3, "ours", help="fraction of the run after which planned regions become what has grown in them; none for never"
     )
@@ -71,25 +71,27 @@ class Regions(PaperMethod):
     )
     background: bool = setting(False, "ours", help="let pixels outside of all regions attend to the words of entities")
     spacing: float = setting(0.45, "ours", help="distance of centers, as a fraction of the grid's size")
-    margin: float = setting(0.16, "ours", help="distance of a center from the edge, as a fraction of the grid's size")
+    margin: float = setting(
+        0.25, "ours", help="distance of a found region's center from the picture's edge, as a fraction of the grid's size"
+    )
     radius: float = setting(0.36, "ours", help="radius of a planned region, as a fraction of the grid's size")
     sigma: float = setting(0.125, "ours", help="blur of the maps in which centers are chosen, as a fraction of the grid's size")
     tau: float = setting(0.4, "ours", help="threshold of a settled region, as a fraction of the map's maximum")
     candidates: int = setting(
-        4,
+        6,
         "ours",
-        help="number of first noises to choose from, half of it and one for given regions; 1 keeps the pipeline's own",
+        help="number of first noises to choose from, half of it for given regions; 1 keeps the pipeline's own",
     )
     emphasis: float = setting(1.0, "ours", help="added to the logits of an entity's modifiers inside its region")
     apart: float = setting(
-        0.5, "ours", help="fraction of the embeddings of an entity's words that comes from its phrase encoded alone"
+        0.75, "ours", help="fraction of the embeddings of an entity's words that comes from its phrase encoded alone"
     )
     grow: float = setting(0.125, "ours", help="margin around a settled region, as a fraction of the grid's size")
 
     def _parts(self) -> Method:
         loss = RegionLoss() + self.binding * BindingLoss(include_entities=True) if self.binding else RegionLoss()
         score = self.make(LayoutLoss)
-        arranged = (self.candidates + 2) // 2  # each is read twice
+        arranged = min(self.candidates, max(2, self.candidates // 2))  # each is read twice
         edit = self.make(RegionEdit, settle_at=self.settle, candidates=arranged)
         return Method(
             loss=loss if self.step_size else None,
