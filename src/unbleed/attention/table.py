@@ -16,7 +16,11 @@ from . import calls, encoders, positions
 from .family import Arguments, Family, blocks, ending, of_blocks, unet_layers
 
 SECOND_QUARTER = (5 / 24, 13 / 24)
-"""Blocks 5 to 12 of 24, as Self-Cross reads on Stable Diffusion 3 medium; the same fraction of other stacks."""
+"""Blocks 5 to 12 of 24, as Self-Cross reads on Stable Diffusion 3 medium; the same fraction of other stacks.
+
+On emoji-mmdit, the small joint-attention model of the package, they are the best on the mean over 17 methods: 33.7 % of the
+validation pictures all-correct, 15.7 % with the first third of the blocks and 22.2 % with the last (docs/results/emoji-mmdit).
+"""
 
 
 def _thousandths(timestep: float) -> float:
