@@ -50,6 +50,7 @@ class Estimate:
         weight_bytes: Memory of the denoiser's weights.
         reading: Cost of reading attention without a gradient, in forwards, with the steps that are made before that.
         readings: Number of such readings: one for each candidate of a first noise.
+        added: Forwards that edits add to the run, for a prompt of two entities.
     """
 
     forwards: float
@@ -61,11 +62,12 @@ class Estimate:
     weight_bytes: int
     reading: float = 0.0
     readings: int = 0
+    added: float = 0.0
 
     @property
     def ratio(self) -> float:
         """Operations of the guided run over those of the unguided run, at most."""
-        return 1 + (self.evaluations * self.evaluation + self.readings * self.reading) / self.forwards
+        return 1 + (self.evaluations * self.evaluation + self.readings * self.reading + self.added) / self.forwards
 
     @property
     def ratio_without_refinement(self) -> float:
@@ -74,13 +76,14 @@ class Estimate:
 
     def __str__(self) -> str:
         weights = f"weights {_bytes(self.weight_bytes)}"
+        more = f" and {self.readings} readings of {self.reading:.2f}" if self.readings else ""
+        more += f" and {self.added:g} forwards that are added" if self.added else ""
         if not self.evaluations:
-            return f"{self.ratio:.2f} times the unguided run: no evaluations with a gradient; {weights}"
+            return f"{self.ratio:.2f} times the unguided run: no evaluations with a gradient{more}; {weights}"
         ratios = _range(f"{self.ratio_without_refinement:.2f}", f"{self.ratio:.2f}")
         evaluations = _range(str(self.evaluations_without_refinement), str(self.evaluations))
-        readings = f" and {self.readings} readings of {self.reading:.2f}" if self.readings else ""
         return (
-            f"{ratios} times the unguided run: {evaluations} evaluations of {self.evaluation:.2f} forwards each{readings}, "
+            f"{ratios} times the unguided run: {evaluations} evaluations of {self.evaluation:.2f} forwards each{more}, "
             f"beside {self.forwards:g} forwards; {_bytes(self.activation_bytes)} kept for the gradient, "
             f"{_bytes(self.activation_bytes_checkpointed)} with checkpointing; {weights}"
         )
@@ -149,6 +152,7 @@ def estimate(
         weight_bytes=sum(weight.nbytes for weight in denoiser.parameters()),
         reading=reading / plain + (parts.noise.ahead * forwards_per_step if isinstance(parts.noise, NoiseChoice) else 0),
         readings=parts.noise.candidates if isinstance(parts.noise, NoiseChoice) else 0,
+        added=float(steps * sum(edit.forwards for edit in parts.edits)),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,6 +44,15 @@ def test_stable_diffusion_has_the_known_figures() -> None:
     larger = unbleed.estimate(pipe, unbleed.methods.AttendAndExcite(thresholds={}), (768, 512))
     assert 1.4 < larger.activation_bytes / found.activation_bytes < 1.6
     assert unbleed.estimate(pipe, "none").ratio == 1
+
+
+@pytest.mark.parametrize("name", ["nag", "composable"])
+def test_forwards_that_edits_add_are_counted(name: str) -> None:
+    """As many as a run was seen to take (docs/methods/measured.json, of a prompt of two entities)."""
+    seen = json.loads((Path(__file__).parents[2] / "docs/methods/measured.json").read_text())[name]
+    found = unbleed.estimate(unbleed.load("emoji"), name, steps=seen["steps"])
+    assert found.ratio == seen["forwards"] / seen["unguided_forwards"]
+    assert f"and {found.added:g} forwards that are added" in str(found)
 
 
 @every_family

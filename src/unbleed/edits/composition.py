@@ -38,6 +38,7 @@ class ComposeEdit(Edit):
     weight: float = setting(1.0, help="weight w_k / w of each entity, as a multiple of the guidance scale")
     families = ("sd", "sd3")  # with both predictions in one call, and no mask of the prompt's own length
     acts_inside = False
+    forwards = 2  # one for each entity
 
     def open(self, context: CallContext) -> ActiveEdit:
         concepts = [

@@ -60,6 +60,7 @@ class NegativeEdit(Edit):
     alpha: Share = setting(0.25, help="share of the moved attention in the result")
     families = ("sd", "sd3", "flux", "flux2")  # texts of one length, without a mask
     needs = "a prompt"
+    forwards = 1  # the row of the negative prompt
 
     def open(self, context: CallContext) -> ActiveEdit:
         embedding = context.encode([self.negative])

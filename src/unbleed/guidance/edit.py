@@ -145,6 +145,7 @@ class Edit(Documented, ABC):
         acts_inside: Class attribute, whether it changes layers, so that a compiled denoiser runs uncompiled; False if it only
             changes text embeddings or the prediction.
         needs: Class attribute, what a prompt must have for it to act, in words.
+        forwards: Class attribute, the forwards that it adds to each step for a prompt of two entities, for `unbleed.estimate`.
 
     >>> from dataclasses import dataclass
     >>> class Halved(ActiveEdit):
@@ -162,6 +163,7 @@ class Edit(Documented, ABC):
     families: ClassVar[tuple[str, ...] | None] = ("sd",)
     acts_inside: ClassVar[bool] = True
     needs: ClassVar[str] = "an entity"
+    forwards: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         if is_dataclass(self):
