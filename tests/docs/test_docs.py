@@ -59,3 +59,15 @@ def test_the_code_of_a_guide_runs(page: str) -> None:
     assert blocks
     for number, code in enumerate(blocks, 1):
         exec(compile(code, f"{page}, block {number}", "exec"), names)
+
+
+def test_scripts_that_pages_and_docstrings_name_are_there() -> None:
+    folders = ("docs", "src", "benchmarks", "experiments", "tools")
+    texts = [path for folder in folders for kind in ("*.md", "*.py", "*.sh") for path in (ROOT / folder).rglob(kind)]
+    named = {
+        script: path
+        for path in [*ROOT.glob("*.md"), ROOT / "Makefile", *texts]
+        for script in re.findall(r"python3? ((?:docs|benchmarks|experiments|tools)/[\w/]+\.py)", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 10
+    assert {script: str(path) for script, path in named.items() if not (ROOT / script).is_file()} == {}
