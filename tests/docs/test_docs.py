@@ -67,7 +67,9 @@ def test_scripts_that_pages_and_docstrings_name_are_there() -> None:
     named = {
         script: path
         for path in [*ROOT.glob("*.md"), ROOT / "Makefile", *texts]
-        for script in re.findall(r"python3? ((?:docs|benchmarks|experiments|tools)/[\w/]+\.py)", path.read_text(encoding="utf-8"))
+        for script in re.findall(
+            r"python3? ((?:docs|benchmarks|experiments|tools)/[\w/]+\.py)", path.read_text(encoding="utf-8")
+        )
     }
     assert len(named) > 10
     assert {script: str(path) for script, path in named.items() if not (ROOT / script).is_file()} == {}
