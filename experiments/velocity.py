@@ -108,7 +108,7 @@ def cost(pipe: Any, steps: int) -> None:
 
 def quality(model: str, count: int, seeds: int, out: Path) -> None:
     prompts = suite("emoji-pairs").head(count)
-    labels = ["none", *SYNGEN.values(), "focus:limit=0.3"]
+    labels = ["none", *SYNGEN.values(), "focus"]
     rows = run_suite(out, prompts, labels, model=model, seeds=seeds).images
     for label in labels:
         own = [row for row in rows if row.method == label]
