@@ -2,7 +2,7 @@
 
 python tools/method_pages.py measure [NAME...]         # counts operations and makes the figures, of all methods or these
 python tools/method_pages.py draw [NAME...]            # makes only the figures
-python tools/method_pages.py results ROWS.csv          # takes the scores from a report of `unbleed bench`
+python tools/method_pages.py results ROWS.csv...       # takes the scores from reports of `unbleed bench`
 python tools/method_pages.py                           # writes docs/methods/*.md
 """
 
@@ -40,30 +40,42 @@ METRICS = ("all_correct", "all_present", "all_bound", "leaked", "extra", "blend"
 
 
 GUIDES = {"regions": "../regions.md"}
+MODELS = {"emoji": "the UNet", "emoji-mmdit": "joint attention"}  # the embedded models, and what kind each is
 
 
 def pages() -> dict[str, str]:
     """Return {file name: text} of all pages, the list of them included."""
-    measured, scores = kept(MEASURED), kept(SCORES)
+    measured, reports = kept(MEASURED, {}), kept(SCORES, [])
     names = [name for name in METHODS if name != "none"]
-    return {f"{name}.md": page(name, measured.get(name), scores) for name in names} | {"README.md": contents(names, scores)}
+    return {f"{name}.md": page(name, measured.get(name), reports) for name in names} | {"README.md": contents(names, reports)}
 
 
-def kept(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.exists() else {}
+def kept(path: Path, otherwise: Any) -> Any:
+    return json.loads(path.read_text()) if path.exists() else otherwise
 
 
-def contents(names: list[str], scores: dict[str, Any]) -> str:
-    lines = ["# Methods", "", "One page each, made by `python tools/method_pages.py`.", ""]
-    lines += ["| method | what it does | paper | all correct, against `none` |", "|---|---|---|---|"]
+def report_of(name: str, model: str, reports: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the first report on a model that has the method."""
+    return next((report for report in reports if report["model"] == model and name in report["rows"]), None)
+
+
+def contents(names: list[str], reports: list[dict[str, Any]]) -> str:
+    lines = [
+        "# Methods",
+        "",
+        "One page each, made by `python tools/method_pages.py`. Points more than `none` in the share of pictures that are",
+        "all-correct, with 95 % intervals, on the two [embedded models](../emoji-model.md); each page names its reports.",
+        "",
+    ]
+    lines += [f"| method | what it does | paper | {' | '.join(MODELS.values())} |", "|---|---|---|" + "---|" * len(MODELS)]
     for name in names:
-        kind = METHODS[name]
-        told = scores.get("rows", {}).get(name, {}).get("all_correct")
-        lines.append(f"| [{name}]({name}.md) | {summary(kind)} | {kind.paper} | {difference(told) if told else ''} |")
-    return "\n".join([*lines, "", *([about(scores)] if scores else [])]).rstrip() + "\n"
+        kind, found = METHODS[name], [report_of(name, model, reports) for model in MODELS]
+        points = " | ".join(difference(report["rows"][name]["all_correct"]) if report else "" for report in found)
+        lines.append(f"| [{name}]({name}.md) | {summary(kind)} | {kind.paper} | {points} |")
+    return "\n".join(lines).rstrip() + "\n"
 
 
-def page(name: str, measured: dict[str, Any] | None, scores: dict[str, Any]) -> str:
+def page(name: str, measured: dict[str, Any] | None, reports: list[dict[str, Any]]) -> str:
     kind = METHODS[name]
     facts = [kind.paper, f"needs {' and '.join(kind().needs)}", *(["**a reconstruction**"] if kind.reconstruction else [])]
     lines = [f"# {name}", "", f"{summary(kind)} {'; '.join(facts)}.", ""]
@@ -78,8 +90,9 @@ def page(name: str, measured: dict[str, Any] | None, scores: dict[str, Any]) -> 
     lines += ["## Settings", "", *settings(name), ""]
     if measured:
         lines += ["## Cost", "", cost(name, measured), ""]
-    if name in scores.get("rows", {}):
-        lines += ["## On the embedded model", "", about(scores), "", *table(name, scores["rows"])]
+    for model, kind_of_model in MODELS.items():
+        if report := report_of(name, model, reports):
+            lines += [f"## On {model}, {kind_of_model}", "", about(report), "", *table(name, report["rows"]), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -142,11 +155,11 @@ def cost(name: str, measured: dict[str, Any]) -> str:
     )
 
 
-def about(scores: dict[str, Any]) -> str:
+def about(report: dict[str, Any]) -> str:
     return (
-        f"Percent of {scores['pictures']} pictures per method ({scores['suite']}, {scores['prompts']} prompts), and points "
-        "more than `none`, with 95 % intervals; settings searched on other prompts. From the report in "
-        f"[docs/results]({scores['report']})."
+        f"Percent of {report['pictures']} pictures per method ({report['suite']}, {report['prompts']} prompts), and points "
+        "more than `none`, with 95 % intervals; settings searched on other prompts. From [the report]"
+        f"({report['report']})."
     )
 
 
@@ -175,11 +188,14 @@ def take_results(path: Path) -> dict[str, Any]:
         pictures = int(line["pictures"])
     report = path.with_name("report.md").read_text()
     suite = re.search(r"^- suite: (\S+):", report, re.M)
+    model = re.search(r"^- model: (\S+),", report, re.M)
     prompts = re.search(r"^- prompts: (\d+)", report, re.M)
     assert suite
+    assert model
     assert prompts
     relative = Path("..", *path.with_name("report.md").resolve().relative_to(DOCS.resolve()).parts).as_posix()
-    return {"suite": suite[1], "prompts": int(prompts[1]), "pictures": pictures, "report": relative, "rows": rows}
+    about_run = {"suite": suite[1], "model": model[1], "prompts": int(prompts[1]), "pictures": pictures}
+    return {**about_run, "report": relative, "rows": rows}
 
 
 def recipe_of(name: str) -> Recipe:
@@ -250,11 +266,11 @@ def main() -> None:
         case ["draw", *names]:
             draw(names or every)
         case ["measure", *names]:
-            found = kept(MEASURED) | measure(names or every)
+            found = kept(MEASURED, {}) | measure(names or every)
             draw(names or every)
             MEASURED.write_text(json.dumps({name: found[name] for name in every if name in found}, indent=1) + "\n")
-        case ["results", path]:
-            SCORES.write_text(json.dumps(take_results(Path(path)), indent=1) + "\n")
+        case ["results", *paths]:
+            SCORES.write_text(json.dumps([take_results(Path(path)) for path in paths], indent=1) + "\n")
         case []:
             for name, text in pages().items():
                 (PAGES / name).write_text(text)
