@@ -41,7 +41,7 @@ def test_a_picture_with_its_unguided_twin(studio: Studio) -> None:
     assert (job.state, job.share) == ("done", 1.0)
     assert guided is not None
     assert plain is not None
-    assert guided.cost == "6 forwards + 1 evaluation of 1.96 + 5 readings of 0.95 = 13 forwards"
+    assert guided.cost == "6 forwards + 1 evaluation of 1.96 + 7 readings of 0.95 = 15 forwards"
     assert plain.cost == "6 forwards"
     assert guided.entities == ["red cat", "blue bench"]
     assert guided.maps is not None
